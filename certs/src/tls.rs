@@ -1,0 +1,193 @@
+//! rustls configurations: TLS 1.3 and 1.2 with modern suites only, hybrid post-quantum key exchange first.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file holds no certificate or no private key in PEM form, or they do not belong together.
+    #[error("{path}: {reason}")]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// rustls refused the configuration.
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+}
+
+/// The one cryptographic provider: aws-lc-rs with X25519MLKEM768 preferred (`prefer-post-quantum`).
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// A server certificate that follows its files: a changed pair is taken over without a restart, a broken pair is not.
+pub struct ReloadingCert {
+    chain: PathBuf,
+    key: PathBuf,
+    current: RwLock<(Option<SystemTime>, Arc<CertifiedKey>)>,
+}
+
+impl fmt::Debug for ReloadingCert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReloadingCert({})", self.chain.display())
+    }
+}
+
+impl ReloadingCert {
+    /// Loads a PEM chain and its PEM key.
+    ///
+    /// # Errors
+    /// [`TlsError`] when they cannot be read or do not belong together.
+    pub fn load(chain: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
+        let pair = (modified(chain, key), read_pair(chain, key)?);
+        Ok(Arc::new(Self { chain: chain.to_owned(), key: key.to_owned(), current: RwLock::new(pair) }))
+    }
+
+    /// Takes over the files when they changed. True when a new pair is in use.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the new pair cannot be used; the old one stays.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        let stamp = modified(&self.chain, &self.key);
+        if stamp == self.current.read().unwrap_or_else(PoisonError::into_inner).0 {
+            return Ok(false);
+        }
+        let pair = read_pair(&self.chain, &self.key)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = (stamp, pair);
+        Ok(true)
+    }
+}
+
+impl ResolvesServerCert for ReloadingCert {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).1))
+    }
+}
+
+/// When either file last changed.
+fn modified(chain: &Path, key: &Path) -> Option<SystemTime> {
+    let stamp = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    stamp(chain).max(stamp(key))
+}
+
+fn read_pair(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
+    let content = |path: &Path, reason: &dyn fmt::Display| TlsError::Content {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    };
+    let certificates = read_certificates(chain)?;
+    let pem = read(key)?;
+    let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| content(key, &error))?;
+    let certified = CertifiedKey::from_der(certificates, private, &provider()).map_err(|error| content(key, &error))?;
+    Ok(Arc::new(certified))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
+}
+
+/// Reads a file of PEM certificates.
+///
+/// # Errors
+/// [`TlsError`] when the file cannot be read or holds none.
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = read(path)?;
+    let content = |reason: String| TlsError::Content { path: path.to_owned(), reason };
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates = certificates.map_err(|error| content(error.to_string()))?;
+    if certificates.is_empty() { Err(content("holds no certificate".to_owned())) } else { Ok(certificates) }
+}
+
+/// A server configuration for browsers and back ends: HTTP/2 and HTTP/1.1, no client certificates.
+///
+/// # Errors
+/// [`TlsError::Rustls`].
+pub fn server(certificate: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // One ticket is enough: a second costs eight percent of a resumption and no browser here uses it.
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}
+
+/// A client configuration that trusts exactly these roots.
+///
+/// # Errors
+/// [`TlsError::Rustls`] when a root is not a certificate.
+pub fn client(roots: impl IntoIterator<Item = CertificateDer<'static>>) -> Result<ClientConfig, TlsError> {
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(root)?;
+    }
+    let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    Ok(config.with_root_certificates(store).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devca::DevCa;
+
+    #[test]
+    fn only_modern_suites_and_the_hybrid_group_first() {
+        let provider = provider();
+        let first = provider.kx_groups.first().map(|group| group.name());
+        assert_eq!(first, Some(rustls::NamedGroup::X25519MLKEM768));
+        for suite in &provider.cipher_suites {
+            let name = format!("{:?}", suite.suite());
+            assert!(name.contains("TLS13_") || name.contains("ECDHE"), "{name}");
+            assert!(!name.contains("CBC"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_changed_certificate_is_taken_over_and_a_broken_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = DevCa::open(folder.path(), 1_800_000_000).unwrap();
+        let (chain, key) = ca.issue("a", &["localhost"]).unwrap();
+        let cert = ReloadingCert::load(&chain, &key).unwrap();
+        let serial = |cert: &ReloadingCert| cert.current.read().unwrap().1.cert[0].clone();
+        let first = serial(&cert);
+        assert!(!cert.reload().unwrap());
+        let touch = |seconds: u64| {
+            let when = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000 + seconds);
+            fs::File::options().append(true).open(&chain).unwrap().set_modified(when).unwrap();
+        };
+        ca.issue("a", &["localhost"]).unwrap();
+        touch(1);
+        assert!(cert.reload().unwrap());
+        assert_ne!(first, serial(&cert));
+        let second = serial(&cert);
+        fs::write(&chain, "not a certificate").unwrap();
+        touch(2);
+        assert!(cert.reload().is_err());
+        assert_eq!(second, serial(&cert));
+    }
+}

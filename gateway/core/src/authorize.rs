@@ -1,0 +1,464 @@
+//! The authorization request (OpenID Connect Core section 3.1.2.1): raw parameters in, a checked request out.
+//!
+//! [`CHECKS`] is the whole list, in order. Until the client and its redirect URI are known nothing redirects: a refusal
+//! before that is a page (RFC 6749 section 4.1.2.1); after it, an error to the checked URI.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::assurance::Assurance;
+use crate::claims;
+use crate::client::Client;
+use crate::error::{Failure, OAuthCode, OAuthError};
+use crate::ids::{ClientId, ServiceId};
+use crate::locale::Locale;
+use crate::params::Params;
+use crate::pkce::CodeChallenge;
+use crate::redirect::CheckedRedirect;
+use crate::time::Timestamp;
+
+/// What the checks look up, as far as they need to.
+pub trait Registry {
+    /// The client with this identifier.
+    fn client(&self, id: &ClientId) -> Option<&Client>;
+    /// The service that a client may name by this `resource` URI, or the client's default service.
+    fn service(&self, client: &Client, resource: Option<&str>) -> Option<ServiceId>;
+    /// The subject of an ID token that this gateway issued to this client; `None` when it did not.
+    fn hinted_subject(&self, client: &Client, id_token: &str) -> Option<String>;
+}
+
+/// How the answer travels back (OAuth 2.0 Multiple Response Types, Form Post Response Mode).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ResponseMode {
+    /// In the query of a redirect.
+    #[default]
+    Query,
+    /// In a form that the browser posts.
+    FormPost,
+}
+
+/// The `prompt` parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Prompt {
+    /// Show nothing; answer or fail.
+    pub none: bool,
+    /// Sign in anew.
+    pub login: bool,
+    /// Ask for consent anew.
+    pub consent: bool,
+    /// Choose the provider anew.
+    pub select_account: bool,
+}
+
+/// Which assurance the client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AcrRequest {
+    /// An essential request that cannot be met is an error, never a downgrade (OpenID Connect Core section 5.5.1.1).
+    pub essential: bool,
+    /// Any of these satisfies the request; in the client's order. Values that are not ours were dropped.
+    pub values: Vec<Assurance>,
+}
+
+impl AcrRequest {
+    /// True when nothing essential is left unmet by `reached`.
+    #[must_use]
+    pub fn is_satisfied_by(&self, reached: Assurance) -> bool {
+        !self.essential || self.values.iter().any(|wanted| reached.meets(*wanted))
+    }
+
+    /// The `acr` to state for a login that reached `reached`: the strongest value asked for that it meets, or else what
+    /// it reached.
+    #[must_use]
+    pub fn stated(&self, reached: Assurance) -> Assurance {
+        let met = self.values.iter().filter(|wanted| reached.meets(**wanted));
+        met.max_by_key(|wanted| (wanted.identity, wanted.authentication)).copied().unwrap_or(reached)
+    }
+}
+
+/// The claims asked for by scope and by the `claims` parameter (OpenID Connect Core sections 5.4 and 5.5).
+/// The value says whether the client called the claim essential.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClaimsRequest {
+    /// For the ID token.
+    pub id_token: BTreeMap<String, bool>,
+    /// For the userinfo endpoint.
+    pub userinfo: BTreeMap<String, bool>,
+}
+
+impl ClaimsRequest {
+    /// True when the claim is asked for in either place.
+    #[must_use]
+    pub fn asks_for(&self, name: &str) -> bool {
+        self.id_token.contains_key(name) || self.userinfo.contains_key(name)
+    }
+}
+
+/// A request that passed every check.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AuthorizationRequest {
+    /// Who asks.
+    pub client: ClientId,
+    /// Where the answer goes.
+    pub redirect: CheckedRedirect,
+    /// How the answer travels.
+    pub response_mode: ResponseMode,
+    /// The client's own value, echoed.
+    pub state: Option<String>,
+    /// The service the login is for.
+    pub service: ServiceId,
+    /// Scopes, in the client's order.
+    pub scopes: Vec<String>,
+    /// Bound into the ID token.
+    pub nonce: Option<String>,
+    /// What the token request must prove.
+    pub code_challenge: Option<CodeChallenge>,
+    /// What may be shown.
+    pub prompt: Prompt,
+    /// The oldest acceptable login, in seconds.
+    pub max_age: Option<u64>,
+    /// The assurance asked for.
+    pub acr: AcrRequest,
+    /// The claims asked for.
+    pub claims: ClaimsRequest,
+    /// The only subject the client will accept.
+    pub subject: Option<String>,
+    /// A hint for the provider, passed on as it is.
+    pub login_hint: Option<String>,
+    /// The first language of `ui_locales` that we speak.
+    pub locale: Option<Locale>,
+    /// When the request came in.
+    pub received_at: Timestamp,
+}
+
+impl AuthorizationRequest {
+    /// True when a login already made cannot serve, however fresh.
+    #[must_use]
+    pub fn demands_login(&self) -> bool {
+        self.prompt.login || self.prompt.select_account || self.max_age == Some(0)
+    }
+
+    /// The address to which an error or a code travels.
+    #[must_use]
+    pub fn reply_to(&self) -> ReplyTo {
+        ReplyTo { redirect: self.redirect.clone(), mode: self.response_mode, state: self.state.clone() }
+    }
+}
+
+/// Everything needed to answer a client through the browser.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyTo {
+    /// Where.
+    pub redirect: CheckedRedirect,
+    /// How.
+    pub mode: ResponseMode,
+    /// The `state` to echo.
+    pub state: Option<String>,
+}
+
+/// A request that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Client or redirect URI are not validated: only a page may say so.
+    Page(Failure),
+    /// The client can be told.
+    Reply(ReplyTo, OAuthError),
+}
+
+/// Reads and checks a request.
+///
+/// # Errors
+/// The first check of the list that fails.
+pub fn parse(
+    params: &Params,
+    registry: &dyn Registry,
+    now: Timestamp,
+) -> Result<AuthorizationRequest, Refusal> {
+    let client = find_client(params, registry)?;
+    let redirect = find_redirect(params, client)?;
+    let mut reply = ReplyTo { redirect, mode: ResponseMode::Query, state: None };
+    let mut draft = Draft { params, registry, client, reply: &mut reply, request: Parts::default() };
+    for (_, check) in CHECKS {
+        if let Err(error) = check(&mut draft) {
+            return Err(Refusal::Reply(reply, error));
+        }
+    }
+    let parts = draft.request;
+    let Some(service) = parts.service else {
+        return Err(Refusal::Reply(reply, OAuthError::new(OAuthCode::InvalidTarget, "no service is named")));
+    };
+    Ok(AuthorizationRequest {
+        client: client.id.clone(),
+        response_mode: reply.mode,
+        state: reply.state,
+        redirect: reply.redirect,
+        service,
+        scopes: parts.scopes,
+        nonce: parts.nonce,
+        code_challenge: parts.code_challenge,
+        prompt: parts.prompt,
+        max_age: parts.max_age,
+        acr: parts.acr,
+        claims: parts.claims,
+        subject: parts.subject,
+        login_hint: parts.login_hint,
+        locale: parts.locale,
+        received_at: now,
+    })
+}
+
+fn find_client<'r>(params: &Params, registry: &'r dyn Registry) -> Result<&'r Client, Refusal> {
+    let id = params.one("client_id").ok().flatten().and_then(|id| id.parse().ok());
+    id.and_then(|id| registry.client(&id)).ok_or(Refusal::Page(Failure::UnknownClient))
+}
+
+fn find_redirect(params: &Params, client: &Client) -> Result<CheckedRedirect, Refusal> {
+    let requested = params.one("redirect_uri").ok().flatten();
+    requested.and_then(|uri| client.check_redirect(uri)).ok_or(Refusal::Page(Failure::RedirectMismatch))
+}
+
+/// What the checks fill in.
+#[derive(Default)]
+struct Parts {
+    service: Option<ServiceId>,
+    scopes: Vec<String>,
+    nonce: Option<String>,
+    code_challenge: Option<CodeChallenge>,
+    prompt: Prompt,
+    max_age: Option<u64>,
+    acr: AcrRequest,
+    claims: ClaimsRequest,
+    subject: Option<String>,
+    login_hint: Option<String>,
+    locale: Option<Locale>,
+}
+
+struct Draft<'a> {
+    params: &'a Params,
+    registry: &'a dyn Registry,
+    client: &'a Client,
+    reply: &'a mut ReplyTo,
+    request: Parts,
+}
+
+type Check = fn(&mut Draft<'_>) -> Result<(), OAuthError>;
+
+/// Every check after the client and its redirect URI, in the order they run.
+const CHECKS: &[(&str, Check)] = &[
+    ("state: one, at most 512 bytes, echoed in every answer from here on", check_state),
+    ("response_mode: query or form_post", check_response_mode),
+    ("no parameter is repeated", check_repetition),
+    ("request, request_uri and registration are not supported", check_unsupported),
+    ("response_type: code", check_response_type),
+    ("scope: holds openid", check_scope),
+    ("code_challenge: S256, required unless the client is exempted", check_pkce),
+    ("nonce: at most 512 bytes", check_nonce),
+    ("prompt: known values, none only alone", check_prompt),
+    ("max_age: a whole number of seconds", check_max_age),
+    ("resource: names a service this client may ask for", check_resource),
+    ("claims: the JSON of OpenID Connect Core section 5.5", check_claims),
+    ("acr_values: ours are kept, others ignored", check_acr_values),
+    ("id_token_hint: an ID token of ours for this client", check_id_token_hint),
+    ("login_hint: at most 256 bytes", check_login_hint),
+    ("ui_locales: the first we speak", check_ui_locales),
+];
+
+fn invalid(description: &'static str) -> OAuthError {
+    OAuthError::new(OAuthCode::InvalidRequest, description)
+}
+
+fn bounded(value: Option<&str>, most: usize, error: &'static str) -> Result<Option<String>, OAuthError> {
+    match value {
+        Some(value) if value.len() > most => Err(invalid(error)),
+        other => Ok(other.map(str::to_owned)),
+    }
+}
+
+fn check_state(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    draft.reply.state = bounded(draft.params.one("state")?, 512, "state is longer than 512 bytes")?;
+    Ok(())
+}
+
+fn check_response_mode(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    draft.reply.mode = match draft.params.one("response_mode")? {
+        None | Some("query") => ResponseMode::Query,
+        Some("form_post") => ResponseMode::FormPost,
+        Some(_) => return Err(invalid("response_mode must be query or form_post")),
+    };
+    Ok(())
+}
+
+fn check_repetition(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    draft.params.repeated().map_or(Ok(()), |_| Err(invalid("a parameter is repeated")))
+}
+
+fn check_unsupported(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    let refused = [
+        ("request", OAuthCode::RequestNotSupported),
+        ("request_uri", OAuthCode::RequestUriNotSupported),
+        ("registration", OAuthCode::RegistrationNotSupported),
+    ];
+    for (name, code) in refused {
+        if draft.params.one(name)?.is_some() {
+            return Err(OAuthError::new(code, format!("{name} is not supported")));
+        }
+    }
+    Ok(())
+}
+
+fn check_response_type(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    match draft.params.required("response_type")? {
+        "code" => Ok(()),
+        _ => Err(OAuthError::new(OAuthCode::UnsupportedResponseType, "response_type must be code")),
+    }
+}
+
+fn check_scope(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    let scopes: Vec<String> = draft.params.required("scope")?.split(' ').map(str::to_owned).collect();
+    if !scopes.iter().any(|scope| scope == "openid") {
+        return Err(OAuthError::new(OAuthCode::InvalidScope, "scope must hold openid"));
+    }
+    if scopes.len() > 32 || scopes.iter().any(|scope| scope.is_empty() || scope.len() > 64) {
+        return Err(OAuthError::new(OAuthCode::InvalidScope, "scope has too many or empty or too long values"));
+    }
+    for name in scopes.iter().flat_map(|scope| claims::of_scope(scope)) {
+        draft.request.claims.userinfo.entry((*name).to_owned()).or_insert(false);
+    }
+    draft.request.scopes = scopes;
+    Ok(())
+}
+
+fn check_pkce(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    let challenge = draft.params.one("code_challenge")?;
+    let method = draft.params.one("code_challenge_method")?;
+    draft.request.code_challenge = match (challenge, method) {
+        (Some(challenge), Some("S256")) => {
+            Some(CodeChallenge::parse(challenge).ok_or_else(|| invalid("code_challenge is not an S256 challenge"))?)
+        }
+        (Some(_), _) => return Err(invalid("code_challenge_method must be S256")),
+        (None, Some(_)) => return Err(invalid("code_challenge is missing")),
+        (None, None) if draft.client.require_pkce => return Err(invalid("code_challenge is missing")),
+        (None, None) => None,
+    };
+    Ok(())
+}
+
+fn check_nonce(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    draft.request.nonce = bounded(draft.params.one("nonce")?, 512, "nonce is longer than 512 bytes")?;
+    Ok(())
+}
+
+fn check_prompt(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    let mut prompt = Prompt::default();
+    for value in draft.params.one("prompt")?.unwrap_or_default().split(' ').filter(|value| !value.is_empty()) {
+        match value {
+            "none" => prompt.none = true,
+            "login" => prompt.login = true,
+            "consent" => prompt.consent = true,
+            "select_account" => prompt.select_account = true,
+            _ => return Err(invalid("prompt has an unknown value")),
+        }
+    }
+    if prompt.none && (prompt.login || prompt.consent || prompt.select_account) {
+        return Err(invalid("prompt none stands alone"));
+    }
+    draft.request.prompt = prompt;
+    Ok(())
+}
+
+fn check_max_age(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    let Some(text) = draft.params.one("max_age")? else { return Ok(()) };
+    let digits = text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit());
+    let seconds = text.parse().ok().filter(|_| digits).ok_or_else(|| invalid("max_age is not a number of seconds"))?;
+    draft.request.max_age = Some(seconds);
+    Ok(())
+}
+
+fn check_resource(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    let mut named = draft.params.all("resource");
+    let resource = named.next();
+    let service = match named.next() {
+        None => draft.registry.service(draft.client, resource),
+        Some(_) => None,
+    };
+    draft.request.service = Some(service.ok_or_else(|| {
+        OAuthError::new(OAuthCode::InvalidTarget, "resource must name one service registered for this client")
+    })?);
+    Ok(())
+}
+
+fn check_claims(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    let Some(text) = draft.params.one("claims")? else { return Ok(()) };
+    let wrong = || invalid("claims is not the JSON object of OpenID Connect Core section 5.5");
+    let Ok(Value::Object(root)) = serde_json::from_str(text) else { return Err(wrong()) };
+    let member = |name| match root.get(name) {
+        None => Ok(Vec::new()),
+        Some(Value::Object(asked)) if asked.len() <= 64 => Ok(asked.iter().collect()),
+        Some(_) => Err(wrong()),
+    };
+    let (id_token, userinfo) = (member("id_token")?, member("userinfo")?);
+    for (name, detail) in &id_token {
+        match name.as_str() {
+            "acr" => draft.request.acr = read_acr(detail).ok_or_else(wrong)?,
+            "sub" => draft.request.subject = detail.get("value").and_then(Value::as_str).map(str::to_owned),
+            _ => {}
+        }
+    }
+    for (into, asked) in
+        [(&mut draft.request.claims.id_token, id_token), (&mut draft.request.claims.userinfo, userinfo)]
+    {
+        for (name, detail) in asked {
+            let essential = is_essential(detail).ok_or_else(wrong)?;
+            into.insert(name.clone(), essential);
+        }
+    }
+    Ok(())
+}
+
+/// Whether one requested claim is essential; `None` when its request is neither null nor an object of the right shape.
+fn is_essential(detail: &Value) -> Option<bool> {
+    match detail {
+        Value::Null => Some(false),
+        Value::Object(detail) => detail.get("essential").map_or(Some(false), Value::as_bool),
+        _ => None,
+    }
+}
+
+fn read_acr(detail: &Value) -> Option<AcrRequest> {
+    let listed = detail.get("values").and_then(Value::as_array).into_iter().flatten();
+    let named = listed.chain(detail.get("value")).filter_map(Value::as_str);
+    Some(AcrRequest { essential: is_essential(detail)?, values: named.filter_map(Assurance::from_acr).collect() })
+}
+
+fn check_acr_values(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    let asked = draft.params.one("acr_values")?.unwrap_or_default();
+    if !draft.request.acr.essential {
+        draft.request.acr.values.extend(asked.split(' ').filter_map(Assurance::from_acr));
+        draft.request.acr.values.truncate(9);
+    }
+    Ok(())
+}
+
+fn check_id_token_hint(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    let Some(token) = draft.params.one("id_token_hint")? else { return Ok(()) };
+    let subject = draft.registry.hinted_subject(draft.client, token);
+    draft.request.subject =
+        Some(subject.ok_or_else(|| invalid("id_token_hint is not an ID token issued to this client"))?);
+    Ok(())
+}
+
+fn check_login_hint(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    draft.request.login_hint = bounded(draft.params.one("login_hint")?, 256, "login_hint is longer than 256 bytes")?;
+    Ok(())
+}
+
+fn check_ui_locales(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    // Mapped to our own set at once: an unknown tag must not become a cache key (CVE-2026-79651).
+    draft.request.locale = Locale::negotiate(draft.params.one("ui_locales")?.unwrap_or_default().split(' '));
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "authorize_tests.rs"]
+mod tests;

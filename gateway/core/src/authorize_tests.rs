@@ -1,0 +1,128 @@
+use super::*;
+use crate::client::tests::SOUND;
+
+struct OneClient(Client);
+
+impl Registry for OneClient {
+    fn client(&self, id: &ClientId) -> Option<&Client> {
+        (*id == self.0.id).then_some(&self.0)
+    }
+    fn service(&self, _: &Client, resource: Option<&str>) -> Option<ServiceId> {
+        matches!(resource, None | Some("https://service.example/a")).then(|| "sample".parse().unwrap())
+    }
+    fn hinted_subject(&self, _: &Client, id_token: &str) -> Option<String> {
+        (id_token == "ours").then(|| "someone".to_owned())
+    }
+}
+
+const BASE: &str = "client_id=portal-a&redirect_uri=https://portal.example/cb&response_type=code&scope=openid&state=s\
+    &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
+
+fn run(query: &str) -> Result<AuthorizationRequest, Refusal> {
+    let registry = OneClient(Client::from_document("a.toml", SOUND).unwrap());
+    parse(&Params::parse(query.as_bytes()).unwrap(), &registry, Timestamp(1_000))
+}
+
+fn code(query: &str) -> OAuthCode {
+    match run(query).unwrap_err() {
+        Refusal::Reply(_, error) => error.code,
+        Refusal::Page(failure) => panic!("{query}: page {failure:?}"),
+    }
+}
+
+/// CVE-2026-41479: no early error redirects before client and URI are validated.
+#[test]
+fn cve_2026_41479_nothing_redirects_before_client_and_uri() {
+    for query in [
+        "",
+        "response_type=token",
+        "client_id=nobody&redirect_uri=https://portal.example/cb",
+        "client_id=portal-a",
+        "client_id=portal-a&redirect_uri=https://evil.example/cb&prompt=none",
+        "client_id=portal-a&client_id=portal-a&redirect_uri=https://portal.example/cb",
+        "client_id=portal-a&redirect_uri=https://portal.example/cb&redirect_uri=https://portal.example/cb",
+        "client_id=portal-a&redirect_uri=https://portal.example/cb/",
+        "client_id=portal-a&redirect_uri=https://portal.example/CB",
+        "client_id=portal-a&redirect_uri=https://portal.example/cb%20",
+    ] {
+        assert!(matches!(run(query), Err(Refusal::Page(_))), "{query}");
+    }
+}
+
+#[test]
+fn a_sound_request_passes_every_check() {
+    let request = run(&format!("{BASE}&nonce=n&max_age=60&prompt=login%20consent&ui_locales=fr%20zh-HK")).unwrap();
+    assert_eq!(request.max_age, Some(60));
+    assert!(request.prompt.login && request.prompt.consent && request.demands_login());
+    assert_eq!(request.locale, Some(Locale::ZhHantHk));
+    assert_eq!(request.state.as_deref(), Some("s"));
+}
+
+#[test]
+fn each_check_answers_its_own_error() {
+    for (extra, expected) in [
+        ("&state=t", OAuthCode::InvalidRequest),
+        ("&response_mode=fragment", OAuthCode::InvalidRequest),
+        ("&foo=1&foo=2", OAuthCode::InvalidRequest),
+        ("&request=x", OAuthCode::RequestNotSupported),
+        ("&request_uri=https://x", OAuthCode::RequestUriNotSupported),
+        ("&registration={}", OAuthCode::RegistrationNotSupported),
+        ("&prompt=none%20login", OAuthCode::InvalidRequest),
+        ("&prompt=dance", OAuthCode::InvalidRequest),
+        ("&max_age=-1", OAuthCode::InvalidRequest),
+        ("&max_age=1e3", OAuthCode::InvalidRequest),
+        ("&max_age=99999999999", OAuthCode::InvalidRequest),
+        ("&resource=https://service.example/other", OAuthCode::InvalidTarget),
+        ("&resource=https://service.example/a&resource=https://service.example/a", OAuthCode::InvalidTarget),
+        ("&claims=[]", OAuthCode::InvalidRequest),
+        ("&claims={\"id_token\":3}", OAuthCode::InvalidRequest),
+        ("&claims={\"id_token\":{\"acr\":{\"essential\":\"yes\"}}}", OAuthCode::InvalidRequest),
+        ("&id_token_hint=theirs", OAuthCode::InvalidRequest),
+    ] {
+        assert_eq!(code(&format!("{BASE}{extra}")), expected, "{extra}");
+    }
+    let long = "a".repeat(513);
+    for name in ["state", "nonce", "login_hint"] {
+        let query = format!("{}&{name}={long}", BASE.replace("&state=s", ""));
+        assert_eq!(code(&query), OAuthCode::InvalidRequest, "{name}");
+    }
+    assert_eq!(code(&BASE.replace("response_type=code", "response_type=token")), OAuthCode::UnsupportedResponseType);
+    assert_eq!(code(&BASE.replace("&response_type=code", "")), OAuthCode::InvalidRequest);
+    assert_eq!(code(&BASE.replace("scope=openid", "scope=profile")), OAuthCode::InvalidScope);
+    assert_eq!(code(&BASE.replace("S256", "plain")), OAuthCode::InvalidRequest);
+    let without_pkce = BASE.split("&code_challenge").next().unwrap();
+    assert_eq!(code(without_pkce), OAuthCode::InvalidRequest);
+}
+
+#[test]
+fn errors_echo_state_and_use_the_asked_response_mode() {
+    let Err(Refusal::Reply(reply, _)) = run(&format!("{BASE}&response_mode=form_post&prompt=dance")) else {
+        panic!("refused with a reply")
+    };
+    assert_eq!((reply.state.as_deref(), reply.mode), (Some("s"), ResponseMode::FormPost));
+}
+
+#[test]
+fn an_essential_acr_is_kept_even_when_none_of_its_values_is_ours() {
+    let query = format!("{BASE}&claims={{\"id_token\":{{\"acr\":{{\"essential\":true,\"values\":[\"loa9\"]}}}}}}");
+    let request = run(&query).unwrap();
+    assert!(!request.acr.is_satisfied_by(Assurance::all().last().unwrap()));
+}
+
+#[test]
+fn acr_values_are_a_wish_and_the_strongest_met_is_stated() {
+    let request = run(&format!("{BASE}&acr_values=urn:cbid:acr:i1a1%20urn:cbid:acr:i2a2%20urn:x")).unwrap();
+    let reached = Assurance::from_acr("urn:cbid:acr:i3a2").unwrap();
+    assert_eq!(request.acr.stated(reached).acr(), "urn:cbid:acr:i2a2");
+    assert!(request.acr.is_satisfied_by(Assurance::LEAST));
+    assert_eq!(request.acr.stated(Assurance::LEAST), Assurance::LEAST);
+}
+
+#[test]
+fn scopes_and_claims_ask_for_claims() {
+    let claims = "&claims={\"userinfo\":{\"hkid\":{\"essential\":true}},\"id_token\":{\"name\":null}}";
+    let request = run(&format!("{}{claims}", BASE.replace("scope=openid", "scope=openid%20email"))).unwrap();
+    assert!(request.claims.asks_for("email") && request.claims.asks_for("hkid") && request.claims.asks_for("name"));
+    assert!(!request.claims.asks_for("phone_number"));
+    assert_eq!(request.claims.userinfo.get("hkid"), Some(&true));
+}

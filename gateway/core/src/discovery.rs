@@ -1,0 +1,57 @@
+//! Provider metadata as data (OpenID Connect Discovery 1.0 section 3, RFC 8414, RFC 9207). It states only what is true.
+
+use serde_json::{Value, json};
+
+use crate::assurance::Assurance;
+use crate::client::SigningAlg;
+use crate::locale::Locale;
+
+/// The discovery document of an issuer whose clients may be released `claims`.
+#[must_use]
+pub fn metadata(issuer: &str, claims: &[String]) -> Value {
+    let at = |path: &str| format!("{issuer}{path}");
+    let algs = SigningAlg::ALL.map(SigningAlg::as_str);
+    json!({
+        "issuer": issuer,
+        "authorization_endpoint": at("/authorize"),
+        "token_endpoint": at("/token"),
+        "userinfo_endpoint": at("/userinfo"),
+        "jwks_uri": at("/jwks"),
+        "scopes_supported": ["openid", "profile", "email", "phone"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query", "form_post"],
+        "grant_types_supported": ["authorization_code"],
+        "subject_types_supported": ["pairwise"],
+        "acr_values_supported": Assurance::all().map(Assurance::acr).collect::<Vec<_>>(),
+        "id_token_signing_alg_values_supported": algs,
+        "token_endpoint_auth_methods_supported":
+            ["private_key_jwt", "client_secret_basic", "client_secret_post", "none"],
+        "token_endpoint_auth_signing_alg_values_supported": algs,
+        "code_challenge_methods_supported": ["S256"],
+        "claim_types_supported": ["normal"],
+        "claims_supported": claims,
+        "claims_parameter_supported": true,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
+        "require_request_uri_registration": false,
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "display_values_supported": ["page"],
+        "ui_locales_supported": Locale::ALL.map(Locale::tag),
+        "authorization_response_iss_parameter_supported": true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// GHSA-9h47-pqcx-hjr4: metadata must not advertise `none` as an algorithm, or plain PKCE.
+    #[test]
+    fn ghsa_9h47_pqcx_hjr4_nothing_weak_is_advertised() {
+        let document = metadata("https://gw.example", &["name".to_owned()]);
+        assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
+        let algs = document["id_token_signing_alg_values_supported"].to_string();
+        assert!(!algs.contains("none") && !algs.contains("HS256"));
+        assert_eq!(document["token_endpoint"], "https://gw.example/token");
+    }
+}

@@ -1,0 +1,139 @@
+//! Names of things, parsed: a value of one of these types has the right shape, so nothing downstream checks again.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a name was refused: which kind, and its rule in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} must be {rule}")]
+pub struct InvalidId {
+    kind: &'static str,
+    rule: &'static str,
+}
+
+const SLUG_RULE: &str = "1 to 64 lower-case letters, digits and hyphens, beginning with a letter";
+const TOKEN_RULE: &str = "1 to 128 characters of A-Z a-z 0-9 . _ ~ -";
+
+fn is_slug(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_token(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b))
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $check:ident, $rule:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as written.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                if $check(text) { Ok(Self(text.to_owned())) } else { Err(InvalidId { kind: $kind, rule: $rule }) }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// An OAuth client (RFC 6749 section 2.2): one portal.
+    ClientId, "client_id", is_token, TOKEN_RULE
+);
+id!(
+    /// One government matter, the unit of trust policy.
+    ServiceId, "service id", is_slug, SLUG_RULE
+);
+id!(
+    /// An upstream identity provider; also the last segment of its callback path.
+    ProviderId, "provider id", is_slug, SLUG_RULE
+);
+id!(
+    /// A group of clients that see the same pairwise `sub` (OpenID Connect Core section 8.1).
+    Sector, "sector", is_token, TOKEN_RULE
+);
+id!(
+    /// A login transaction: random, unguessable, chosen by the gateway.
+    TransactionId, "transaction id", is_token, TOKEN_RULE
+);
+id!(
+    /// The internal id behind all of a person's linked provider subjects: random, never derived from a name or number.
+    PersonId, "person id", is_token, TOKEN_RULE
+);
+
+/// Writes `bytes` in the URL-safe alphabet without padding, the form of every opaque value the gateway hands out.
+#[must_use]
+pub fn base64url(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+impl TransactionId {
+    /// A transaction id over fresh random bytes.
+    #[must_use]
+    pub fn from_random(fresh: [u8; 24]) -> Self {
+        Self(base64url(&fresh))
+    }
+}
+
+impl PersonId {
+    /// A person id over fresh random bytes.
+    #[must_use]
+    pub fn from_random(fresh: [u8; 24]) -> Self {
+        Self(base64url(&fresh))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_outside_their_rule_are_refused() {
+        for bad in ["", "A", "1a", "a_b", "a b", "a/b", "é", &"a".repeat(65)] {
+            assert!(bad.parse::<ServiceId>().is_err(), "{bad:?}");
+        }
+        for bad in ["", "a b", "a/b", "a\n", "ü", &"a".repeat(129)] {
+            assert!(bad.parse::<ClientId>().is_err(), "{bad:?}");
+        }
+        assert_eq!("hk-iamsmart".parse::<ProviderId>().unwrap().as_str(), "hk-iamsmart");
+    }
+
+    #[test]
+    fn deserializing_goes_through_the_parser() {
+        assert!(serde_json::from_str::<ServiceId>("\"Not A Slug\"").is_err());
+    }
+}

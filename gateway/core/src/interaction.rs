@@ -1,0 +1,200 @@
+//! The login transaction, and the one dispatcher that picks its next step.
+//!
+//! ```text
+//! /authorize ──► Choose ──► GoUpstream ──► (callback) ──► Consent ──► Issue ──► back to the client
+//!        │          ▲                            │
+//!        │          └────── Stop (page, retry) ◄─┘
+//!        └─ a session sure and fresh enough goes straight to Consent or Issue
+//! ```
+//!
+//! A transaction belongs to one browser: it travels sealed in a cookie of its own. Invariant: only [`next`] decides
+//! what follows, from the same facts on every path.
+
+use serde::{Deserialize, Serialize};
+
+use crate::authorize::AuthorizationRequest;
+use crate::error::{Failure, OAuthCode, OAuthError};
+use crate::ids::{ProviderId, TransactionId};
+use crate::locale::Locale;
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// A resident's sign-in, from the portal's request to the portal's answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Transaction {
+    /// Names it in paths and records.
+    pub id: TransactionId,
+    /// What the client asked.
+    pub request: AuthorizationRequest,
+    /// How far it is.
+    pub stage: Stage,
+    /// The language the person chose on our pages, if they did.
+    pub locale: Option<Locale>,
+}
+
+/// How far a sign-in is, with only what exists then.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Stage {
+    /// The person has not chosen a provider.
+    Choosing,
+    /// The person is at a provider.
+    Upstream(Hop),
+    /// The provider vouched (in this sign-in or an earlier one), and the release waits for the person.
+    Answered {
+        /// The key under which the sealed assertion waits.
+        assertion: Secret<String>,
+    },
+}
+
+/// The way to a provider and back, bound to this browser, client, provider and time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Hop {
+    /// Which provider.
+    pub provider: ProviderId,
+    /// The `state` that must come back.
+    pub state: Secret<String>,
+    /// What the adapter needs to finish; its own format.
+    pub memo: Secret<String>,
+    /// When the person left.
+    pub left_at: Timestamp,
+}
+
+/// How long a sign-in may take, from `/authorize` to the code.
+pub const TRANSACTION_LIFETIME: std::time::Duration = std::time::Duration::from_secs(600);
+
+impl Transaction {
+    /// True once it took too long.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.request.received_at.plus(TRANSACTION_LIFETIME).is_past(now)
+    }
+}
+
+/// Where the evidence comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// An earlier sign-in in this browser.
+    Session,
+    /// This sign-in.
+    ThisLogin,
+}
+
+/// A proven login, as the decision function judged it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The decision: nothing, or why not.
+    pub verdict: Result<(), Failure>,
+    /// Whether this is the subject that the client asked for (true when it asked for none).
+    pub right_subject: bool,
+}
+
+/// Whether the person still has to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// Not looked up yet.
+    Unknown,
+    /// They have to be asked.
+    Needed,
+    /// An earlier answer covers this release.
+    Covered,
+}
+
+/// The facts from which the next step follows.
+#[derive(Debug, Clone)]
+pub struct Situation<'a> {
+    /// What the client asked.
+    pub request: &'a AuthorizationRequest,
+    /// What is proven, if anything is.
+    pub evidence: Option<Evidence>,
+    /// Whether the person was asked.
+    pub consent: Consent,
+    /// Providers that could satisfy this request.
+    pub eligible: &'a [ProviderId],
+    /// The provider the person chose, or last used in this browser.
+    pub preferred: Option<&'a ProviderId>,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Show the chooser.
+    Choose,
+    /// Send the browser to a provider.
+    GoUpstream(ProviderId),
+    /// Look up whether an earlier answer covers the release, then ask again.
+    LookUpConsent,
+    /// Ask the person.
+    AskConsent,
+    /// Release: commit, then answer the client.
+    Issue,
+    /// Show why it cannot go on, with the ways out.
+    Stop(Failure),
+    /// Tell the client, showing nothing (`prompt=none`, or a person other than the one it asked for).
+    Reply(OAuthError),
+}
+
+/// Picks the next step.
+#[must_use]
+pub fn next(situation: &Situation<'_>) -> Step {
+    let request = situation.request;
+    match usable(situation) {
+        Usable::Yes => release(situation),
+        Usable::No(failure) => Step::Stop(failure),
+        Usable::WrongPerson => {
+            Step::Reply(OAuthError::new(OAuthCode::LoginRequired, "another person than the one asked for signed in"))
+        }
+        Usable::Nothing if request.prompt.none => {
+            Step::Reply(OAuthError::new(OAuthCode::LoginRequired, "no sign-in serves this request"))
+        }
+        Usable::Nothing => start(situation),
+    }
+}
+
+enum Usable {
+    Yes,
+    No(Failure),
+    WrongPerson,
+    Nothing,
+}
+
+fn usable(situation: &Situation<'_>) -> Usable {
+    match situation.evidence {
+        None => Usable::Nothing,
+        Some(Evidence { origin: Origin::ThisLogin, verdict: Err(failure), .. }) => Usable::No(failure),
+        Some(Evidence { origin: Origin::ThisLogin, right_subject: false, .. }) => Usable::WrongPerson,
+        Some(Evidence { origin: Origin::ThisLogin, .. }) => Usable::Yes,
+        Some(Evidence { origin: Origin::Session, verdict, right_subject }) => {
+            if verdict.is_ok() && right_subject && !situation.request.demands_login() {
+                Usable::Yes
+            } else {
+                Usable::Nothing
+            }
+        }
+    }
+}
+
+fn release(situation: &Situation<'_>) -> Step {
+    let prompt = situation.request.prompt;
+    match situation.consent {
+        Consent::Unknown => Step::LookUpConsent,
+        Consent::Needed if prompt.none => {
+            Step::Reply(OAuthError::new(OAuthCode::ConsentRequired, "the person has to be asked"))
+        }
+        Consent::Covered if !prompt.consent => Step::Issue,
+        Consent::Needed | Consent::Covered => Step::AskConsent,
+    }
+}
+
+fn start(situation: &Situation<'_>) -> Step {
+    let choose = situation.request.prompt.select_account;
+    match (situation.preferred, situation.eligible) {
+        (Some(preferred), eligible) if !choose && eligible.contains(preferred) => Step::GoUpstream(preferred.clone()),
+        _ => Step::Choose,
+    }
+}
+
+#[cfg(test)]
+#[path = "interaction_tests.rs"]
+mod tests;

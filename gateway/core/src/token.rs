@@ -1,0 +1,242 @@
+//! The token endpoint's request and what its tokens say.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::assurance::Assurance;
+use crate::claims::Claims;
+use crate::client::SigningAlg;
+use crate::error::{OAuthCode, OAuthError};
+use crate::ids::{ClientId, ProviderId, ServiceId};
+use crate::params::Params;
+use crate::pkce::CodeChallenge;
+use crate::redirect::CheckedRedirect;
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// How long a code may be redeemed (RFC 9700 section 2.1; FAPI 2.0 section 5.3.2.1 allows at most 60 s).
+pub const CODE_LIFETIME: Duration = Duration::from_secs(60);
+
+/// How long an access token serves at the userinfo endpoint.
+pub const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+
+/// How long an ID token may be accepted.
+pub const ID_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+
+/// A token request (RFC 6749 section 4.1.3), the client's authentication aside.
+#[derive(Debug)]
+pub struct TokenRequest {
+    /// The code.
+    pub code: Secret<String>,
+    /// Must equal the one of the authorization request.
+    pub redirect_uri: String,
+    /// Proves that the authorization request was this client's (RFC 7636 section 4.5).
+    pub code_verifier: Option<Secret<String>>,
+    /// RFC 8707 section 2.2: when present, must name the service of the grant.
+    pub resource: Option<String>,
+}
+
+impl TokenRequest {
+    /// Reads the form of an `authorization_code` request.
+    ///
+    /// # Errors
+    /// `unsupported_grant_type`, or `invalid_request` for a missing, repeated or oversized parameter.
+    pub fn parse(params: &Params) -> Result<Self, OAuthError> {
+        if params.required("grant_type")? != "authorization_code" {
+            return Err(OAuthError::new(OAuthCode::UnsupportedGrantType, "grant_type must be authorization_code"));
+        }
+        if let Some(_name) = params.repeated() {
+            return Err(OAuthError::new(OAuthCode::InvalidRequest, "a parameter is repeated"));
+        }
+        let secret = |text: &str| Secret::new(text.to_owned());
+        Ok(Self {
+            code: secret(params.required("code")?),
+            redirect_uri: params.required("redirect_uri")?.to_owned(),
+            code_verifier: params.one("code_verifier")?.map(secret),
+            resource: params.all("resource").next().map(str::to_owned),
+        })
+    }
+}
+
+/// What a code stands for: everything decided before it left. Stored sealed, for a minute.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CodeGrant {
+    /// Names this grant in records; revoking it revokes all that was minted from it.
+    pub id: String,
+    /// The only client that may redeem it.
+    pub client: ClientId,
+    /// The URI it was sent to.
+    pub redirect: CheckedRedirect,
+    /// What the token request must prove.
+    pub code_challenge: Option<CodeChallenge>,
+    /// For the ID token.
+    pub nonce: Option<String>,
+    /// For which service.
+    pub service: ServiceId,
+    /// Who vouched.
+    pub provider: ProviderId,
+    /// The scopes of the request.
+    pub scopes: Vec<String>,
+    /// The person, as this client's sector knows them.
+    pub subject: String,
+    /// What the login reached, as stated to the client.
+    pub acr: Assurance,
+    /// How they authenticated.
+    pub amr: Vec<String>,
+    /// When they authenticated.
+    pub auth_time: Timestamp,
+    /// Claims for the ID token.
+    pub id_token_claims: Claims,
+    /// Claims for the userinfo endpoint.
+    pub userinfo_claims: Claims,
+    /// When the code was made.
+    pub issued_at: Timestamp,
+}
+
+/// Checks a token request against the grant its code stands for (RFC 6749 section 4.1.3, RFC 7636 section 4.6).
+///
+/// # Errors
+/// `invalid_grant`, with one description for every mismatch, so that a thief learns nothing from it.
+pub fn check_code(request: &TokenRequest, client: &ClientId, grant: &CodeGrant, now: Timestamp) -> Result<(), OAuthError> {
+    let proven = match (&grant.code_challenge, &request.code_verifier) {
+        (Some(challenge), Some(verifier)) => challenge.is_met_by(verifier.expose()),
+        (None, None) => true,
+        // RFC 9700 section 4.8.2: a verifier without a challenge is a downgrade.
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    let fits = grant.client == *client
+        && grant.redirect.as_str() == request.redirect_uri
+        && !grant.issued_at.plus(CODE_LIFETIME).is_past(now)
+        && proven;
+    if fits { Ok(()) } else { Err(invalid_grant()) }
+}
+
+/// The one answer for a code that cannot be redeemed.
+#[must_use]
+pub fn invalid_grant() -> OAuthError {
+    OAuthError::new(OAuthCode::InvalidGrant, "the code is not valid for this request")
+}
+
+/// What an access token stands for at the userinfo endpoint. Stored sealed, no longer than the token lives.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AccessGrant {
+    /// The grant it was minted from.
+    pub grant: String,
+    /// Whose token it is.
+    pub client: ClientId,
+    /// For which service.
+    pub service: ServiceId,
+    /// Who vouched.
+    pub provider: ProviderId,
+    /// The person.
+    pub subject: String,
+    /// The claims it releases.
+    pub claims: Claims,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// The claims of an ID token (OpenID Connect Core section 2).
+#[must_use]
+pub fn id_token(issuer: &str, grant: &CodeGrant, access_token_hash: String, now: Timestamp) -> Map<String, Value> {
+    let mut claims: Map<String, Value> =
+        grant.id_token_claims.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
+    set("iss", issuer.into());
+    set("sub", grant.subject.clone().into());
+    set("aud", grant.client.as_str().into());
+    set("iat", now.0.into());
+    set("exp", now.plus(ID_TOKEN_LIFETIME).0.into());
+    set("auth_time", grant.auth_time.0.into());
+    set("acr", grant.acr.acr().into());
+    set("amr", grant.amr.clone().into());
+    set("at_hash", access_token_hash.into());
+    if let Some(nonce) = &grant.nonce {
+        set("nonce", nonce.clone().into());
+    }
+    claims
+}
+
+/// The left half of an access token's hash (OpenID Connect Core section 3.1.3.6). All offered algorithms use SHA-256
+/// but `EdDSA`, which takes SHA-512, the hash inside Ed25519.
+#[must_use]
+pub fn at_hash(alg: SigningAlg, access_token: &str) -> String {
+    let hash = match alg {
+        SigningAlg::EdDSA => aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, access_token.as_bytes()),
+        _ => aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, access_token.as_bytes()),
+    };
+    let half = hash.as_ref().len() / 2;
+    crate::ids::base64url(hash.as_ref().get(..half).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Client;
+
+    const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+    fn grant() -> CodeGrant {
+        let client = Client::from_document("a", crate::client::tests::SOUND).unwrap();
+        CodeGrant {
+            id: "g".into(),
+            client: client.id.clone(),
+            redirect: client.check_redirect("https://portal.example/cb").unwrap(),
+            code_challenge: Some(CodeChallenge::of(VERIFIER)),
+            nonce: Some("n".into()),
+            service: "s".parse().unwrap(),
+            provider: "p".parse().unwrap(),
+            scopes: vec!["openid".into()],
+            subject: "person".into(),
+            acr: Assurance::LEAST,
+            amr: vec!["mfa".into()],
+            auth_time: Timestamp(90),
+            id_token_claims: Claims::default(),
+            userinfo_claims: Claims::default(),
+            issued_at: Timestamp(100),
+        }
+    }
+
+    fn request(uri: &str, verifier: Option<&str>) -> TokenRequest {
+        TokenRequest {
+            code: Secret::new("c".into()),
+            redirect_uri: uri.into(),
+            code_verifier: verifier.map(|v| Secret::new(v.to_owned())),
+            resource: None,
+        }
+    }
+
+    /// CVE-2026-28513: a code of client A is never redeemed by B; each condition alone refuses.
+    #[test]
+    fn cve_2026_28513_every_condition_must_hold() {
+        let (grant, uri) = (grant(), "https://portal.example/cb");
+        let (a, b): (ClientId, ClientId) = ("portal-a".parse().unwrap(), "portal-b".parse().unwrap());
+        let now = Timestamp(159);
+        assert!(check_code(&request(uri, Some(VERIFIER)), &a, &grant, now).is_ok());
+        assert!(check_code(&request(uri, Some(VERIFIER)), &b, &grant, now).is_err());
+        assert!(check_code(&request("https://portal.example/cb2", Some(VERIFIER)), &a, &grant, now).is_err());
+        assert!(check_code(&request(uri, Some(&"x".repeat(43))), &a, &grant, now).is_err());
+        assert!(check_code(&request(uri, None), &a, &grant, now).is_err());
+        assert!(check_code(&request(uri, Some(VERIFIER)), &a, &grant, Timestamp(160)).is_err());
+        let exempt = CodeGrant { code_challenge: None, ..grant };
+        assert!(check_code(&request(uri, None), &a, &exempt, now).is_ok());
+        assert!(check_code(&request(uri, Some(VERIFIER)), &a, &exempt, now).is_err());
+    }
+
+    #[test]
+    fn gateway_claims_win_over_mapped_ones() {
+        let claims = id_token("https://gw.example", &grant(), "h".into(), Timestamp(100));
+        assert_eq!(claims.get("aud"), Some(&"portal-a".into()));
+        assert_eq!(claims.get("nonce"), Some(&"n".into()));
+        assert_eq!(claims.get("auth_time"), Some(&90.into()));
+    }
+
+    /// OpenID Connect Core appendix A.3's access token and its hash.
+    #[test]
+    fn oidc_core_a3_at_hash_vector() {
+        let token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
+        assert_eq!(at_hash(SigningAlg::RS256, token), "77QmUPtjPfzWtF2AnpK9RQ");
+    }
+}

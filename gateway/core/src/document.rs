@@ -58,7 +58,7 @@ impl<'a> Source<'a> {
             self.report(error.span().map_or(0, |span| span.start), error.message());
         }
         let value = if errors.is_empty() {
-            read(&Section { source: &self, table: table.get_ref(), at: 0, asked: RefCell::default() })
+            read(&Section::new(&self, table.get_ref(), 0))
         } else {
             None
         };
@@ -83,9 +83,14 @@ pub struct Section<'a> {
     table: &'a DeTable<'a>,
     at: usize,
     asked: RefCell<Vec<&'static str>>,
+    own_keys: RefCell<Vec<String>>,
 }
 
 impl<'a> Section<'a> {
+    fn new(source: &'a Source<'a>, table: &'a DeTable<'a>, at: usize) -> Self {
+        Self { source, table, at, asked: RefCell::default(), own_keys: RefCell::default() }
+    }
+
     /// Records a problem with the whole section.
     pub fn refuse(&self, reason: impl Display) {
         self.source.report(self.at, reason);
@@ -186,7 +191,7 @@ impl<'a> Section<'a> {
     #[must_use]
     pub fn section(&self, name: &'static str) -> Option<Section<'a>> {
         let (table, at) = self.typed(name, "a table", DeValue::as_table)?;
-        Some(Section { source: self.source, table, at, asked: RefCell::default() })
+        Some(Section::new(self.source, table, at))
     }
 
     /// A required sub-table.
@@ -202,22 +207,38 @@ impl<'a> Section<'a> {
         let mut sections = Vec::new();
         for item in items.iter() {
             match item.get_ref().as_table() {
-                Some(table) => sections.push(Section {
-                    source: self.source,
-                    table,
-                    at: item.span().start,
-                    asked: RefCell::default(),
-                }),
+                Some(table) => sections.push(Section::new(self.source, table, item.span().start)),
                 None => self.source.report(item.span().start, format_args!("{name}: expected tables")),
             }
         }
         sections
     }
 
+    /// Every entry of a table whose keys are the document's own, each a table.
+    #[must_use]
+    pub fn entries(&self) -> Vec<(String, Section<'a>)> {
+        let mut entries = Vec::new();
+        for (key, value) in self.table {
+            self.own_keys.borrow_mut().push(key.get_ref().to_string());
+            let at = key.span().start;
+            match value.get_ref().as_table() {
+                Some(table) => entries.push((key.get_ref().to_string(), Section::new(self.source, table, at))),
+                None => self.source.report(at, format_args!("{}: expected a table", key.get_ref())),
+            }
+        }
+        entries
+    }
+
     /// A text in all four languages: a table with one key a language.
     #[must_use]
     pub fn texts(&self, name: &'static str) -> Option<Texts> {
-        let texts = self.require_section(name)?;
+        self.require_section(name)?.own_texts()
+    }
+
+    /// This table itself, as a text in all four languages.
+    #[must_use]
+    pub fn own_texts(&self) -> Option<Texts> {
+        let texts = self;
         let (zh_hans, zh_hant_hk) = (texts.require("zh-Hans"), texts.require("zh-Hant-HK"));
         let (pt, en) = (texts.require("pt"), texts.require("en"));
         Some(Texts { zh_hans: zh_hans?, zh_hant_hk: zh_hant_hk?, pt: pt?, en: en? })
@@ -226,8 +247,9 @@ impl<'a> Section<'a> {
 
 impl Drop for Section<'_> {
     fn drop(&mut self) {
-        let asked = self.asked.borrow();
-        for key in self.table.keys().filter(|key| !asked.contains(&key.get_ref().as_ref())) {
+        let (asked, own) = (self.asked.borrow(), self.own_keys.borrow());
+        let known = |name: &str| asked.contains(&name) || own.iter().any(|key| key == name);
+        for key in self.table.keys().filter(|key| !known(key.get_ref())) {
             let name = key.get_ref();
             let hint = nearest(name, &asked).map(|known| format!("; did you mean {known}?")).unwrap_or_default();
             self.source.report(key.span().start, format_args!("{name} is not a known field{hint}"));
@@ -256,7 +278,8 @@ impl FromStr for Span {
 }
 
 /// The known name nearest to `name`, when it is near enough to be a slip of the pen.
-fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+#[must_use]
+pub fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
     let (distance, best) = known.iter().map(|candidate| (edits(name, candidate), *candidate)).min()?;
     (distance <= 2 && distance < name.len()).then_some(best)
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -44,6 +44,18 @@ impl Algorithm {
             Self::PS256 => "PS256",
             Self::RS256 => "RS256",
         }
+    }
+
+    /// The hash that goes with the algorithm, for `at_hash` and its kin (OpenID Connect Core section 3.1.3.6); SHA-512
+    /// for `EdDSA`, the hash inside Ed25519.
+    #[must_use]
+    pub fn hash(self, bytes: &[u8]) -> Vec<u8> {
+        let hash = match self {
+            Self::ES256 | Self::PS256 | Self::RS256 => &SHA256,
+            Self::ES384 => &SHA384,
+            Self::EdDSA => &SHA512,
+        };
+        digest(hash, bytes).as_ref().to_vec()
     }
 }
 
@@ -334,6 +346,11 @@ impl KeySet {
         self.0.iter().filter(move |key| {
             key.algorithm == algorithm && kid.is_none_or(|kid| key.kid.as_deref().is_none_or(|own| own == kid))
         })
+    }
+
+    /// The keys, in the order of the set.
+    pub fn iter(&self) -> impl Iterator<Item = &VerifyingKey> {
+        self.0.iter()
     }
 
     /// True when the set has a key of this name.

@@ -79,6 +79,13 @@ impl Claims {
         self.0.get(name)
     }
 
+    /// These claims and `more`; where both name one, `more` wins.
+    #[must_use]
+    pub fn merged_with(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        self
+    }
+
     /// Sets one claim.
     pub fn set(&mut self, name: &ClaimName, value: Value) {
         self.0.insert(name.0.clone(), value);

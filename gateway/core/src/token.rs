@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use crate::assurance::Assurance;
 use crate::claims::Claims;
-use crate::client::SigningAlg;
 use crate::error::{OAuthCode, OAuthError};
 use crate::ids::{ClientId, ProviderId, ServiceId};
 use crate::params::Params;
@@ -159,18 +158,6 @@ pub fn id_token(issuer: &str, grant: &CodeGrant, access_token_hash: String, now:
     claims
 }
 
-/// The left half of an access token's hash (OpenID Connect Core section 3.1.3.6). All offered algorithms use SHA-256
-/// but `EdDSA`, which takes SHA-512, the hash inside Ed25519.
-#[must_use]
-pub fn at_hash(alg: SigningAlg, access_token: &str) -> String {
-    let hash = match alg {
-        SigningAlg::EdDSA => aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, access_token.as_bytes()),
-        _ => aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, access_token.as_bytes()),
-    };
-    let half = hash.as_ref().len() / 2;
-    crate::ids::base64url(hash.as_ref().get(..half).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,12 +218,5 @@ mod tests {
         assert_eq!(claims.get("aud"), Some(&"portal-a".into()));
         assert_eq!(claims.get("nonce"), Some(&"n".into()));
         assert_eq!(claims.get("auth_time"), Some(&90.into()));
-    }
-
-    /// OpenID Connect Core appendix A.3's access token and its hash.
-    #[test]
-    fn oidc_core_a3_at_hash_vector() {
-        let token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
-        assert_eq!(at_hash(SigningAlg::RS256, token), "77QmUPtjPfzWtF2AnpK9RQ");
     }
 }

@@ -1,0 +1,44 @@
+//! What can go wrong at a provider, and whose fault it is.
+
+use gateway_core::error::Failure;
+
+use crate::http::HttpError;
+
+/// Why a login at a provider failed. The text is for the operator's log: it names no value that the provider sent.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// The person, or the provider for them, said no.
+    #[error("the person cancelled")]
+    Denied,
+    /// It cannot be reached, or not in time.
+    #[error("unavailable: {0}")]
+    Unavailable(#[from] HttpError),
+    /// It answered something that must not be believed.
+    #[error("misbehaved: {0}")]
+    Misbehaved(String),
+    /// It refused our request: a matter for the operator.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// It could not sign the person in as surely or as freshly as we asked.
+    #[error("the demanded assurance was not met")]
+    Unmet,
+}
+
+impl UpstreamError {
+    /// How this is told to the person and the client.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Denied => Failure::Cancelled,
+            Self::Unavailable(_) => Failure::ProviderUnavailable,
+            Self::Misbehaved(_) => Failure::ProviderMisbehaved,
+            Self::Refused(_) => Failure::ProviderRefused,
+            Self::Unmet => Failure::AssuranceTooLow,
+        }
+    }
+
+    /// A `Misbehaved` with its reason.
+    pub(crate) fn misbehaved(reason: impl Into<String>) -> Self {
+        Self::Misbehaved(reason.into())
+    }
+}

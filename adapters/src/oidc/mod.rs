@@ -1,0 +1,273 @@
+//! Generic OpenID Connect (Core 1.0, Discovery 1.0) as a relying party, on `openidconnect` and `oauth2` over our own
+//! HTTP port and keys.
+//!
+//! Beyond what the libraries check: RFC 9207 `iss`, the host of every endpoint, `alg` and header rules before anything
+//! is fetched, `at_hash` when there is one, one skew for all times, and a code that is never sent twice.
+
+mod key;
+mod metadata;
+mod settings;
+mod verify;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use certs::key::KeySet;
+use gateway_core::claims::Claims;
+use gateway_core::params::Params;
+use gateway_core::secret::Secret;
+use gateway_core::time::Timestamp;
+use oauth2::{
+    AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
+};
+use openidconnect::core::{
+    CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJweContentEncryptionAlgorithm,
+    CoreJwsSigningAlgorithm, CoreResponseType, CoreRevocableToken, CoreRevocationErrorResponse,
+    CoreTokenIntrospectionResponse, CoreTokenType,
+};
+use openidconnect::{
+    AuthenticationContextClass, AuthenticationFlow, Client, EmptyAdditionalClaims, EmptyExtraTokenFields, IdToken,
+    IdTokenFields, LanguageTag, LoginHint, Nonce, StandardErrorResponse, StandardTokenResponse, SubjectIdentifier, UserInfoUrl,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use url::Url;
+
+pub use settings::{Settings, TokenAuth};
+
+use crate::error::UpstreamError;
+use crate::http::{Http, HttpError};
+use crate::remote::Remote;
+use crate::{Adapter, Answer, Departure, Fresh, Signer, Wish};
+use key::Key;
+use metadata::Metadata;
+
+type OidcIdToken =
+    IdToken<EmptyAdditionalClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
+
+type OidcTokenResponse = StandardTokenResponse<
+    IdTokenFields<
+        EmptyAdditionalClaims,
+        EmptyExtraTokenFields,
+        CoreGenderClaim,
+        CoreJweContentEncryptionAlgorithm,
+        CoreJwsSigningAlgorithm,
+    >,
+    CoreTokenType,
+>;
+
+type OidcClient = Client<
+    EmptyAdditionalClaims,
+    CoreAuthDisplay,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    Key,
+    CoreAuthPrompt,
+    StandardErrorResponse<CoreErrorResponseType>,
+    OidcTokenResponse,
+    CoreTokenIntrospectionResponse,
+    CoreRevocableToken,
+    CoreRevocationErrorResponse,
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+    EndpointNotSet,
+>;
+
+/// What has to survive the visit to the provider.
+#[derive(Serialize, Deserialize)]
+struct Memo {
+    nonce: String,
+    verifier: String,
+}
+
+/// An OpenID Connect provider.
+pub struct Oidc {
+    settings: Settings,
+    callback: Url,
+    secret: Option<Secret<String>>,
+    http: Arc<dyn Http>,
+    signer: Arc<dyn Signer>,
+    metadata: Remote<Metadata>,
+    keys: Remote<KeySet>,
+}
+
+impl Oidc {
+    /// An adapter for one provider; fetches nothing yet, so that a dead provider delays no start.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        callback: Url,
+        secret: Option<Secret<String>>,
+        http: Arc<dyn Http>,
+        signer: Arc<dyn Signer>,
+    ) -> Self {
+        let metadata = Remote::new(Arc::clone(&http), Metadata::parse);
+        let keys = Remote::new(Arc::clone(&http), |json| KeySet::parse(json).ok());
+        Self { settings, callback, secret, http, signer, metadata, keys }
+    }
+
+    async fn metadata(&self, now: Timestamp) -> Result<Arc<Metadata>, UpstreamError> {
+        let metadata = self.metadata.get(&self.settings.discovery_url(), now).await?;
+        metadata.check(&self.settings)?;
+        Ok(metadata)
+    }
+
+    fn client(&self, metadata: &Metadata) -> OidcClient {
+        let callback = RedirectUrl::from_url(self.callback.clone());
+        let client = Client::new(
+            ClientId::new(self.settings.client_id.clone()),
+            metadata.issuer.clone(),
+            openidconnect::JsonWebKeySet::new(Vec::new()),
+        )
+        .set_auth_uri(metadata.authorization_endpoint.clone())
+        .set_token_uri(metadata.token_endpoint.clone())
+        .set_redirect_uri(callback);
+        match (&self.settings.auth, &self.secret) {
+            (TokenAuth::SecretBasic(_), Some(secret)) => client
+                .set_client_secret(ClientSecret::new(secret.expose().clone()))
+                .set_auth_type(AuthType::BasicAuth),
+            (TokenAuth::SecretPost(_), Some(secret)) => client
+                .set_client_secret(ClientSecret::new(secret.expose().clone()))
+                .set_auth_type(AuthType::RequestBody),
+            _ => client,
+        }
+    }
+
+    /// The HTTP port in the shape the libraries call.
+    fn port(&self) -> impl Fn(oauth2::HttpRequest) -> PortFuture + use<> {
+        let http = Arc::clone(&self.http);
+        move |request| {
+            let http = Arc::clone(&http);
+            Box::pin(async move { http.send(request).await })
+        }
+    }
+
+    /// RFC 7523 section 3: an assertion for this provider, used once and for a minute.
+    fn assertion(&self, metadata: &Metadata, fresh: &Fresh, now: Timestamp) -> Result<String, UpstreamError> {
+        let claims = json!({
+            "iss": self.settings.client_id, "sub": self.settings.client_id, "aud": metadata.issuer.as_str(),
+            "jti": fresh.jti.expose(), "iat": now.0, "exp": now.0 + 60,
+        });
+        let claims = claims.as_object().cloned().unwrap_or_default();
+        self.signer.sign("JWT", &claims).map_err(|error| UpstreamError::Refused(error.to_string()))
+    }
+
+    async fn exchange(
+        &self,
+        metadata: &Metadata,
+        code: &str,
+        memo: &Memo,
+        fresh: &Fresh,
+        now: Timestamp,
+    ) -> Result<OidcTokenResponse, UpstreamError> {
+        let client = self.client(metadata);
+        let mut request = client
+            .exchange_code(AuthorizationCode::new(code.to_owned()))
+            .set_pkce_verifier(PkceCodeVerifier::new(memo.verifier.clone()));
+        if self.settings.auth == TokenAuth::PrivateKeyJwt {
+            request = request
+                .add_extra_param("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+                .add_extra_param("client_assertion", self.assertion(metadata, fresh, now)?);
+        }
+        request.request_async(&self.port()).await.map_err(|error| match error {
+            RequestTokenError::Request(error) => UpstreamError::Unavailable(error),
+            RequestTokenError::ServerResponse(refusal) => {
+                UpstreamError::Refused(format!("token request: {}", refusal.error().as_ref()))
+            }
+            RequestTokenError::Parse(..) => UpstreamError::misbehaved("the token answer cannot be read"),
+            RequestTokenError::Other(_) => UpstreamError::misbehaved("the token answer is not of the right kind"),
+        })
+    }
+
+    async fn userinfo(
+        &self,
+        metadata: &Metadata,
+        endpoint: &UserInfoUrl,
+        tokens: &OidcTokenResponse,
+        subject: &str,
+    ) -> Result<Claims, UpstreamError> {
+        let client = self.client(metadata).set_user_info_url(endpoint.clone());
+        let expected = SubjectIdentifier::new(subject.to_owned());
+        let request = client.user_info(tokens.access_token().clone(), Some(expected));
+        let answer: openidconnect::UserInfoClaims<verify::AnyClaims, CoreGenderClaim> =
+            request.require_signed_response(false).request_async(&self.port()).await.map_err(userinfo_error)?;
+        match serde_json::to_value(answer) {
+            Ok(serde_json::Value::Object(claims)) => Ok(Claims::from_object(claims)),
+            _ => Err(UpstreamError::misbehaved("the userinfo answer cannot be read")),
+        }
+    }
+}
+
+type PortFuture =
+    std::pin::Pin<Box<dyn std::future::Future<Output = Result<oauth2::HttpResponse, HttpError>> + Send>>;
+
+fn userinfo_error(error: openidconnect::UserInfoError<HttpError>) -> UpstreamError {
+    match error {
+        openidconnect::UserInfoError::Request(error) => UpstreamError::Unavailable(error),
+        openidconnect::UserInfoError::ClaimsVerification(_) => {
+            UpstreamError::misbehaved("the userinfo answer is about somebody else")
+        }
+        _ => UpstreamError::misbehaved("the userinfo answer cannot be read"),
+    }
+}
+
+#[async_trait]
+impl Adapter for Oidc {
+    async fn begin(&self, wish: &Wish, state: &str, fresh: &Fresh, now: Timestamp) -> Result<Departure, UpstreamError> {
+        let metadata = self.metadata(now).await?;
+        let client = self.client(&metadata);
+        let memo = Memo { nonce: fresh.nonce.expose().clone(), verifier: fresh.verifier.expose().clone() };
+        let (state, nonce) = (CsrfToken::new(state.to_owned()), Nonce::new(memo.nonce.clone()));
+        let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(memo.verifier.clone()));
+        let mut request = client
+            .authorize_url(
+                AuthenticationFlow::<CoreResponseType>::AuthorizationCode,
+                move || state,
+                move || nonce,
+            )
+            .set_pkce_challenge(challenge)
+            .add_scopes(self.settings.scopes.iter().filter(|scope| *scope != "openid").cloned().map(Scope::new));
+        for acr in &wish.acr_values {
+            request = request.add_auth_context_value(AuthenticationContextClass::new(acr.clone()));
+        }
+        if let Some(max_age) = wish.max_age {
+            request = request.set_max_age(max_age);
+        }
+        if wish.login {
+            request = request.add_prompt(CoreAuthPrompt::Login);
+        }
+        if let Some(hint) = &wish.login_hint {
+            request = request.set_login_hint(LoginHint::new(hint.clone()));
+        }
+        if let Some(locale) = wish.locale {
+            request = request.add_ui_locale(LanguageTag::new(locale.tag().to_owned()));
+        }
+        let (url, _, _) = request.url();
+        let memo = serde_json::to_string(&memo).map_err(|_| UpstreamError::misbehaved("the memo cannot be written"))?;
+        Ok(Departure { url, memo: Secret::new(memo) })
+    }
+
+    async fn finish(&self, memo: &str, callback: &Params, fresh: &Fresh, now: Timestamp) -> Result<Answer, UpstreamError> {
+        let memo: Memo = serde_json::from_str(memo).map_err(|_| UpstreamError::misbehaved("the memo cannot be read"))?;
+        let metadata = self.metadata(now).await?;
+        let code = verify::callback(callback, &metadata)?;
+        let tokens = self.exchange(&metadata, &code, &memo, fresh, now).await?;
+        let verified = self.verify_id_token(&metadata, &tokens, &memo, now).await?;
+        let mut claims = verified.claims;
+        if let Some(endpoint) = metadata.userinfo_endpoint.as_ref().filter(|_| self.settings.userinfo) {
+            let more = self.userinfo(&metadata, endpoint, &tokens, verified.subject.expose()).await?;
+            claims = claims.merged_with(more);
+        }
+        Ok(Answer {
+            subject: verified.subject,
+            acr: verified.acr,
+            amr: verified.amr,
+            auth_time: verified.auth_time,
+            claims,
+        })
+    }
+}

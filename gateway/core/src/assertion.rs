@@ -9,7 +9,7 @@ use crate::claims::Claims;
 use crate::ids::ProviderId;
 use crate::jurisdiction::Jurisdiction;
 use crate::secret::Secret;
-use crate::time::Timestamp;
+use crate::time::{SKEW, Timestamp};
 
 /// A person's identifier at a provider: opaque, compared byte for byte, never shown or logged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +47,11 @@ pub struct Assertion {
     pub assurance: Assurance,
     /// Authentication methods (RFC 8176).
     pub amr: Vec<String>,
-    /// When the person authenticated, when the provider says so.
-    pub stated_auth_time: Option<Timestamp>,
+    /// When the person authenticated: as the provider states it, or when it was asked, for a provider that is known to
+    /// have authenticated them anew for us. `None` when neither is known.
+    pub auth_time: Option<Timestamp>,
+    /// Whether the provider stated it.
+    pub time_stated: bool,
     /// When the gateway asked the provider.
     pub asked_at: Timestamp,
     /// When the answer was verified.
@@ -57,33 +60,46 @@ pub struct Assertion {
     pub claims: Claims,
 }
 
+/// The age of a login of which nobody knows when it was: older than any limit.
+pub const UNKNOWN_AGE: Duration = Duration::from_secs(u32::MAX as u64);
+
 impl Assertion {
-    /// How long ago the person authenticated, at most.
-    ///
-    /// Without a time from the provider the login cannot be shown to be younger than the question, and a provider with
-    /// a session of its own may have answered without one; its age then counts from the question and is marked by
-    /// [`Assertion::is_time_stated`] so that a policy can refuse it.
+    /// How long ago the person authenticated; [`UNKNOWN_AGE`] when nobody knows.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
-        self.auth_time().age(now)
+        self.auth_time.map_or(UNKNOWN_AGE, |time| time.age(now))
     }
 
-    /// The time of authentication: the provider's own, or else the time at which it was asked.
+    /// True when the person authenticated in answer to our question, and not in some earlier session at the provider.
     #[must_use]
-    pub fn auth_time(&self) -> Timestamp {
-        self.stated_auth_time.unwrap_or(self.asked_at)
-    }
-
-    /// True when the provider itself stated when the person authenticated.
-    #[must_use]
-    pub fn is_time_stated(&self) -> bool {
-        self.stated_auth_time.is_some()
+    pub fn is_in_answer(&self) -> bool {
+        self.auth_time.is_some_and(|time| time >= self.asked_at.minus(SKEW))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_of_unknown_time_is_older_than_any_limit() {
+        let at = |auth_time| Assertion {
+            provider: "p".parse().unwrap(),
+            jurisdiction: Jurisdiction::Macao,
+            subject: UpstreamSubject::parse("x").unwrap(),
+            assurance: Assurance::LEAST,
+            amr: vec![],
+            auth_time,
+            time_stated: false,
+            asked_at: Timestamp(1_000),
+            received_at: Timestamp(1_030),
+            claims: Claims::default(),
+        };
+        assert_eq!(at(None).age(Timestamp(1_030)), UNKNOWN_AGE);
+        assert!(!at(None).is_in_answer() && !at(Some(Timestamp(939))).is_in_answer());
+        assert!(at(Some(Timestamp(940))).is_in_answer());
+        assert_eq!(at(Some(Timestamp(1_000))).age(Timestamp(1_030)), Duration::from_secs(30));
+    }
 
     /// CVE-2026-82968 and CVE-2024-32879: no empty subject, and no folding of subjects.
     #[test]

@@ -102,11 +102,15 @@ pub fn base64url(bytes: &[u8]) -> String {
 }
 
 impl TransactionId {
-    /// A transaction id over fresh random bytes.
+    /// A transaction id over fresh random bytes: 22 characters, so that with 14 more it fits a `state` of 36, the most
+    /// that iAM Smart takes.
     #[must_use]
-    pub fn from_random(fresh: [u8; 24]) -> Self {
+    pub fn from_random(fresh: [u8; 16]) -> Self {
         Self(base64url(&fresh))
     }
+
+    /// The length of an id in characters.
+    pub const LENGTH: usize = 22;
 }
 
 impl PersonId {

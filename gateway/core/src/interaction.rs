@@ -30,6 +30,8 @@ pub struct Transaction {
     pub stage: Stage,
     /// The language the person chose on our pages, if they did.
     pub locale: Option<Locale>,
+    /// Why it could not go on, if it stopped; what the client is told when the person gives up.
+    pub failure: Option<Failure>,
 }
 
 /// How far a sign-in is, with only what exists then.

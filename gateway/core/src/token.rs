@@ -59,6 +59,19 @@ impl TokenRequest {
     }
 }
 
+/// The facts a decision rested on, kept so that every later step can put them to the same decision function again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grounds {
+    /// Who vouched.
+    pub provider: ProviderId,
+    /// What the login reached.
+    pub reached: Assurance,
+    /// How old the login was then, in seconds.
+    pub age: u64,
+    /// Whether the provider said when it was.
+    pub time_stated: bool,
+}
+
 /// What a code stands for: everything decided before it left. Stored sealed, for a minute.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CodeGrant {
@@ -74,8 +87,8 @@ pub struct CodeGrant {
     pub nonce: Option<String>,
     /// For which service.
     pub service: ServiceId,
-    /// Who vouched.
-    pub provider: ProviderId,
+    /// What the decision rested on.
+    pub grounds: Grounds,
     /// The scopes of the request.
     pub scopes: Vec<String>,
     /// The person, as this client's sector knows them.
@@ -84,8 +97,8 @@ pub struct CodeGrant {
     pub acr: Assurance,
     /// How they authenticated.
     pub amr: Vec<String>,
-    /// When they authenticated.
-    pub auth_time: Timestamp,
+    /// When they authenticated, when that is known.
+    pub auth_time: Option<Timestamp>,
     /// Claims for the ID token.
     pub id_token_claims: Claims,
     /// Claims for the userinfo endpoint.
@@ -127,8 +140,8 @@ pub struct AccessGrant {
     pub client: ClientId,
     /// For which service.
     pub service: ServiceId,
-    /// Who vouched.
-    pub provider: ProviderId,
+    /// What the decision rested on.
+    pub grounds: Grounds,
     /// The person.
     pub subject: String,
     /// The claims it releases.
@@ -148,10 +161,12 @@ pub fn id_token(issuer: &str, grant: &CodeGrant, access_token_hash: String, now:
     set("aud", grant.client.as_str().into());
     set("iat", now.0.into());
     set("exp", now.plus(ID_TOKEN_LIFETIME).0.into());
-    set("auth_time", grant.auth_time.0.into());
     set("acr", grant.acr.acr().into());
     set("amr", grant.amr.clone().into());
     set("at_hash", access_token_hash.into());
+    if let Some(time) = grant.auth_time {
+        set("auth_time", time.0.into());
+    }
     if let Some(nonce) = &grant.nonce {
         set("nonce", nonce.clone().into());
     }
@@ -174,12 +189,12 @@ mod tests {
             code_challenge: Some(CodeChallenge::of(VERIFIER)),
             nonce: Some("n".into()),
             service: "s".parse().unwrap(),
-            provider: "p".parse().unwrap(),
+            grounds: Grounds { provider: "p".parse().unwrap(), reached: Assurance::LEAST, age: 0, time_stated: true },
             scopes: vec!["openid".into()],
             subject: "person".into(),
             acr: Assurance::LEAST,
             amr: vec!["mfa".into()],
-            auth_time: Timestamp(90),
+            auth_time: Some(Timestamp(90)),
             id_token_claims: Claims::default(),
             userinfo_claims: Claims::default(),
             issued_at: Timestamp(100),

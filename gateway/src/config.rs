@@ -1,0 +1,175 @@
+//! `gateway.toml`: what belongs to a process. Everything an administrator may change is in the bundle instead.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gateway_core::document::{Problem, Problems, Section, Source};
+use url::Url;
+
+/// A process's configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The issuer identifier, without a trailing slash; every link is built from it and never from a request.
+    pub issuer: String,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The PEM chain of the server certificate.
+    pub certificate: PathBuf,
+    /// Its PEM key.
+    pub certificate_key: PathBuf,
+    /// The master key.
+    pub master_key: PathBuf,
+    /// How often signing keys change.
+    pub rotate_every: Duration,
+    /// Where things are stored.
+    pub store: StoreConfig,
+    /// The bundle of documents.
+    pub bundle: PathBuf,
+    /// How to reach others.
+    pub egress: EgressConfig,
+    /// How long a sign-in serves further services.
+    pub session_lifetime: Duration,
+}
+
+/// Where things are stored.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// This node's name in the audit chain.
+    pub node: String,
+    /// The engine.
+    pub engine: Engine,
+}
+
+/// A storage engine.
+#[derive(Debug, Clone)]
+pub enum Engine {
+    /// One node, one folder.
+    Embedded(PathBuf),
+    /// Many nodes: PostgreSQL for the durable class, Redis or Valkey for the ephemeral.
+    Cluster {
+        /// A libpq connection string.
+        postgres: String,
+        /// A `redis://` address.
+        redis: String,
+    },
+}
+
+/// How to reach others.
+#[derive(Debug, Clone, Default)]
+pub struct EgressConfig {
+    /// A PEM file of roots to trust instead of the system's.
+    pub trust: Option<PathBuf>,
+    /// Whether configured hosts may resolve to private and loopback addresses.
+    pub private_addresses: bool,
+}
+
+impl Config {
+    /// Reads a configuration file; relative paths count from its folder.
+    ///
+    /// # Errors
+    /// Every problem in the file.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| vec![Problem { file: file.clone(), line: 1, reason: error.to_string() }])?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&file, &text, base)
+    }
+
+    /// Reads a configuration from its text.
+    ///
+    /// # Errors
+    /// Every problem in the text.
+    pub fn parse(file: &str, text: &str, base: &Path) -> Result<Self, Problems> {
+        Source::new(file, text).read(|doc| read(doc, base))
+    }
+}
+
+fn read(doc: &Section<'_>, base: &Path) -> Option<Config> {
+    let (issuer, listen) = (read_issuer(doc), doc.require("listen"));
+    let (tls, keys) = (doc.require_section("tls"), doc.require_section("keys"));
+    let certificate = tls.as_ref().and_then(|tls| path(tls, "certificate", base));
+    let certificate_key = tls.as_ref().and_then(|tls| path(tls, "key", base));
+    let master_key = keys.as_ref().and_then(|keys| path(keys, "master", base));
+    let rotate_every = keys.as_ref().and_then(|keys| keys.duration("rotate_every"));
+    let store = doc.require_section("store").and_then(|store| read_store(&store, base));
+    let bundle = doc.require_section("bundle").and_then(|bundle| path(&bundle, "folder", base));
+    let egress = doc.section("egress").map(|egress| EgressConfig {
+        trust: egress.optional::<PathBuf>("trust").map(|trust| base.join(trust)),
+        private_addresses: egress.flag("private_addresses", false),
+    });
+    let session = doc.section("session").and_then(|session| {
+        let lifetime = session.duration("lifetime");
+        if lifetime.is_some_and(|lifetime| lifetime > Duration::from_secs(12 * 3_600)) {
+            session.refuse_field("lifetime", "must be at most 12h");
+        }
+        lifetime
+    });
+    Some(Config {
+        issuer: issuer?,
+        listen: listen?,
+        certificate: certificate?,
+        certificate_key: certificate_key?,
+        master_key: master_key?,
+        rotate_every: rotate_every.unwrap_or(Duration::from_secs(30 * 86_400)),
+        store: store?,
+        bundle: bundle?,
+        egress: egress.unwrap_or_default(),
+        session_lifetime: session.unwrap_or(Duration::from_secs(1_800)),
+    })
+}
+
+fn path(section: &Section<'_>, name: &'static str, base: &Path) -> Option<PathBuf> {
+    section.require::<PathBuf>(name).map(|path| base.join(path))
+}
+
+fn read_issuer(doc: &Section<'_>) -> Option<String> {
+    let issuer: Url = doc.require("issuer")?;
+    let sound = issuer.scheme() == "https"
+        && issuer.query().is_none()
+        && issuer.fragment().is_none()
+        && issuer.path() == "/"
+        && issuer.username().is_empty();
+    if !sound {
+        doc.refuse_field("issuer", "must be https:// and a host, with no path, query or fragment");
+    }
+    Some(issuer.as_str().trim_end_matches('/').to_owned())
+}
+
+fn read_store(store: &Section<'_>, base: &Path) -> Option<StoreConfig> {
+    let node: Option<gateway_core::ids::ServiceId> = store.require("node");
+    let engine = match store.require::<String>("engine")?.as_str() {
+        "embedded" => path(store, "path", base).map(Engine::Embedded),
+        "cluster" => {
+            let (postgres, redis) = (store.require("postgres"), store.require("redis"));
+            Some(Engine::Cluster { postgres: postgres?, redis: redis? })
+        }
+        _ => {
+            store.refuse_field("engine", "must be embedded or cluster");
+            None
+        }
+    };
+    Some(StoreConfig { node: node?.to_string(), engine: engine? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_example_is_sound() {
+        let text = include_str!("../gateway.example.toml");
+        let config = Config::parse("gateway.example.toml", text, Path::new("/etc/gateway")).unwrap();
+        assert_eq!(config.bundle, Path::new("/etc/gateway/bundle"));
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let text = "issuer = \"http://x/y\"\nlisten = \"nowhere\"\nlitsen = 1\n[tls]\n[keys]\nmaster = 3\n[store]\nengine = \"x\"\n";
+        let problems = Config::parse("g.toml", text, Path::new(".")).unwrap_err();
+        let lines: Vec<usize> = problems.iter().map(|problem| problem.line).collect();
+        assert!(problems.len() >= 8, "{problems:#?}");
+        assert!(lines.contains(&1) && lines.contains(&2) && lines.contains(&3) && lines.contains(&6), "{problems:#?}");
+    }
+}

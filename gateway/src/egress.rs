@@ -1,0 +1,274 @@
+//! The way out: the adapters' HTTP port over one pooled, verified, bounded client.
+//!
+//! Only hosts that the bundle names are reached (an allow-list, not a deny-list: CVE-2024-49753 and its sequels), the
+//! address is checked when the connection is made (so DNS cannot change it in between), redirects are answers and not
+//! instructions, and each host has its own bound of calls in flight, so that one slow provider starves no other.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use adapters::http::{Http, HttpError};
+use arc_swap::ArcSwap;
+use axum::body::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::Uri;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use url::Url;
+
+use crate::config::EgressConfig;
+
+/// The whole time one call may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// The time to connect, TLS included.
+const CONNECT: Duration = Duration::from_secs(3);
+/// The largest answer.
+const MAX_ANSWER: usize = 64 * 1024;
+/// Calls in flight to one host.
+const IN_FLIGHT: usize = 256;
+
+type Allowed = HashMap<String, Arc<Semaphore>>;
+
+/// The egress port.
+pub struct Egress {
+    client: Client<Connector, Full<Bytes>>,
+    allowed: ArcSwap<Allowed>,
+}
+
+/// Why the port cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum EgressError {
+    /// The trusted roots cannot be read.
+    #[error(transparent)]
+    Tls(#[from] certs::tls::TlsError),
+    /// The machine has no trusted roots.
+    #[error("no trusted root certificate is to be had; name a file with egress.trust")]
+    NoRoots,
+}
+
+impl Egress {
+    /// Opens the port; it reaches nobody until [`Egress::allow`] says so.
+    ///
+    /// # Errors
+    /// [`EgressError`].
+    pub fn open(config: &EgressConfig) -> Result<Self, EgressError> {
+        let roots: Vec<CertificateDer<'static>> = match &config.trust {
+            Some(file) => certs::tls::read_certificates(file)?,
+            None => rustls_native_certs::load_native_certs().certs,
+        };
+        if roots.is_empty() {
+            return Err(EgressError::NoRoots);
+        }
+        let tls = certs::tls::client(roots)?;
+        let connector = Connector { tls: Arc::new(tls), private_addresses: config.private_addresses };
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_max_idle_per_host(64)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Ok(Self { client, allowed: ArcSwap::default() })
+    }
+
+    /// Sets the hosts that may be reached: scheme, host and port of each address.
+    pub fn allow(&self, addresses: &[Url]) {
+        let before = self.allowed.load();
+        let next = addresses.iter().map(|url| {
+            let origin = url.origin().ascii_serialization();
+            let gate = before.get(&origin).cloned().unwrap_or_else(|| Arc::new(Semaphore::new(IN_FLIGHT)));
+            (origin, gate)
+        });
+        self.allowed.store(Arc::new(next.collect()));
+    }
+
+    async fn call(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+        let request = request.map(|body| Full::new(Bytes::from(body)));
+        let response = self.client.request(request).await.map_err(|error| connect_error(&error))?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|_| HttpError::TooLarge)?;
+        Ok(http::Response::from_parts(parts, body.to_bytes().to_vec()))
+    }
+}
+
+#[async_trait::async_trait]
+impl Http for Egress {
+    async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+        let origin = Url::parse(&request.uri().to_string()).map(|url| url.origin().ascii_serialization());
+        let gate = origin.ok().and_then(|origin| self.allowed.load().get(&origin).cloned());
+        let Some(gate) = gate else {
+            return Err(HttpError::Forbidden(request.uri().host().unwrap_or("?").to_owned()));
+        };
+        let _permit = gate.try_acquire().map_err(|_| HttpError::Connect("too many calls in flight".to_owned()))?;
+        timeout(DEADLINE, self.call(request)).await.map_err(|_| HttpError::Timeout)?
+    }
+}
+
+/// Tells a certificate that cannot be verified from a host that cannot be reached.
+fn connect_error(error: &hyper_util::client::legacy::Error) -> HttpError {
+    let mut source: Option<&dyn std::error::Error> = Some(error);
+    while let Some(cause) = source {
+        if let Some(rustls::Error::InvalidCertificate(reason)) = cause.downcast_ref::<rustls::Error>() {
+            return HttpError::Certificate(format!("{reason:?}"));
+        }
+        // An io::Error hides what it wraps from source(): look inside.
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        source = inner.map(|inner| inner as &dyn std::error::Error).or_else(|| cause.source());
+    }
+    HttpError::Connect(if error.is_connect() { "cannot connect".to_owned() } else { "the connection broke".to_owned() })
+}
+
+/// Connects to a host over TLS.
+#[derive(Clone)]
+struct Connector {
+    tls: Arc<ClientConfig>,
+    private_addresses: bool,
+}
+
+impl Connector {
+    async fn connect(self, uri: Uri) -> io::Result<Stream> {
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = uri.port_u16().unwrap_or(443);
+        let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+        let mut refused = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address that may be reached");
+        for address in tokio::net::lookup_host((host.as_str(), port)).await? {
+            if !self.private_addresses && !is_public(address.ip()) {
+                continue;
+            }
+            match self.open(address, name.clone()).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    async fn open(&self, address: SocketAddr, name: ServerName<'static>) -> io::Result<Stream> {
+        let tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
+        TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await.map(|stream| Stream(TokioIo::new(stream)))
+    }
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move {
+            if uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "only https is spoken"));
+            }
+            timeout(CONNECT, connector.connect(uri)).await?
+        })
+    }
+}
+
+/// A TLS connection in the shape that hyper pools.
+struct Stream(TokioIo<TlsStream<TcpStream>>);
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl hyper::rt::Read for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: hyper::rt::ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl hyper::rt::Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// True for an address of the public Internet (RFC 6890).
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            !(v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || v4.is_broadcast()
+                || v4.is_documentation()
+                || a == 0
+                || a >= 240
+                || (a == 100 && (64..128).contains(&b))
+                || (a == 198 && (b == 18 || b == 19))
+                || (a == 192 && b == 0))
+        }
+        IpAddr::V6(v6) => {
+            let first = v6.segments()[0];
+            let global = first & 0xe000 == 0x2000;
+            let documentation = first == 0x2001 && v6.segments()[1] == 0x0db8;
+            // 6to4 and NAT64 carry IPv4 addresses inside: nobody's provider is behind either.
+            global && !documentation && first != 0x2002 && first != 0x0064
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CVE-2026-1180: private, loopback, link-local, mapped and tunnelled addresses.
+    #[test]
+    fn cve_2026_1180_no_private_address_in_any_clothing() {
+        for address in [
+            "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1",
+            "224.0.0.1", "255.255.255.255", "192.0.0.1", "198.18.0.1", "240.0.0.1", "::1", "::", "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1", "fe80::1", "fc00::1", "fd00::1", "ff02::1", "64:ff9b::7f00:1", "2002:7f00:1::",
+            "2001:db8::1",
+        ] {
+            assert!(!is_public(address.parse().unwrap()), "{address}");
+        }
+        for address in ["8.8.8.8", "1.1.1.1", "2606:4700::1111"] {
+            assert!(is_public(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_not_configured_is_never_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = certs::devca::DevCa::open(folder.path(), 1_800_000_000).unwrap();
+        let egress = Egress::open(&EgressConfig { trust: Some(ca.certificate()), private_addresses: true }).unwrap();
+        egress.allow(&["https://localhost:1".parse().unwrap()]);
+        for uri in ["https://localhost:2/", "http://localhost:1/", "https://localhost.evil.example:1/", "https://127.0.0.1:1/"] {
+            let request = http::Request::get(uri).body(Vec::new()).unwrap();
+            assert!(matches!(egress.send(request).await, Err(HttpError::Forbidden(_))), "{uri}");
+        }
+        let request = http::Request::get("https://localhost:1/").body(Vec::new()).unwrap();
+        assert!(matches!(egress.send(request).await, Err(HttpError::Connect(_))));
+    }
+}

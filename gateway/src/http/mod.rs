@@ -1,0 +1,6 @@
+//! HTTP: what comes in, what goes out, and the route table.
+
+pub mod listener;
+pub mod reply;
+pub mod request;
+pub mod routes;

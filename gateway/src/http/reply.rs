@@ -1,0 +1,154 @@
+//! Writing an answer: every header that keeps a page safe, in one place.
+
+use axum::body::Body;
+use axum::response::Response;
+use gateway_core::authorize::{ReplyTo, ResponseMode};
+use gateway_core::error::{OAuthCode, OAuthError};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, PRAGMA, REFERRER_POLICY, SET_COOKIE,
+    STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+/// The policy of pages: nothing from anywhere but our own style sheet and pictures, no script, no frame.
+///
+/// `form-action` allows any `https` address because browsers apply it to every redirect that follows a form: the client's
+/// page may well send the browser on to another of its hosts, and a login must not end there.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' https:; \
+    base-uri 'none'; frame-ancestors 'none'";
+
+/// The policy of the one page that submits itself: our own script as well.
+const FORM_POST_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; \
+    form-action 'self' https: http://localhost:* http://127.0.0.1:*; base-uri 'none'; frame-ancestors 'none'";
+
+/// An answer with the headers that all answers have.
+fn reply(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
+    set(CONTENT_TYPE, kind);
+    set(CACHE_CONTROL, "no-store");
+    set(PRAGMA, "no-cache");
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(X_FRAME_OPTIONS, "DENY");
+    set(REFERRER_POLICY, "same-origin");
+    set(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    response
+}
+
+/// A page.
+pub fn page(status: StatusCode, html: String) -> Response {
+    with_policy(reply(status, "text/html; charset=utf-8", html), PAGE_POLICY)
+}
+
+/// The page of `response_mode=form_post`.
+pub fn form_post_page(html: String) -> Response {
+    with_policy(reply(StatusCode::OK, "text/html; charset=utf-8", html), FORM_POST_POLICY)
+}
+
+fn with_policy(mut response: Response, policy: &'static str) -> Response {
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    response
+}
+
+/// A JSON answer that nobody stores.
+pub fn json(status: StatusCode, value: &Value) -> Response {
+    reply(status, "application/json", value.to_string())
+}
+
+/// A JSON document that may be kept for a while.
+pub fn public_json(value: &Value, seconds: u32) -> Response {
+    public(reply(StatusCode::OK, "application/json", value.to_string()), seconds)
+}
+
+/// A file that ships with the gateway.
+pub fn file(kind: &'static str, content: &'static str) -> Response {
+    public(reply(StatusCode::OK, kind, content), 86_400)
+}
+
+fn public(mut response: Response, seconds: u32) -> Response {
+    let headers = response.headers_mut();
+    headers.remove(PRAGMA);
+    if let Ok(value) = HeaderValue::from_str(&format!("public, max-age={seconds}")) {
+        headers.insert(CACHE_CONTROL, value);
+    }
+    response
+}
+
+/// Sends the browser on with a GET (RFC 9110 section 15.4.4). The target is built by us, from configuration or from a
+/// checked redirect; no header of a request ever becomes one.
+pub fn see_other(target: &str) -> Response {
+    let mut response = reply(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", Body::empty());
+    match HeaderValue::from_str(target) {
+        Ok(target) => {
+            response.headers_mut().insert(LOCATION, target);
+        }
+        Err(_) => *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
+    }
+    response
+}
+
+/// An OAuth error as JSON (RFC 6749 section 5.2).
+pub fn oauth_error(error: &OAuthError) -> Response {
+    let status = match error.code {
+        OAuthCode::InvalidClient => StatusCode::UNAUTHORIZED,
+        OAuthCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        OAuthCode::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let mut response = json(status, &json!({"error": error.code.as_str(), "error_description": error.description}));
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"token\""));
+    }
+    response
+}
+
+/// A refusal by a protected resource (RFC 6750 section 3).
+pub fn bearer_error(status: StatusCode, error: Option<&OAuthError>) -> Response {
+    let body = error.map_or(Value::Null, |error| {
+        json!({"error": error.code.as_str(), "error_description": error.description})
+    });
+    let mut response = json(status, &body);
+    let challenge = error.map_or_else(
+        || "Bearer realm=\"userinfo\"".to_owned(),
+        |error| format!("Bearer realm=\"userinfo\", error=\"{}\", error_description=\"{}\"", error.code.as_str(), error.description),
+    );
+    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// The parameters of an authorization response, `state` and `iss` (RFC 9207) included.
+pub fn response_params<'a>(
+    reply: &'a ReplyTo,
+    issuer: &'a str,
+    first: &[(&'static str, &'a str)],
+) -> Vec<(&'static str, &'a str)> {
+    let mut params = first.to_vec();
+    params.extend(reply.state.as_deref().map(|state| ("state", state)));
+    params.push(("iss", issuer));
+    params
+}
+
+/// Answers a client through the browser by the query of a redirect. `form_post` is a page: see
+/// [`crate::pages::form_post`].
+pub fn query_response(reply: &ReplyTo, params: &[(&str, &str)]) -> Response {
+    debug_assert_eq!(reply.mode, ResponseMode::Query);
+    see_other(&reply.redirect.with_query(params))
+}
+
+/// Adds a cookie: host-only, secure, out of reach of scripts (`__Host-`, RFC 6265bis section 4.1.3.2).
+pub fn set_cookie(response: &mut Response, name: &str, value: &str, seconds: u64) {
+    let cookie = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={seconds}");
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+}
+
+/// Removes a cookie.
+pub fn drop_cookie(response: &mut Response, name: &str) {
+    set_cookie(response, name, "", 0);
+}

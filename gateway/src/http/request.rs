@@ -1,0 +1,86 @@
+//! Reading a request: limits, forms, cookies, the language of the reader.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use gateway_core::locale::Locale;
+use gateway_core::params::{Malformed, Params};
+use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, ORIGIN};
+use http::request::Parts;
+use http_body_util::{BodyExt as _, Limited};
+
+/// The largest body, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+/// How long a body may take to arrive.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a form cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FormError {
+    /// The content type is not `application/x-www-form-urlencoded`.
+    #[error("the content type must be application/x-www-form-urlencoded")]
+    ContentType,
+    /// Larger than [`MAX_BODY`].
+    #[error("the body is too large")]
+    TooLarge,
+    /// It did not arrive in time.
+    #[error("the body did not arrive in time")]
+    Slow,
+    /// Its parameters break a rule.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+/// Reads a form body.
+///
+/// # Errors
+/// [`FormError`].
+pub async fn form(parts: &Parts, body: Body) -> Result<Params, FormError> {
+    let kind = header(parts, CONTENT_TYPE).unwrap_or_default();
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(FormError::ContentType);
+    }
+    let collected = tokio::time::timeout(BODY_DEADLINE, Limited::new(body, MAX_BODY).collect()).await;
+    let bytes = collected.map_err(|_| FormError::Slow)?.map_err(|_| FormError::TooLarge)?.to_bytes();
+    Ok(Params::parse(&bytes)?)
+}
+
+/// The query's parameters.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn query(parts: &Parts) -> Result<Params, Malformed> {
+    Params::parse(parts.uri.query().unwrap_or_default().as_bytes())
+}
+
+/// A header's text, when it appears once and is printable.
+pub fn header(parts: &Parts, name: http::HeaderName) -> Option<&str> {
+    let mut values = parts.headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+/// The cookies of a request, name and value.
+pub fn cookies(parts: &Parts) -> impl Iterator<Item = (&str, &str)> {
+    let headers = parts.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    headers.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
+}
+
+/// One cookie's value. When a name appears twice the first counts, as it does in browsers.
+pub fn cookie<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
+    cookies(parts).find(|(n, _)| *n == name).map(|(_, value)| value)
+}
+
+/// The language that a browser asks for; Simplified Chinese when it asks for none of ours.
+pub fn locale(parts: &Parts) -> Locale {
+    let asked = header(parts, ACCEPT_LANGUAGE).unwrap_or_default();
+    Locale::negotiate(asked.split(',').take(16)).unwrap_or(Locale::ZhHans)
+}
+
+/// True when a form was posted by one of our own pages. Browsers say so in `Sec-Fetch-Site`, older ones in `Origin`;
+/// a request with neither is no browser's, and no browser's cookie came with it.
+pub fn is_same_origin(parts: &Parts, issuer: &str) -> bool {
+    let site = parts.headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    let origin = header(parts, ORIGIN);
+    site.is_none_or(|site| site == "same-origin") && origin.is_none_or(|origin| origin == issuer)
+}

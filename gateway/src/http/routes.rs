@@ -1,0 +1,62 @@
+//! **The** route table.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use gateway_core::error::Failure;
+use http::{Request, StatusCode};
+
+use super::reply;
+use crate::app::App;
+use crate::op::{authorize, callback, consent, discovery, login, token, userinfo};
+use crate::pages;
+
+/// Every path that exists.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/.well-known/openid-configuration", get(discovery::metadata))
+        .route("/jwks", get(discovery::jwks))
+        .route("/authorize", get(authorize::get).post(authorize::post))
+        .route("/login/{transaction}", get(login::chooser))
+        .route("/login/{transaction}/to/{provider}", get(login::depart))
+        .route("/login/{transaction}/consent", get(consent::show).post(consent::answer))
+        .route("/login/{transaction}/cancel", post(login::cancel))
+        .route("/callback/{provider}", get(callback::get).post(callback::post))
+        .route("/token", post(token::post))
+        .route("/userinfo", get(userinfo::get).post(userinfo::post))
+        .route("/static/{file}", get(static_file))
+        .route("/health", get(health))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(app)
+}
+
+async fn static_file(State(app): State<Arc<App>>, Path(name): Path<String>, request: Request<Body>) -> Response {
+    match name.as_str() {
+        "style.css" => reply::file("text/css; charset=utf-8", pages::STYLE),
+        "submit.js" => reply::file("text/javascript; charset=utf-8", pages::SUBMIT),
+        "mark.svg" => reply::file("image/svg+xml", pages::MARK),
+        _ => not_found(State(app), request).await,
+    }
+}
+
+/// Ready means that the store answers.
+async fn health(State(app): State<Arc<App>>) -> Response {
+    let ready = app.is_ready().await;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    reply::json(status, &serde_json::json!({"ready": ready, "policy_version": app.bundle().catalog.policies().version()}))
+}
+
+async fn not_found(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let (parts, _) = request.into_parts();
+    let visit = crate::op::Visit::new(&app, &parts);
+    visit.failure_page(StatusCode::NOT_FOUND, Failure::NotFound, None)
+}
+
+async fn wrong_method() -> Response {
+    reply::json(StatusCode::METHOD_NOT_ALLOWED, &serde_json::json!({"error": "invalid_request"}))
+}

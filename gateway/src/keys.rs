@@ -1,0 +1,225 @@
+//! The gateway's own signing keys: made once for each period, kept sealed in the durable class, the same on every node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use certs::jws;
+use certs::key::{Algorithm, KeyError, KeySet, SigningKey, VerifyingKey};
+use certs::ring::Rotation;
+use gateway_core::client::SigningAlg;
+use gateway_core::secret::Secret;
+use gateway_core::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::seal::{SealError, Seals};
+use crate::store::{Batch, Class, Key, Store, StoreError, Write};
+
+/// Why keys cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored key cannot be opened: another master key?
+    #[error("a stored key cannot be opened; is this the right master key? ({0})")]
+    Seal(#[from] SealError),
+    /// A key cannot be made or read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// The keys of one phase of the rotation.
+struct Table {
+    current: BTreeMap<&'static str, Arc<SigningKey>>,
+    published: Vec<(Algorithm, Arc<SigningKey>)>,
+    verifying: KeySet,
+    period: u64,
+    algorithms: BTreeSet<&'static str>,
+}
+
+/// The signing keys, as they are now.
+pub struct Keys {
+    rotation: Rotation,
+    table: ArcSwap<Table>,
+}
+
+/// Our algorithm for a client's choice.
+#[must_use]
+pub fn algorithm(alg: SigningAlg) -> Algorithm {
+    match alg {
+        SigningAlg::ES256 => Algorithm::ES256,
+        SigningAlg::EdDSA => Algorithm::EdDSA,
+        SigningAlg::PS256 => Algorithm::PS256,
+        SigningAlg::RS256 => Algorithm::RS256,
+    }
+}
+
+impl Keys {
+    /// Loads or makes the keys of the current phase. ES256 always; others when a client asks for them.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub async fn open(
+        rotation: Rotation,
+        algorithms: &[SigningAlg],
+        store: &Store,
+        seals: &Seals,
+        now: Timestamp,
+    ) -> Result<Self, KeysError> {
+        let wanted = wanted(algorithms);
+        let table = load(rotation, &wanted, store, seals, now).await?;
+        Ok(Self { rotation, table: ArcSwap::from_pointee(table) })
+    }
+
+    /// Takes up the phase of `now` and any algorithm that is newly wanted. Cheap when nothing changed.
+    ///
+    /// # Errors
+    /// [`KeysError`]; the keys stay as they were.
+    pub async fn refresh(
+        &self,
+        algorithms: &[SigningAlg],
+        store: &Store,
+        seals: &Seals,
+        now: Timestamp,
+    ) -> Result<(), KeysError> {
+        let wanted = wanted(algorithms);
+        let table = self.table.load();
+        if table.period == self.rotation.at(now.0).current && wanted.iter().all(|alg| table.algorithms.contains(alg.name())) {
+            return Ok(());
+        }
+        self.table.store(Arc::new(load(self.rotation, &wanted, store, seals, now).await?));
+        Ok(())
+    }
+
+    /// Signs claims with the current key of an algorithm.
+    ///
+    /// # Errors
+    /// [`KeyError`] when there is no such key.
+    pub fn sign(&self, algorithm: Algorithm, typ: &str, claims: &Map<String, Value>) -> Result<String, KeyError> {
+        let table = self.table.load();
+        let key = table.current.get(algorithm.name()).ok_or(KeyError::Unsupported)?;
+        jws::sign(key, typ, claims)
+    }
+
+    /// The public keys: signing, next and retiring ones (OpenID Connect Core section 10.1.1).
+    #[must_use]
+    pub fn jwks(&self) -> Value {
+        let table = self.table.load();
+        json!({ "keys": table.published.iter().map(|(_, key)| key.public_jwk()).collect::<Vec<_>>() })
+    }
+
+    /// The public keys, to verify what we signed ourselves.
+    #[must_use]
+    pub fn verifying(&self) -> KeySet {
+        self.table.load().verifying.clone()
+    }
+}
+
+impl adapters::Signer for Keys {
+    fn sign(&self, typ: &str, claims: &Map<String, Value>) -> Result<String, KeyError> {
+        Self::sign(self, Algorithm::ES256, typ, claims)
+    }
+}
+
+fn wanted(algorithms: &[SigningAlg]) -> Vec<Algorithm> {
+    let mut wanted = vec![Algorithm::ES256];
+    for alg in algorithms.iter().copied().map(algorithm) {
+        if !wanted.contains(&alg) {
+            wanted.push(alg);
+        }
+    }
+    wanted
+}
+
+async fn load(
+    rotation: Rotation,
+    algorithms: &[Algorithm],
+    store: &Store,
+    seals: &Seals,
+    now: Timestamp,
+) -> Result<Table, KeysError> {
+    let phase = rotation.at(now.0);
+    let mut table = Table {
+        current: BTreeMap::new(),
+        published: Vec::new(),
+        verifying: KeySet::default(),
+        period: phase.current,
+        algorithms: algorithms.iter().map(|alg| alg.name()).collect(),
+    };
+    for algorithm in algorithms.iter().copied() {
+        for number in phase.published() {
+            let make = phase.retiring != Some(number);
+            let Some(key) = load_key(rotation, algorithm, number, make, store, seals, now).await? else { continue };
+            let key = Arc::new(key);
+            if number == phase.current {
+                table.current.insert(algorithm.name(), Arc::clone(&key));
+            }
+            table.published.push((algorithm, key));
+        }
+    }
+    let verifying: Result<Vec<_>, _> =
+        table.published.iter().map(|(_, key)| VerifyingKey::from_jwk(key.public_jwk())).collect();
+    table.verifying = verifying?.into_iter().flatten().collect();
+    Ok(table)
+}
+
+/// The key of one algorithm and period; made when it is not there and `make` says so.
+async fn load_key(
+    rotation: Rotation,
+    algorithm: Algorithm,
+    number: u64,
+    make: bool,
+    store: &Store,
+    seals: &Seals,
+    now: Timestamp,
+) -> Result<Option<SigningKey>, KeysError> {
+    let name = format!("{}-{number}", algorithm.name());
+    let until = Some(Timestamp(rotation.retired_at(number)));
+    let generate = || Ok::<_, KeysError>(SigningKey::generate(algorithm)?.to_pkcs8()?.to_vec());
+    let make = if make { Some(&generate as &(dyn Fn() -> _ + Sync)) } else { None };
+    let stored = kept_secret(store, seals, &name, until, make, now).await?;
+    stored.map(|der| SigningKey::from_pkcs8(algorithm, der.expose())).transpose().map_err(KeysError::from)
+}
+
+/// A random secret that outlives every restart and is the same on every node.
+///
+/// # Errors
+/// [`KeysError`].
+pub async fn lasting_secret(
+    store: &Store,
+    seals: &Seals,
+    name: &str,
+    fresh: [u8; 32],
+    now: Timestamp,
+) -> Result<Secret<Vec<u8>>, KeysError> {
+    let make = || Ok(fresh.to_vec());
+    let kept = kept_secret(store, seals, name, None, Some(&make), now).await?;
+    kept.ok_or_else(|| StoreError::Unavailable("a secret that was just written is gone".to_owned()).into())
+}
+
+type Make<'a> = &'a (dyn Fn() -> Result<Vec<u8>, KeysError> + Sync);
+
+/// A secret kept sealed in the durable class. Whichever node writes it first wins; the others read it.
+async fn kept_secret(
+    store: &Store,
+    seals: &Seals,
+    name: &str,
+    until: Option<Timestamp>,
+    make: Option<Make<'_>>,
+    now: Timestamp,
+) -> Result<Option<Secret<Vec<u8>>>, KeysError> {
+    let key = Key::new("secret", name);
+    for _ in 0..2 {
+        if let Some(sealed) = store.get(Class::Durable, &key, now).await? {
+            return Ok(Some(Secret::new(seals.open_at_rest(name, &sealed)?)));
+        }
+        let Some(make) = make else { return Ok(None) };
+        let sealed = seals.at_rest(name, &make()?)?;
+        match store.commit(Class::Durable, Batch::of(Write::Insert(key.clone(), sealed, until)), now).await {
+            Ok(()) | Err(StoreError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,157 @@
+//! The `gateway` command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use gateway::app::StartError;
+use gateway::catalog::{Bundle, Catalog};
+use gateway::config::Config;
+use gateway::ports::{Entropy, SystemClock};
+use gateway::seal::Seals;
+use gateway::server::Server;
+use gateway::store::Store;
+use gateway_core::client::SecretDigest;
+use gateway_core::document::Problems;
+
+/// Cross-border identity federation gateway.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until told to stop.
+    Serve {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Report every problem of a configuration and its bundle; bind nothing.
+    Check {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Make a master key; never over an existing file.
+    MasterKey {
+        /// Where to write it.
+        file: PathBuf,
+    },
+    /// Make a client secret: for the portal the secret, for its document the digest.
+    ClientSecret,
+    /// Look at the audit record.
+    Audit {
+        #[command(subcommand)]
+        command: Audit,
+    },
+}
+
+#[derive(Subcommand)]
+enum Audit {
+    /// Follow every chain; exit non-zero when a record is missing or changed.
+    Verify {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+/// What went wrong, as lines for the operator.
+struct Failed(Vec<String>);
+
+impl<E: std::error::Error> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self(error.to_string().lines().map(str::to_owned).collect())
+    }
+}
+
+fn problems(problems: &Problems) -> Failed {
+    Failed(problems.iter().map(ToString::to_string).collect())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let done = match Arguments::parse().command {
+        Command::Serve { config } => serve(&config).await,
+        Command::Check { config } => check(&config),
+        Command::MasterKey { file } => master_key(&file),
+        Command::ClientSecret => client_secret(),
+        Command::Audit { command: Audit::Verify { config } } => verify(&config).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed(lines)) => {
+            lines.iter().for_each(|line| eprintln!("{line}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints one line for the operator.
+#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+async fn serve(path: &PathBuf) -> Result<(), Failed> {
+    let config = Config::load(path).map_err(|found| problems(&found))?;
+    let server = Server::start(&config, Arc::new(SystemClock)).await?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    server.stop().await;
+    Ok(())
+}
+
+fn check(path: &PathBuf) -> Result<(), Failed> {
+    let config = Config::load(path).map_err(|found| problems(&found))?;
+    let mut lines: Vec<String> = Vec::new();
+    if let Err(found) = Bundle::read(&config.bundle).and_then(|bundle| Catalog::compile(&bundle)) {
+        lines.extend(found.iter().map(ToString::to_string));
+    }
+    let parts: [Result<(), StartError>; 3] = [
+        certs::vault::Vault::load(&config.master_key).map(drop).map_err(StartError::from),
+        certs::tls::ReloadingCert::load(&config.certificate, &config.certificate_key).map(drop).map_err(StartError::from),
+        gateway::egress::Egress::open(&config.egress).map(drop).map_err(StartError::from),
+    ];
+    lines.extend(parts.into_iter().filter_map(Result::err).map(|error| error.to_string()));
+    if lines.is_empty() {
+        say("no problem found");
+        return Ok(());
+    }
+    Err(Failed(lines))
+}
+
+fn master_key(file: &PathBuf) -> Result<(), Failed> {
+    certs::vault::Vault::create(file, &Entropy::default().bytes()?)?;
+    say(&format!("{} written; the same file belongs on every node, and in a safe", file.display()));
+    Ok(())
+}
+
+fn client_secret() -> Result<(), Failed> {
+    let secret = Entropy::default().token()?;
+    say(&format!("client_secret        {}", secret.expose()));
+    say(&format!("client_secret_sha256 {}", SecretDigest::of(secret.expose()).as_str()));
+    Ok(())
+}
+
+async fn verify(path: &PathBuf) -> Result<(), Failed> {
+    let config = Config::load(path).map_err(|found| problems(&found))?;
+    let seals = Seals::new(certs::vault::Vault::load(&config.master_key)?);
+    let store = Store::open(&config.store, seals.key("audit")?).await?;
+    let mut broken = Vec::new();
+    for report in store.verify_audit().await? {
+        say(&format!("{}: {} records verify", report.node, report.records));
+        broken.extend(report.broken.map(|error| format!("{}: {error}", report.node)));
+    }
+    if broken.is_empty() { Ok(()) } else { Err(Failed(broken)) }
+}

@@ -1,0 +1,147 @@
+//! `/callback/{provider}`: back from a provider. Each provider has a path of its own, so that one cannot answer for
+//! another (mix-up, RFC 9700 section 4.4.2.2).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use gateway_core::assertion::Assertion;
+use gateway_core::error::Failure;
+use gateway_core::ids::{ProviderId, TransactionId};
+use gateway_core::interaction::{Hop, Origin, Stage, Transaction};
+use gateway_core::params::Params;
+use gateway_core::secret::Secret;
+use http::{Request, StatusCode};
+
+use super::Visit;
+use super::flow::Proof;
+use crate::app::App;
+use crate::http::{reply, request};
+use crate::store::{Batch, Class, Key, StoreError, Write};
+
+/// `GET /callback/{provider}`.
+pub async fn get(State(app): State<Arc<App>>, Path(provider): Path<String>, request: Request<Body>) -> Response {
+    let (parts, _) = request.into_parts();
+    let visit = Visit::new(&app, &parts);
+    match request::query(&parts) {
+        Ok(params) => visit.callback(&provider, &params).await,
+        Err(_) => visit.failure_page(StatusCode::BAD_REQUEST, Failure::ProviderMisbehaved, None),
+    }
+}
+
+/// `POST /callback/{provider}` (Form Post Response Mode). The post is cross-site and comes without our cookies, so the
+/// browser brings the same answer again by GET.
+pub async fn post(State(app): State<Arc<App>>, Path(provider): Path<String>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let visit = Visit::new(&app, &parts);
+    let (Ok(params), Ok(provider)) = (request::form(&parts, body).await, provider.parse::<ProviderId>()) else {
+        return visit.failure_page(StatusCode::BAD_REQUEST, Failure::ProviderMisbehaved, None);
+    };
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for name in ["code", "state", "iss", "error"] {
+        for value in params.all(name) {
+            query.append_pair(name, value);
+        }
+    }
+    reply::see_other(&format!("{}/callback/{provider}?{}", app.issuer, query.finish()))
+}
+
+impl Visit<'_> {
+    async fn callback(&self, provider: &str, params: &Params) -> Response {
+        let transaction = match self.returning(params) {
+            Ok(transaction) => transaction,
+            Err(response) => return *response,
+        };
+        let hop = match &transaction.stage {
+            Stage::Upstream(hop) => hop.clone(),
+            // The page was loaded again: show where the sign-in is now, without looking at the answer again.
+            Stage::Answered { .. } => {
+                return reply::see_other(&format!("{}/login/{}/consent", self.app.issuer, transaction.id));
+            }
+            Stage::Choosing => return self.stop(transaction, Failure::WrongStep),
+        };
+        let expected = Some(&hop.state) == state(params).as_ref() && hop.provider.as_str() == provider;
+        if !expected {
+            tracing::warn!(trace = Self::trace(&transaction), provider, "an answer that was not asked for");
+            return self.failure_page(StatusCode::FORBIDDEN, Failure::WrongStep, Some(&transaction));
+        }
+        match self.take_answer(&hop).await {
+            Ok(()) => self.finish(transaction, &hop, params).await,
+            Err(StoreError::Conflict) => self.stop(transaction, Failure::AlreadyFinished),
+            Err(error) => self.internal(&error, Some(&transaction)),
+        }
+    }
+
+    /// The transaction that `state` names, if this browser has it.
+    fn returning(&self, params: &Params) -> Result<Transaction, Box<Response>> {
+        let state = state(params);
+        let id = state.as_ref().and_then(|state| state.expose().get(..TransactionId::LENGTH));
+        let id = id.ok_or_else(|| {
+            Box::new(self.failure_page(StatusCode::BAD_REQUEST, Failure::ProviderMisbehaved, None))
+        })?;
+        self.running(id)
+    }
+
+    /// One answer is looked at once, whatever comes of it: the gate before the code is exchanged.
+    async fn take_answer(&self, hop: &Hop) -> Result<(), StoreError> {
+        let until = hop.left_at.plus(gateway_core::interaction::TRANSACTION_LIFETIME);
+        let mark = Write::Insert(Key::of_secret("answered", hop.state.expose()), Vec::new(), Some(until));
+        self.app.store.commit(Class::Ephemeral, Batch::of(mark), self.now).await
+    }
+
+    async fn finish(&self, transaction: Transaction, hop: &Hop, params: &Params) -> Response {
+        let Some(adapter) = self.active.adapters.get(&hop.provider) else {
+            return self.stop(transaction, Failure::ProviderNotAccepted);
+        };
+        let fresh = match self.fresh() {
+            Ok(fresh) => fresh,
+            Err(error) => return self.internal(&error, Some(&transaction)),
+        };
+        let answer = match adapter.finish(hop.memo.expose(), params, &fresh, self.now).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::warn!(provider = %hop.provider, trace = Self::trace(&transaction), %error, "finish");
+                return self.stop(transaction, error.failure());
+            }
+        };
+        let Some(assertion) = self.translate(&transaction, hop, answer) else {
+            return self.stop(transaction, Failure::AssuranceTooLow);
+        };
+        match self.person(&assertion).await {
+            Ok(known) => {
+                let proof = Proof { origin: Origin::ThisLogin, assertion, known };
+                self.proceed(transaction, Some(proof), None).await
+            }
+            Err(error) => self.internal(&error, Some(&transaction)),
+        }
+    }
+
+    /// Puts the provider's words on our two axes. A word that its table does not have means nothing.
+    fn translate(&self, transaction: &Transaction, hop: &Hop, answer: adapters::Answer) -> Option<Assertion> {
+        let provider = self.active.catalog.policies().provider(&hop.provider)?;
+        let Some(row) = provider.translate(answer.acr.as_deref(), &answer.amr) else {
+            tracing::warn!(provider = %hop.provider, trace = Self::trace(transaction), "an acr that its table does not have");
+            return None;
+        };
+        // A provider that authenticates anew when told to, and was told to, did so after it was asked.
+        let demanded = transaction.request.demands_login() && provider.can.reauthenticates_on_demand;
+        let anew = (demanded || provider.can.reauthenticates_always).then_some(hop.left_at);
+        Some(Assertion {
+            provider: hop.provider.clone(),
+            jurisdiction: provider.jurisdiction,
+            subject: answer.subject,
+            assurance: row.assurance,
+            amr: if answer.amr.is_empty() { row.amr.clone() } else { answer.amr },
+            auth_time: answer.auth_time.or(anew),
+            time_stated: answer.auth_time.is_some(),
+            asked_at: hop.left_at,
+            received_at: self.now,
+            claims: answer.claims,
+        })
+    }
+}
+
+fn state(params: &Params) -> Option<Secret<String>> {
+    params.one("state").ok().flatten().map(|state| Secret::new(state.to_owned()))
+}

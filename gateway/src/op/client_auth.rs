@@ -1,0 +1,171 @@
+//! Client authentication at the token endpoint (OpenID Connect Core section 9, RFC 6749 section 2.3, RFC 7523).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use certs::claims;
+use certs::jws::{JwsError, Unverified, Verified};
+use certs::key::{Algorithm, KeySet};
+use gateway_core::client::{Client, ClientAuth, KeySource, SecretDigest};
+use gateway_core::error::{OAuthCode, OAuthError};
+use gateway_core::ids::{ClientId, base64url};
+use gateway_core::params::Params;
+use gateway_core::time::{SKEW, Timestamp};
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use serde_json::{Map, Value};
+
+use crate::app::{Active, App};
+use crate::catalog::Registered;
+use crate::http::request;
+use crate::store::{Batch, Class, Key, StoreError, Write};
+
+/// The longest an assertion may live, in seconds, so that the list of used ones stays short (CVE-2025-2559).
+const LONGEST: u64 = 300;
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// What a client presented. Exactly one of these: RFC 6749 section 2.3 forbids more than one method in a request.
+enum Credential<'a> {
+    None(&'a str),
+    Basic(String, String),
+    Post(&'a str, &'a str),
+    Assertion(&'a str),
+}
+
+/// One answer for every wrong credential, so that nobody learns which part was wrong.
+fn invalid() -> OAuthError {
+    OAuthError::new(OAuthCode::InvalidClient, "client authentication failed")
+}
+
+/// Authenticates the client of a token request by the one method it registered.
+///
+/// # Errors
+/// `invalid_client`; `invalid_request` for a repeated parameter or several methods at once.
+pub async fn authenticate<'a>(
+    app: &App,
+    active: &'a Active,
+    parts: &Parts,
+    form: &Params,
+) -> Result<&'a Client, OAuthError> {
+    let credential = read(parts, form)?;
+    let registered = find(active, &credential)?;
+    let client = &registered.client;
+    let proven = match (&client.auth, credential) {
+        (ClientAuth::None, Credential::None(_)) => true,
+        (ClientAuth::SecretBasic(digest), Credential::Basic(_, secret)) => digest.matches(&secret),
+        (ClientAuth::SecretPost(digest), Credential::Post(_, secret)) => digest.matches(secret),
+        (ClientAuth::PrivateKeyJwt(source), Credential::Assertion(token)) => {
+            assertion(app, registered, source, token).await?;
+            true
+        }
+        _ => false,
+    };
+    if proven { Ok(client) } else { Err(invalid()) }
+}
+
+fn read<'a>(parts: &Parts, form: &'a Params) -> Result<Credential<'a>, OAuthError> {
+    let (id, secret) = (form.one("client_id")?, form.one("client_secret")?);
+    let (kind, assertion) = (form.one("client_assertion_type")?, form.one("client_assertion")?);
+    let basic = parts.headers.contains_key(AUTHORIZATION);
+    match (basic, secret, kind, assertion) {
+        (true, None, None, None) => {
+            let (name, secret) = read_basic(parts).ok_or_else(invalid)?;
+            // A client_id in the form must not contradict the header.
+            if id.is_some_and(|id| id != name) {
+                return Err(invalid());
+            }
+            Ok(Credential::Basic(name, secret))
+        }
+        (false, Some(secret), None, None) => Ok(Credential::Post(id.ok_or_else(invalid)?, secret)),
+        (false, None, Some(ASSERTION_TYPE), Some(token)) => Ok(Credential::Assertion(token)),
+        (false, None, None, None) => Ok(Credential::None(id.ok_or_else(invalid)?)),
+        (false, None, ..) => Err(invalid()),
+        _ => Err(OAuthError::new(OAuthCode::InvalidRequest, "more than one way of client authentication")),
+    }
+}
+
+/// Identifier and secret of a Basic header, each form-encoded inside (RFC 6749 section 2.3.1).
+fn read_basic(parts: &Parts) -> Option<(String, String)> {
+    let (scheme, encoded) = request::header(parts, AUTHORIZATION)?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (id, secret) = text.split_once(':')?;
+    let decode = |text: &str| Params::parse(format!("v={text}").as_bytes()).ok()?.one("v").ok()?.map(str::to_owned);
+    Some((decode(id)?, decode(secret)?))
+}
+
+fn find<'a>(active: &'a Active, credential: &Credential<'_>) -> Result<&'a Registered, OAuthError> {
+    let id: Option<ClientId> = match credential {
+        Credential::None(id) | Credential::Post(id, _) => id.parse().ok(),
+        Credential::Basic(id, _) => id.parse().ok(),
+        Credential::Assertion(token) => claimed_client(token),
+    };
+    let found = id.and_then(|id| active.catalog.client(&id));
+    if found.is_none() {
+        // As much work as for a client that exists.
+        let _ = SecretDigest::of("nobody").matches("somebody");
+    }
+    found.ok_or_else(invalid)
+}
+
+/// Whose assertion this claims to be. Used for nothing but finding the keys to verify it with.
+fn claimed_client(token: &str) -> Option<ClientId> {
+    let payload = token.split('.').nth(1)?;
+    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
+    let claims: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
+    claims.get("sub")?.as_str()?.parse().ok()
+}
+
+/// Verifies a client assertion (RFC 7523 section 3) and uses it up.
+async fn assertion(app: &App, registered: &Registered, source: &KeySource, token: &str) -> Result<(), OAuthError> {
+    if token.len() > certs::jws::MAX_TOKEN {
+        return Err(invalid());
+    }
+    let now = app.now();
+    let claims = match source {
+        KeySource::Inline(_) => verify(token, registered.keys.as_deref().ok_or_else(invalid)?).map_err(|_| invalid())?,
+        KeySource::Uri(uri) => {
+            let unavailable = |_| OAuthError::new(OAuthCode::TemporarilyUnavailable, "the client's keys cannot be fetched");
+            let keys = app.client_keys.get(uri, now).await.map_err(unavailable)?;
+            match verify(token, &keys) {
+                Ok(claims) => claims,
+                Err(JwsError::UnknownKey | JwsError::Signature) => {
+                    let keys = app.client_keys.refresh(uri, now).await.map_err(unavailable)?;
+                    verify(token, &keys).map_err(|_| invalid())?
+                }
+                Err(_) => return Err(invalid()),
+            }
+        }
+    };
+    let until = check(app, &registered.client, &claims, now)?;
+    // Recorded after the signature: a forgery must not burn somebody's identifier (Keycloak issue 49215).
+    let jti = claims::text(&claims, "jti").map_err(|_| invalid())?;
+    let key = Key::new("jti", &base64url(&gateway_core::digest::keyed(b"jti", &[registered.client.id.as_str().as_bytes(), jti.as_bytes()])));
+    let used = Write::Insert(key, Vec::new(), Some(until));
+    app.store.commit(Class::Ephemeral, Batch::of(used), now).await.map_err(|error| match error {
+        StoreError::Conflict => invalid(),
+        StoreError::Unavailable(_) => OAuthError::new(OAuthCode::TemporarilyUnavailable, "try again"),
+    })
+}
+
+fn verify(token: &str, keys: &KeySet) -> Result<Verified<Map<String, Value>>, JwsError> {
+    Unverified::parse(token)?.verify(keys, &Algorithm::ALL)
+}
+
+/// The claims of an assertion; until when it has to be remembered.
+fn check(app: &App, client: &Client, token: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, OAuthError> {
+    let skew = SKEW.as_secs();
+    claims::check_times(token, now.0, skew, LONGEST).map_err(|_| invalid())?;
+    let id = client.id.as_str();
+    let text = |name| claims::text(token, name).map_err(|_| invalid());
+    let jti = text("jti")?;
+    let audience = |aud: &str| claims::has_audience(token, aud).unwrap_or(false);
+    let for_us = audience(&app.issuer) || audience(&format!("{}/token", app.issuer));
+    if text("iss")? != id || text("sub")? != id || !for_us || jti.is_empty() || jti.len() > 256 {
+        return Err(invalid());
+    }
+    let expires = claims::time(token, "exp").ok().flatten().ok_or_else(invalid)?;
+    Ok(Timestamp(expires.saturating_add(skew)))
+}

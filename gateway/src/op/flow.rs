@@ -1,0 +1,373 @@
+//! Carries out what the dispatcher says. Every step of a sign-in comes through [`Visit::proceed`].
+
+use axum::response::Response;
+use gateway_core::assertion::Assertion;
+use gateway_core::authorize::AuthorizationRequest;
+use gateway_core::consent::{Item, Proposal, Receipt};
+use gateway_core::error::Failure;
+use gateway_core::ids::{ProviderId, base64url};
+use gateway_core::interaction::{Consent, Evidence, Hop, Origin, Situation, Stage, Step, Transaction, next};
+use gateway_core::jurisdiction::Crossing;
+use gateway_core::secret::Secret;
+use gateway_core::subject::pairwise;
+use http::StatusCode;
+use policies::decide::Demand;
+use policies::mapping::{self, MappingError, Released};
+use policies::set::Candidate;
+use policies::{Facts, Permit, Refusal};
+use serde::{Deserialize, Serialize};
+
+use super::Visit;
+use super::person::Known;
+use super::session::SessionError;
+use crate::http::reply;
+use crate::pages;
+use crate::ports::NoEntropy;
+use crate::store::{Batch, Class, Key, Write};
+
+/// A proven login on its way to a release.
+#[derive(Debug, Clone)]
+pub(super) struct Proof {
+    pub(super) origin: Origin,
+    pub(super) assertion: Assertion,
+    pub(super) known: Known,
+}
+
+/// An assertion that waits, sealed, for the person's answer.
+#[derive(Serialize, Deserialize)]
+struct Waiting {
+    from_session: bool,
+    assertion: Assertion,
+}
+
+/// A permitted release, ready to be put to the person or to go out.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) permit: Permit,
+    pub(super) proposal: Proposal,
+    pub(super) released: Vec<Released>,
+    pub(super) subject: String,
+    pub(super) receipt: Option<Receipt>,
+}
+
+const WAITING: &str = "waiting";
+
+/// The name under which a person's last answer for a client, service and provider is kept.
+pub(super) fn consent_key(subject: &str, proposal: &Proposal) -> Key {
+    let parts = [subject, proposal.client.as_str(), proposal.service.as_str(), proposal.provider.as_str()];
+    Key::of_secret("consent", &parts.join("\n"))
+}
+
+impl Visit<'_> {
+    /// Begins a sign-in: the browser's session may serve.
+    pub(super) async fn begin(&self, transaction: Transaction) -> Response {
+        let session = match self.session().await {
+            Ok(session) => session,
+            // A session that cannot be read is no session; a store that is down is.
+            Err(SessionError::Seal(_)) => None,
+            Err(error) => return self.internal(&error, Some(&transaction)),
+        };
+        let Some(session) = session else { return self.proceed(transaction, None, None).await };
+        let preferred = session.assertion.provider.clone();
+        match self.person(&session.assertion).await {
+            Ok(known) if known.person == session.person => {
+                let proof = Proof { origin: Origin::Session, assertion: session.assertion, known };
+                self.proceed(transaction, Some(proof), Some(&preferred)).await
+            }
+            // The link was undone or moved meanwhile: the old login proves nothing about this person.
+            Ok(_) => self.proceed(transaction, None, None).await,
+            Err(error) => self.internal(&error, Some(&transaction)),
+        }
+    }
+
+    /// Asks the dispatcher what comes next, and does it.
+    pub(super) async fn proceed(
+        &self,
+        transaction: Transaction,
+        proof: Option<Proof>,
+        preferred: Option<&ProviderId>,
+    ) -> Response {
+        let request = &transaction.request;
+        let judged = proof.as_ref().map(|proof| (proof, self.judge(request, proof)));
+        let candidates = self.candidates(request);
+        let eligible: Vec<ProviderId> =
+            candidates.iter().filter(|candidate| candidate.fit.is_ok()).map(|c| c.provider.clone()).collect();
+        // Where only one provider is trusted there is nothing to choose.
+        let only = if let ([one], [_]) = (candidates.as_slice(), eligible.as_slice()) { Some(&one.provider) } else { None };
+        let mut situation = Situation {
+            request,
+            evidence: judged.as_ref().map(|(proof, verdict)| self.evidence(request, proof, verdict)),
+            consent: Consent::Unknown,
+            eligible: &eligible,
+            preferred: preferred.or(only),
+        };
+        let mut step = next(&situation);
+        let mut offer = None;
+        if let (Step::LookUpConsent, Some((proof, Ok(permit)))) = (&step, &judged) {
+            match self.offer(request, proof, permit.clone()).await {
+                Ok(ready) => {
+                    situation.consent = ready.consent(self);
+                    step = next(&situation);
+                    offer = Some(ready);
+                }
+                Err(OfferError::Mapping(error)) => {
+                    tracing::warn!(trace = Self::trace(&transaction), %error, "release");
+                    step = Step::Stop(Failure::ClaimMissing);
+                }
+                Err(OfferError::Store(error)) => return self.internal(&error, Some(&transaction)),
+            }
+        }
+        self.carry_out(step, transaction, proof, offer).await
+    }
+
+    async fn carry_out(
+        &self,
+        step: Step,
+        transaction: Transaction,
+        proof: Option<Proof>,
+        offer: Option<Offer>,
+    ) -> Response {
+        match (step, proof, offer) {
+            (Step::Choose, ..) => self.choose(transaction),
+            (Step::GoUpstream(provider), ..) => self.go_upstream(transaction, &provider).await,
+            (Step::AskConsent, Some(proof), Some(_)) => self.wait_for_consent(transaction, proof).await,
+            (Step::Issue, Some(proof), Some(offer)) => self.issue(transaction, &proof, offer, None).await,
+            (Step::Stop(failure), ..) => self.stop(transaction, failure),
+            (Step::Reply(error), ..) => {
+                let mut response = self.client_error(&transaction.request.reply_to(), &error);
+                Self::forget(&mut response, &transaction);
+                response
+            }
+            // Fail closed: a step without what it needs is no step.
+            (Step::LookUpConsent | Step::AskConsent | Step::Issue, ..) => self.stop(transaction, Failure::Internal),
+        }
+    }
+
+    /// **The** question to policy, for every path that rests on an assertion.
+    pub(super) fn judge(&self, request: &AuthorizationRequest, proof: &Proof) -> Result<Permit, Refusal> {
+        let assertion = &proof.assertion;
+        let in_answer = proof.origin == Origin::ThisLogin && assertion.is_in_answer();
+        let verdict = self.active.catalog.policies().decide(&Facts {
+            client: &request.client,
+            service: &request.service,
+            provider: &assertion.provider,
+            jurisdiction: assertion.jurisdiction,
+            assurance: assertion.assurance,
+            age: if in_answer { std::time::Duration::ZERO } else { assertion.age(self.now) },
+            time_stated: assertion.time_stated,
+            demand: Demand { acr: &request.acr, max_age: request.max_age },
+        });
+        if let Err(refusal) = &verdict {
+            tracing::info!(
+                client = %request.client, service = %request.service, provider = %assertion.provider,
+                rules = refusal.rules.join(","), code = refusal.failure.code(),
+                version = self.active.catalog.policies().version(), "refused"
+            );
+        }
+        verdict
+    }
+
+    fn evidence(&self, request: &AuthorizationRequest, proof: &Proof, verdict: &Result<Permit, Refusal>) -> Evidence {
+        let asked_for = request.subject.as_ref();
+        let right_subject = asked_for.is_none_or(|asked| self.subject(request, proof).as_ref() == Some(asked));
+        let verdict = verdict.as_ref().map(|_| ()).map_err(|refusal| refusal.failure);
+        Evidence { origin: proof.origin, verdict, right_subject }
+    }
+
+    /// The person, as this client's sector knows them.
+    fn subject(&self, request: &AuthorizationRequest, proof: &Proof) -> Option<String> {
+        let client = &self.active.catalog.client(&request.client)?.client;
+        Some(pairwise(&self.app.pairwise, &proof.known.person, &client.sector))
+    }
+
+    /// The trusted providers, with whether each can serve this request.
+    pub(super) fn candidates(&self, request: &AuthorizationRequest) -> Vec<Candidate> {
+        let policies = self.active.catalog.policies();
+        let demand = Demand { acr: &request.acr, max_age: request.max_age };
+        let mut candidates = policies.candidates(&request.client, &request.service, demand);
+        for candidate in candidates.iter_mut().filter(|_| request.demands_login()) {
+            let can = policies.provider(&candidate.provider).map(|provider| provider.can);
+            let anew = can.is_some_and(|can| can.reauthenticates_on_demand || can.reauthenticates_always);
+            candidate.fit = candidate.fit.and(if anew { Ok(()) } else { Err(Failure::NotFresh) });
+        }
+        candidates
+    }
+
+    async fn offer(&self, request: &AuthorizationRequest, proof: &Proof, permit: Permit) -> Result<Offer, OfferError> {
+        let catalog = &self.active.catalog;
+        let service = catalog.policies().service(&request.service);
+        let client = catalog.client(&request.client).map(|registered| &registered.client);
+        let (Some(service), Some(client)) = (service, client) else {
+            return Err(MappingError::Failed("the service".to_owned()).into());
+        };
+        let released = mapping::release(service, &proof.assertion, &request.claims, &request.scopes, self.now)?;
+        let item = |released: &Released| Item {
+            claim: released.claim.to_string(),
+            purpose: released.purpose.clone(),
+            ground: released.ground.clone(),
+            optional: released.optional,
+        };
+        let proposal = Proposal {
+            client: client.id.clone(),
+            service: service.id.clone(),
+            provider: proof.assertion.provider.clone(),
+            crossing: Crossing::between(proof.assertion.jurisdiction, client.jurisdiction),
+            items: released.iter().map(item).collect(),
+            policy_version: permit.policy_version().to_owned(),
+        };
+        let subject = pairwise(&self.app.pairwise, &proof.known.person, &client.sector);
+        let stored = self.app.store.get(Class::Durable, &consent_key(&subject, &proposal), self.now).await?;
+        let receipt = stored.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(Offer { permit, proposal, released, subject, receipt })
+    }
+
+    /// Shows the chooser.
+    pub(super) fn choose(&self, mut transaction: Transaction) -> Response {
+        transaction.stage = Stage::Choosing;
+        let Some(service) = self.active.catalog.policies().service(&transaction.request.service) else {
+            return self.stop(transaction, Failure::PolicyRefused);
+        };
+        let candidates = self.candidates(&transaction.request);
+        let page = pages::Chooser::new(&self.active, self.locale(Some(&transaction)), &transaction, service, &candidates);
+        let response = reply::page(StatusCode::OK, page.html());
+        self.kept(response, transaction)
+    }
+
+    /// Sends the browser to a provider that can serve this request.
+    pub(super) async fn go_upstream(&self, mut transaction: Transaction, provider: &ProviderId) -> Response {
+        let request = &transaction.request;
+        let policies = self.active.catalog.policies();
+        let demand = Demand { acr: &request.acr, max_age: request.max_age };
+        let fit = self.candidates(request).into_iter().find(|candidate| candidate.provider == *provider);
+        let document = policies.provider(provider);
+        let (Some(adapter), Some(ask), Some(document)) =
+            (self.active.adapters.get(provider), policies.ask(&request.service, provider, demand), document)
+        else {
+            return self.stop(transaction, Failure::ProviderNotAccepted);
+        };
+        if let Err(failure) = fit.map_or(Err(Failure::ProviderNotAccepted), |candidate| candidate.fit) {
+            return self.stop(transaction, failure);
+        }
+        let wish = adapters::Wish {
+            acr_values: document.words_for(ask.assurance),
+            max_age: ask.max_age.filter(|_| document.can.reauthenticates_on_demand),
+            login: request.demands_login() && document.can.reauthenticates_on_demand,
+            login_hint: request.login_hint.clone(),
+            locale: Some(self.locale(Some(&transaction))),
+        };
+        let begun = match (self.fresh(), self.state(&transaction)) {
+            (Ok(fresh), Ok(state)) => (fresh, state),
+            (Err(error), _) | (_, Err(error)) => return self.internal(&error, Some(&transaction)),
+        };
+        let (fresh, state) = begun;
+        match adapter.begin(&wish, state.expose(), &fresh, self.now).await {
+            Ok(departure) => {
+                let hop = Hop { provider: provider.clone(), state, memo: departure.memo, left_at: self.now };
+                transaction.stage = Stage::Upstream(hop);
+                self.kept(reply::see_other(departure.url.as_str()), transaction)
+            }
+            Err(error) => {
+                tracing::warn!(provider = %provider, trace = Self::trace(&transaction), %error, "begin");
+                self.stop(transaction, error.failure())
+            }
+        }
+    }
+
+    /// Fresh randomness for an adapter.
+    pub(super) fn fresh(&self) -> Result<adapters::Fresh, NoEntropy> {
+        let entropy = &self.app.entropy;
+        Ok(adapters::Fresh { nonce: entropy.token()?, verifier: entropy.token()?, jti: entropy.token()? })
+    }
+
+    /// A `state`: the transaction's id, so that the callback finds its cookie, and 80 random bits that it must match.
+    fn state(&self, transaction: &Transaction) -> Result<Secret<String>, NoEntropy> {
+        let random = base64url(&self.app.entropy.bytes::<10>()?);
+        Ok(Secret::new(format!("{}{random}", transaction.id)))
+    }
+
+    /// Lays the assertion aside, sealed, and sends the browser to the consent page.
+    async fn wait_for_consent(&self, mut transaction: Transaction, proof: Proof) -> Response {
+        let stored = async {
+            let secret = self.app.entropy.token()?;
+            let waiting = Waiting { from_session: proof.origin == Origin::Session, assertion: proof.assertion };
+            let sealed = self.app.seals.record(secret.expose(), &waiting)?;
+            let until = transaction.request.received_at.plus(gateway_core::interaction::TRANSACTION_LIFETIME);
+            let write = Write::Put(Key::of_secret(WAITING, secret.expose()), sealed, Some(until));
+            self.app.store.commit(Class::Ephemeral, Batch::of(write), self.now).await?;
+            Ok::<_, SessionError>(secret)
+        };
+        match stored.await {
+            Ok(assertion) => {
+                let page = format!("{}/login/{}/consent", self.app.issuer, transaction.id);
+                transaction.stage = Stage::Answered { assertion };
+                self.kept(reply::see_other(&page), transaction)
+            }
+            Err(error) => self.internal(&error, Some(&transaction)),
+        }
+    }
+
+    /// The proof that waits for this transaction's answer.
+    pub(super) async fn waiting(&self, transaction: &Transaction) -> Result<Option<Proof>, Box<dyn std::error::Error + Send + Sync>> {
+        let Stage::Answered { assertion } = &transaction.stage else { return Ok(None) };
+        let secret = assertion.expose();
+        let Some(sealed) = self.app.store.get(Class::Ephemeral, &Key::of_secret(WAITING, secret), self.now).await? else {
+            return Ok(None);
+        };
+        let waiting: Waiting = self.app.seals.open_record(secret, &sealed)?;
+        let origin = if waiting.from_session { Origin::Session } else { Origin::ThisLogin };
+        let known = self.person(&waiting.assertion).await?;
+        Ok(Some(Proof { origin, assertion: waiting.assertion, known }))
+    }
+
+    /// The release that waits, judged anew: the policy may have changed since the page was shown.
+    pub(super) async fn offer_again(&self, transaction: &Transaction, proof: &Proof) -> Result<Offer, Failure> {
+        let permit = self.judge(&transaction.request, proof).map_err(|refusal| refusal.failure)?;
+        self.offer(&transaction.request, proof, permit).await.map_err(|error| match error {
+            OfferError::Mapping(_) => Failure::ClaimMissing,
+            OfferError::Store(error) => {
+                tracing::error!(%error, "offer");
+                Failure::Internal
+            }
+        })
+    }
+
+    /// Shows why a sign-in cannot go on, and keeps it, so that the person can choose another way.
+    pub(super) fn stop(&self, mut transaction: Transaction, failure: Failure) -> Response {
+        transaction.stage = Stage::Choosing;
+        transaction.failure = Some(failure);
+        let status = match failure {
+            Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Failure::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::ProviderUnavailable | Failure::ProviderMisbehaved | Failure::ProviderRefused => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::FORBIDDEN,
+        };
+        let response = self.failure_page(status, failure, Some(&transaction));
+        self.kept(response, transaction)
+    }
+
+    /// The response, with the transaction in its cookie.
+    pub(super) fn kept(&self, mut response: Response, transaction: Transaction) -> Response {
+        match self.keep(&mut response, &transaction) {
+            Ok(()) => response,
+            Err(error) => self.internal(&error, None),
+        }
+    }
+}
+
+impl Offer {
+    fn consent(&self, visit: &Visit<'_>) -> Consent {
+        match &self.receipt {
+            Some(receipt) if receipt.covers(&self.proposal, visit.now) => Consent::Covered,
+            _ => Consent::Needed,
+        }
+    }
+}
+
+/// Why an offer cannot be put together.
+#[derive(Debug, thiserror::Error)]
+enum OfferError {
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+}

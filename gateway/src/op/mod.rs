@@ -1,0 +1,28 @@
+//! The OpenID Provider: one file an endpoint, each parse → decide → commit → render.
+//!
+//! | file | endpoint or duty |
+//! | --- | --- |
+//! | [`authorize`] | `/authorize` |
+//! | [`login`] | the chooser, leaving for a provider, giving up |
+//! | [`callback`] | `/callback/{provider}` |
+//! | [`consent`] | the consent page and its answer |
+//! | `flow` | carries out what the dispatcher says |
+//! | `issue` | the only place that mints codes and tokens; takes a `Permit`, and for tokens a taken grant |
+//! | [`token`], [`userinfo`], [`discovery`] | the endpoints for portals' back ends |
+
+pub mod authorize;
+pub mod callback;
+pub mod client_auth;
+pub mod consent;
+pub mod discovery;
+mod flow;
+mod issue;
+pub mod login;
+mod person;
+mod session;
+pub mod token;
+mod transaction;
+pub mod userinfo;
+mod visit;
+
+pub use visit::Visit;

@@ -1,0 +1,72 @@
+//! The session: a proven login that may serve further services in the same browser.
+//!
+//! It is made when a code is issued and not before, so there is no half session; its identifier is new each time.
+
+use axum::response::Response;
+use gateway_core::assertion::Assertion;
+use gateway_core::ids::PersonId;
+use gateway_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Visit;
+use crate::http::{reply, request};
+use crate::ports::NoEntropy;
+use crate::seal::SealError;
+use crate::store::{Batch, Class, Key, StoreError, Write};
+
+const COOKIE: &str = "__Host-session";
+const TABLE: &str = "session";
+
+/// A person who signed in, in this browser.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Session {
+    /// Who they are behind all their providers.
+    pub(super) person: PersonId,
+    /// What was proved.
+    pub(super) assertion: Assertion,
+    /// When the session ends, used or not.
+    pub(super) ends_at: Timestamp,
+}
+
+/// Why a session cannot be read or made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
+}
+
+impl Visit<'_> {
+    /// The session of this browser, if there is one and it lives.
+    pub(super) async fn session(&self) -> Result<Option<Session>, SessionError> {
+        let Some(secret) = request::cookie(self.parts, COOKIE) else { return Ok(None) };
+        let Some(sealed) = self.app.store.get(Class::Ephemeral, &Key::of_secret(TABLE, secret), self.now).await? else {
+            return Ok(None);
+        };
+        let session: Session = self.app.seals.open_record(secret, &sealed)?;
+        Ok((!session.ends_at.is_past(self.now)).then_some(session))
+    }
+
+    /// Puts a new session in place of the browser's old one.
+    pub(super) async fn begin_session(
+        &self,
+        response: &mut Response,
+        person: &PersonId,
+        assertion: &Assertion,
+    ) -> Result<(), SessionError> {
+        let ends_at = self.now.plus(self.app.session_lifetime);
+        let secret = self.app.entropy.token()?;
+        let session = Session { person: person.clone(), assertion: assertion.clone(), ends_at };
+        let sealed = self.app.seals.record(secret.expose(), &session)?;
+        let mut batch = Batch::of(Write::Put(Key::of_secret(TABLE, secret.expose()), sealed, Some(ends_at)));
+        if let Some(old) = request::cookie(self.parts, COOKIE) {
+            batch = batch.and(Write::Delete(Key::of_secret(TABLE, old)));
+        }
+        self.app.store.commit(Class::Ephemeral, batch, self.now).await?;
+        reply::set_cookie(response, COOKIE, secret.expose(), self.app.session_lifetime.as_secs());
+        Ok(())
+    }
+}

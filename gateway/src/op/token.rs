@@ -1,0 +1,140 @@
+//! `/token` (RFC 6749 section 3.2): authenticate, look up, decide, **take**, mint. In that order.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use gateway_core::audit::Event;
+use gateway_core::client::Client;
+use gateway_core::error::{OAuthCode, OAuthError};
+use gateway_core::ids::ClientId;
+use gateway_core::secret::Secret;
+use gateway_core::time::Timestamp;
+use gateway_core::token::{ACCESS_TOKEN_LIFETIME, CODE_LIFETIME, CodeGrant, Grounds, TokenRequest, check_code, invalid_grant};
+use http::{Request, StatusCode};
+use policies::decide::Demand;
+use policies::{Facts, Permit};
+use serde_json::Value;
+
+use super::client_auth::authenticate;
+use super::issue;
+use crate::app::{Active, App};
+use crate::http::{reply, request};
+use crate::store::take::take;
+use crate::store::{Batch, Class, Key, StoreError, Write};
+
+/// Codes that were taken, and what they stood for.
+const TAKEN: &str = "taken";
+/// Grants whose tokens are no longer good.
+const REVOKED: &str = "revoked";
+
+/// `POST /token`.
+pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let form = match request::form(&parts, body).await {
+        Ok(form) => form,
+        Err(error) => {
+            return reply::oauth_error(&OAuthError::new(OAuthCode::InvalidRequest, error.to_string()));
+        }
+    };
+    let active = app.bundle();
+    let answer = async {
+        let client = authenticate(&app, &active, &parts, &form).await?;
+        let request = TokenRequest::parse(&form)?;
+        redeem(&app, &active, client, &request).await
+    };
+    match answer.await {
+        Ok(tokens) => reply::json(StatusCode::OK, &tokens),
+        Err(error) => {
+            tracing::info!(error = error.code.as_str(), "token refused: {}", error.description);
+            reply::oauth_error(&error)
+        }
+    }
+}
+
+async fn redeem(app: &App, active: &Active, client: &Client, request: &TokenRequest) -> Result<Value, OAuthError> {
+    let now = app.now();
+    let taken_key = Key::of_secret(TAKEN, request.code.expose());
+    let Some(grant) = find(app, &request.code, now).await? else {
+        return Err(replay(app, &taken_key, &client.id, now).await);
+    };
+    check_code(request, &client.id, &grant, now)?;
+    check_resource(active, client, request, &grant)?;
+    let permit = decide(active, &client.id, &grant.service, &grant.grounds).ok_or_else(invalid_grant)?;
+    let (id, event) = (grant.id.clone(), Event::CodeRedeemed { grant: grant.id.clone(), client: client.id.clone() });
+    // The mark outlives the code and every token that follows from it.
+    let until = grant.issued_at.plus(CODE_LIFETIME).plus(ACCESS_TOKEN_LIFETIME);
+    match take(&app.store, taken_key.clone(), grant, &id, event, now, until).await {
+        Ok(grant) => issue::tokens(app, &permit, grant).await.map_err(|error| internal(&error)),
+        Err(StoreError::Conflict) => Err(replay(app, &taken_key, &client.id, now).await),
+        Err(error) => Err(internal(&error)),
+    }
+}
+
+async fn find(app: &App, code: &Secret<String>, now: Timestamp) -> Result<Option<CodeGrant>, OAuthError> {
+    let key = Key::of_secret(issue::CODES, code.expose());
+    let sealed = app.store.get(Class::Ephemeral, &key, now).await.map_err(|error| internal(&error))?;
+    sealed.map(|sealed| app.seals.open_record(code.expose(), &sealed).map_err(|error| internal(&error))).transpose()
+}
+
+/// A code that was taken before: whatever was minted from it is revoked (RFC 6749 section 4.1.2), once, on record.
+async fn replay(app: &App, taken: &Key, client: &ClientId, now: Timestamp) -> OAuthError {
+    let mark = match app.store.get(Class::Durable, taken, now).await {
+        Ok(Some(mark)) => String::from_utf8(mark).unwrap_or_default(),
+        Ok(None) => return invalid_grant(),
+        Err(error) => return internal(&error),
+    };
+    let until = now.plus(CODE_LIFETIME).plus(ACCESS_TOKEN_LIFETIME);
+    let revoke = Batch::of(Write::Insert(Key::new(REVOKED, &mark), Vec::new(), Some(until)))
+        .recording(Event::CodeReplayed { grant: mark, client: client.clone() });
+    match app.store.commit(Class::Durable, revoke, now).await {
+        Ok(()) => tracing::warn!(client = %client, "a code was presented again; its tokens are revoked"),
+        Err(StoreError::Conflict) => {}
+        Err(error) => return internal(&error),
+    }
+    invalid_grant()
+}
+
+/// True when a replay revoked everything minted from this grant.
+pub(super) async fn is_revoked(app: &App, grant: &str, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(app.store.get(Class::Durable, &Key::new(REVOKED, grant), now).await?.is_some())
+}
+
+/// RFC 8707 section 2.2: a token can only be asked for the service that the person agreed to.
+fn check_resource(active: &Active, client: &Client, request: &TokenRequest, grant: &CodeGrant) -> Result<(), OAuthError> {
+    let Some(resource) = &request.resource else { return Ok(()) };
+    let named = active.catalog.policies().service_at(&client.id, resource);
+    if named.is_some_and(|service| service.id == grant.service) {
+        return Ok(());
+    }
+    Err(OAuthError::new(OAuthCode::InvalidTarget, "resource is not the service of this grant"))
+}
+
+/// Puts a grant's facts to policy again: what was taken out of policy since is refused.
+pub(super) fn decide(
+    active: &Active,
+    client: &ClientId,
+    service: &gateway_core::ids::ServiceId,
+    grounds: &Grounds,
+) -> Option<Permit> {
+    let policies = active.catalog.policies();
+    let provider = policies.provider(&grounds.provider)?;
+    let acr = gateway_core::authorize::AcrRequest::default();
+    let facts = Facts {
+        client,
+        service,
+        provider: &grounds.provider,
+        jurisdiction: provider.jurisdiction,
+        assurance: grounds.reached,
+        age: std::time::Duration::from_secs(grounds.age),
+        time_stated: grounds.time_stated,
+        demand: Demand { acr: &acr, max_age: None },
+    };
+    policies.decide(&facts).ok()
+}
+
+fn internal(error: &dyn std::error::Error) -> OAuthError {
+    tracing::error!(%error, "token");
+    OAuthError::new(OAuthCode::TemporarilyUnavailable, "try again later")
+}

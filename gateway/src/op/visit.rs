@@ -1,0 +1,99 @@
+//! One request by a person's browser: what it needs to answer, whatever step it is.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use gateway_core::audit::hex;
+use gateway_core::authorize::{ReplyTo, ResponseMode};
+use gateway_core::digest::sha256;
+use gateway_core::error::{Failure, OAuthError};
+use gateway_core::interaction::Transaction;
+use gateway_core::locale::Locale;
+use gateway_core::time::Timestamp;
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::app::{Active, App};
+use crate::http::{reply, request};
+use crate::pages;
+
+/// One request of a browser.
+pub struct Visit<'a> {
+    /// The gateway.
+    pub app: &'a App,
+    /// The snapshot that this step works with, from beginning to end.
+    pub active: Arc<Active>,
+    /// The request, its body aside.
+    pub parts: &'a Parts,
+    /// When it came in.
+    pub now: Timestamp,
+}
+
+impl<'a> Visit<'a> {
+    /// A visit.
+    #[must_use]
+    pub fn new(app: &'a App, parts: &'a Parts) -> Self {
+        Self { app, active: app.bundle(), parts, now: app.now() }
+    }
+
+    /// The language of this person: chosen on our pages, asked for by the portal, or by the browser.
+    #[must_use]
+    pub fn locale(&self, transaction: Option<&Transaction>) -> Locale {
+        let chosen = transaction.and_then(|transaction| transaction.locale.or(transaction.request.locale));
+        chosen.unwrap_or_else(|| request::locale(self.parts))
+    }
+
+    /// The id that a person, a portal and an operator can quote for one sign-in. It follows from the transaction's id
+    /// and does not lead back to it.
+    #[must_use]
+    pub fn trace(transaction: &Transaction) -> String {
+        hex(&sha256(transaction.id.as_str().as_bytes())).chars().take(12).collect()
+    }
+
+    /// The page that says what failed.
+    #[must_use]
+    pub fn failure_page(&self, status: StatusCode, failure: Failure, transaction: Option<&Transaction>) -> Response {
+        let trace = transaction.map(Self::trace);
+        tracing::info!(code = failure.code(), trace = trace.as_deref().unwrap_or("-"), "stopped: {failure}");
+        let page = pages::Failed {
+            locale: self.locale(transaction),
+            failure,
+            trace: trace.unwrap_or_else(|| "-".to_owned()),
+            transaction: transaction.map(|transaction| transaction.id.as_str()),
+            service: transaction.and_then(|transaction| self.service_name(transaction)),
+        };
+        reply::page(status, page.html())
+    }
+
+    fn service_name(&self, transaction: &Transaction) -> Option<String> {
+        let service = self.active.catalog.policies().service(&transaction.request.service)?;
+        Some(service.name.get(self.locale(Some(transaction))).to_owned())
+    }
+
+    /// Answers the client with an error.
+    #[must_use]
+    pub fn client_error(&self, to: &ReplyTo, error: &OAuthError) -> Response {
+        tracing::info!(error = error.code.as_str(), "client told: {}", error.description);
+        self.client_response(to, &[("error", error.code.as_str()), ("error_description", &error.description)])
+    }
+
+    /// Answers the client through the browser.
+    #[must_use]
+    pub fn client_response(&self, to: &ReplyTo, params: &[(&'static str, &str)]) -> Response {
+        let params = reply::response_params(to, &self.app.issuer, params);
+        match to.mode {
+            ResponseMode::Query => reply::query_response(to, &params),
+            ResponseMode::FormPost => {
+                let page = pages::FormPost { locale: self.locale(None), action: to.redirect.as_str(), params: &params };
+                reply::form_post_page(page.html())
+            }
+        }
+    }
+
+    /// Something inside failed: logged in full, shown as nothing but a code.
+    #[must_use]
+    pub fn internal(&self, error: &dyn std::error::Error, transaction: Option<&Transaction>) -> Response {
+        tracing::error!(%error, "internal");
+        self.failure_page(StatusCode::INTERNAL_SERVER_ERROR, Failure::Internal, transaction)
+    }
+}

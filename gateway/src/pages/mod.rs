@@ -1,0 +1,262 @@
+//! Pages for people: they work without a script, on a phone, by keyboard, in four languages.
+
+pub mod texts;
+
+use askama::Template;
+use gateway_core::consent::{Item, Proposal};
+use gateway_core::error::{Failure, Side};
+use gateway_core::interaction::Transaction;
+use gateway_core::locale::Locale;
+use policies::Service;
+use policies::set::Candidate;
+
+use crate::app::Active;
+use texts::Texts;
+
+/// The style sheet.
+pub const STYLE: &str = include_str!("static/style.css");
+/// Submits the page of `response_mode=form_post`.
+pub const SUBMIT: &str = include_str!("static/submit.js");
+/// The gateway's own mark.
+pub const MARK: &str = include_str!("static/mark.svg");
+
+/// Renders a template; these cannot fail but for memory.
+fn render(template: &impl Template) -> String {
+    template.render().unwrap_or_default()
+}
+
+/// A provider that can be chosen.
+struct Choice {
+    name: String,
+    place: String,
+    code: &'static str,
+    href: String,
+}
+
+/// A trusted provider that cannot serve this request, and why.
+struct NotPossible {
+    name: String,
+    why: String,
+}
+
+/// The chooser.
+#[derive(Template)]
+#[template(path = "chooser.html")]
+pub struct Chooser {
+    t: Texts,
+    here: String,
+    lead: String,
+    choices: Vec<Choice>,
+    others: Vec<NotPossible>,
+    cancel: String,
+}
+
+impl Chooser {
+    /// The chooser for one sign-in: the trusted providers only.
+    #[must_use]
+    pub fn new(
+        active: &Active,
+        locale: Locale,
+        transaction: &Transaction,
+        service: &Service,
+        candidates: &[Candidate],
+    ) -> Self {
+        let (t, id) = (Texts(locale), &transaction.id);
+        let client = active.catalog.client(&transaction.request.client);
+        let portal = client.map(|registered| registered.client.name.get(locale)).unwrap_or_default();
+        let mut page = Self {
+            t,
+            here: format!("/login/{id}"),
+            lead: t.with_two("chooser-lead", ("portal", portal), ("service", service.name.get(locale))),
+            choices: Vec::new(),
+            others: Vec::new(),
+            cancel: format!("/login/{id}/cancel"),
+        };
+        for candidate in candidates {
+            let Some(provider) = active.catalog.policies().provider(&candidate.provider) else { continue };
+            let name = provider.name.get(locale).to_owned();
+            match candidate.fit {
+                Ok(()) => page.choices.push(Choice {
+                    name,
+                    place: place(t, provider.jurisdiction.code()),
+                    code: provider.jurisdiction.code(),
+                    href: format!("/login/{id}/to/{}", candidate.provider),
+                }),
+                Err(failure) => page.others.push(NotPossible { name, why: t.get(why(failure)) }),
+            }
+        }
+        page
+    }
+
+    /// The page.
+    #[must_use]
+    pub fn html(&self) -> String {
+        render(self)
+    }
+}
+
+fn why(failure: Failure) -> &'static str {
+    match failure {
+        Failure::AssuranceTooLow => "why-assurance",
+        Failure::NotFresh => "why-fresh",
+        _ => "why-policy",
+    }
+}
+
+fn place(t: Texts, code: &str) -> String {
+    t.get(&format!("place-{code}"))
+}
+
+/// One claim on the consent page.
+struct Line {
+    claim: String,
+    label: String,
+    purpose: String,
+    ground: String,
+}
+
+/// The consent page. Its whole text is what the receipt's digest covers.
+#[derive(Template)]
+#[template(path = "consent.html")]
+pub struct Consent {
+    t: Texts,
+    here: String,
+    provider: String,
+    operator: String,
+    portal: String,
+    service: String,
+    from: String,
+    to: String,
+    border: String,
+    crosses: bool,
+    required: Vec<Line>,
+    optional: Vec<Line>,
+    question: String,
+}
+
+impl Consent {
+    /// The page for one proposal; `None` when the bundle no longer knows one of its parties.
+    #[must_use]
+    pub fn new(active: &Active, locale: Locale, transaction: &Transaction, proposal: &Proposal) -> Option<Self> {
+        let t = Texts(locale);
+        let policies = active.catalog.policies();
+        let client = &active.catalog.client(&proposal.client)?.client;
+        let (service, provider) = (policies.service(&proposal.service)?, policies.provider(&proposal.provider)?);
+        let words = policies.vocabulary();
+        let line = |item: &Item| Line {
+            claim: item.claim.clone(),
+            label: words.claim(&item.claim, locale).to_owned(),
+            purpose: words.purpose(&item.purpose, locale).to_owned(),
+            ground: words.ground(&item.ground, locale).to_owned(),
+        };
+        let (from, to) = (place(t, provider.jurisdiction.code()), place(t, client.jurisdiction.code()));
+        let border = match proposal.crossing {
+            Some(_) => t.with_two("consent-border", ("from", &from), ("to", &to)),
+            None => t.with("consent-no-border", "place", &to),
+        };
+        Some(Self {
+            t,
+            here: format!("/login/{}/consent", transaction.id),
+            provider: provider.name.get(locale).to_owned(),
+            operator: client.operator.get(locale).to_owned(),
+            portal: client.name.get(locale).to_owned(),
+            service: service.name.get(locale).to_owned(),
+            from,
+            to,
+            border,
+            crosses: proposal.crossing.is_some(),
+            required: proposal.items.iter().filter(|item| !item.optional).map(line).collect(),
+            optional: proposal.items.iter().filter(|item| item.optional).map(line).collect(),
+            question: proposal.fingerprint(),
+        })
+    }
+
+    /// The page.
+    #[must_use]
+    pub fn html(&self) -> String {
+        render(self)
+    }
+}
+
+/// The page that says what failed.
+#[derive(Debug)]
+pub struct Failed<'a> {
+    /// The language.
+    pub locale: Locale,
+    /// What failed.
+    pub failure: Failure,
+    /// What to quote.
+    pub trace: String,
+    /// The sign-in, while it can go on.
+    pub transaction: Option<&'a str>,
+    /// The service it was for.
+    pub service: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "failed.html")]
+struct FailedPage {
+    t: Texts,
+    here: String,
+    title: String,
+    text: String,
+    service: String,
+    code: &'static str,
+    trace: String,
+    retry: String,
+    cancel: String,
+}
+
+impl Failed<'_> {
+    /// The page.
+    #[must_use]
+    pub fn html(&self) -> String {
+        let t = Texts(self.locale);
+        let (code, side, retry, _) = self.failure.row();
+        let title = match side {
+            Side::You => "failed-title-you",
+            Side::Gateway => "failed-title-gateway",
+            Side::Provider => "failed-title-provider",
+            Side::Service => "failed-title-service",
+        };
+        let path = |suffix: &str| self.transaction.map(|id| format!("/login/{id}{suffix}")).unwrap_or_default();
+        render(&FailedPage {
+            t,
+            here: path(""),
+            title: t.get(title),
+            text: t.get(&format!("failure-{code}")),
+            service: self.service.as_ref().map(|name| t.with("failed-service", "service", name)).unwrap_or_default(),
+            code,
+            trace: self.trace.clone(),
+            retry: if retry { path("") } else { String::new() },
+            cancel: path("/cancel"),
+        })
+    }
+}
+
+/// The page of `response_mode=form_post` (OAuth 2.0 Form Post Response Mode).
+pub struct FormPost<'a> {
+    /// The language.
+    pub locale: Locale,
+    /// The client's checked redirect URI.
+    pub action: &'a str,
+    /// The response parameters.
+    pub params: &'a [(&'static str, &'a str)],
+}
+
+#[derive(Template)]
+#[template(path = "form_post.html")]
+struct FormPostPage<'a> {
+    t: Texts,
+    here: String,
+    action: &'a str,
+    params: &'a [(&'static str, &'a str)],
+}
+
+impl FormPost<'_> {
+    /// The page.
+    #[must_use]
+    pub fn html(&self) -> String {
+        render(&FormPostPage { t: Texts(self.locale), here: String::new(), action: self.action, params: self.params })
+    }
+}

@@ -1,0 +1,367 @@
+//! The cluster engine: PostgreSQL (or anything that speaks its wire) for the durable class, Redis or Valkey for the
+//! ephemeral.
+//!
+//! Each node has one committer task that settles waiting batches in one transaction, so that many logins share one
+//! commit. Between nodes the unique key decides: an insert that another node won finds its row and is refused. The audit
+//! chain belongs to the node, so no node waits for another's.
+
+use std::collections::HashSet;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use gateway_core::time::Timestamp;
+use redis::aio::ConnectionManager;
+use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::{NoTls, Transaction};
+
+use super::{AuditReport, Batch, Chain, Class, Key, StoreError, Write, live, pack, verify_chain};
+
+/// The most batches that share one transaction.
+const GROUP: usize = 256;
+/// The most batches that wait.
+const QUEUE: usize = 8_192;
+/// The most connections one node opens.
+const CONNECTIONS: usize = 8;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS gateway_records (
+    key text COLLATE \"C\" PRIMARY KEY, value bytea NOT NULL, expires_at bigint);
+CREATE INDEX IF NOT EXISTS gateway_records_expiry ON gateway_records (expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS gateway_audit (
+    node text NOT NULL, sequence bigint NOT NULL, record bytea NOT NULL, PRIMARY KEY (node, sequence));
+CREATE TABLE IF NOT EXISTS gateway_audit_heads (node text PRIMARY KEY, head bytea NOT NULL);
+";
+
+/// Claims keys: a row that is there and alive is left as it is and not returned.
+const CLAIM: &str = "
+INSERT INTO gateway_records AS r (key, value, expires_at)
+SELECT * FROM unnest($1::text[], $2::bytea[], $3::bigint[]) AS t (key, value, expires_at) ORDER BY key
+ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at
+WHERE r.expires_at <= $4 RETURNING key";
+
+const UPSERT: &str = "
+INSERT INTO gateway_records (key, value, expires_at)
+SELECT * FROM unnest($1::text[], $2::bytea[], $3::bigint[]) AS t (key, value, expires_at) ORDER BY key
+ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
+
+/// One atomic step in Redis: every key to insert must be absent; then everything is written.
+/// ARGV: the number of keys to insert (which come first), then a value and a life in milliseconds for each key;
+/// a life of -1 deletes, 0 never ends.
+const REDIS_COMMIT: &str = r"
+local inserts = tonumber(ARGV[1])
+for i = 1, inserts do
+  if redis.call('EXISTS', KEYS[i]) == 1 then return 0 end
+end
+for i = 1, #KEYS do
+  local life = tonumber(ARGV[2 * i + 1])
+  if life == -1 then redis.call('DEL', KEYS[i])
+  elseif life == 0 then redis.call('SET', KEYS[i], ARGV[2 * i])
+  else redis.call('SET', KEYS[i], ARGV[2 * i], 'PX', life) end
+end
+return 1
+";
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for StoreError {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<redis::RedisError> for StoreError {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+struct Job {
+    batch: Batch,
+    now: Timestamp,
+    done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// The cluster engine.
+pub struct Cluster {
+    postgres: Pool,
+    redis: ConnectionManager,
+    script: redis::Script,
+    chain: Chain,
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Cluster {
+    pub(super) async fn open(postgres: &str, redis: &str, mut chain: Chain) -> Result<Self, StoreError> {
+        let config: tokio_postgres::Config = postgres.parse()?;
+        let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let pool = Pool::builder(Manager::from_config(config, NoTls, recycle)).max_size(CONNECTIONS).build();
+        let pool = pool.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let connection = pool.get().await?;
+        // Two nodes that start at once would both create the tables: one waits for the other.
+        connection.batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock(20260101); {SCHEMA} COMMIT;")).await?;
+        let head = connection.query_opt("SELECT head FROM gateway_audit_heads WHERE node = $1", &[&chain.node]).await?;
+        chain.resume(head.map(|row| row.get::<_, Vec<u8>>(0)).as_deref())?;
+        let redis = ConnectionManager::new(redis::Client::open(redis)?).await?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(Committer { pool: pool.clone(), chain: chain.clone() }.run(queue));
+        Ok(Self { postgres: pool, redis, script: redis::Script::new(REDIS_COMMIT), chain, jobs })
+    }
+
+    pub(super) async fn get(&self, class: Class, key: &Key, now: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
+        match class {
+            Class::Durable => {
+                let connection = self.postgres.get().await?;
+                let statement = connection
+                    .prepare_cached(
+                        "SELECT value FROM gateway_records WHERE key = $1 AND (expires_at IS NULL OR expires_at > $2)",
+                    )
+                    .await?;
+                let row = connection.query_opt(&statement, &[&key.as_str(), &seconds(now)]).await?;
+                Ok(row.map(|row| row.get(0)))
+            }
+            Class::Ephemeral => {
+                let stored: Option<Vec<u8>> =
+                    redis::cmd("GET").arg(redis_key(key)).query_async(&mut self.redis.clone()).await?;
+                Ok(stored.and_then(|stored| live(&stored, now)))
+            }
+        }
+    }
+
+    pub(super) async fn list(
+        &self,
+        table: &'static str,
+        after: Option<&Key>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(Key, Vec<u8>)>, StoreError> {
+        let connection = self.postgres.get().await?;
+        let (from, to) = (after.map_or_else(|| format!("{table}/"), |key| key.as_str().to_owned()), format!("{table}0"));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = connection
+            .query(
+                "SELECT key, value FROM gateway_records WHERE key > $1 AND key < $2
+                 AND (expires_at IS NULL OR expires_at > $3) ORDER BY key LIMIT $4",
+                &[&from, &to, &seconds(now), &limit],
+            )
+            .await?;
+        Ok(rows.into_iter().map(|row| (Key(row.get(0)), row.get(1))).collect())
+    }
+
+    pub(super) async fn commit(&self, class: Class, batch: Batch, now: Timestamp) -> Result<(), StoreError> {
+        match class {
+            Class::Durable => {
+                let gone = || StoreError::Unavailable("the committer has stopped".to_owned());
+                let (done, outcome) = oneshot::channel();
+                self.jobs.send(Job { batch, now, done }).await.map_err(|_| gone())?;
+                outcome.await.map_err(|_| gone())?
+            }
+            Class::Ephemeral => self.commit_ephemeral(&batch, now).await,
+        }
+    }
+
+    async fn commit_ephemeral(&self, batch: &Batch, now: Timestamp) -> Result<(), StoreError> {
+        let (inserts, others): (Vec<_>, Vec<_>) =
+            batch.writes.iter().partition(|write| matches!(write, Write::Insert(..)));
+        let mut call = self.script.prepare_invoke();
+        call.arg(inserts.len());
+        for write in inserts.into_iter().chain(others) {
+            match write {
+                Write::Insert(key, value, expires) | Write::Put(key, value, expires) => {
+                    call.key(redis_key(key)).arg(pack(value, *expires)).arg(life(*expires, now));
+                }
+                Write::Delete(key) => {
+                    call.key(redis_key(key)).arg("").arg(-1);
+                }
+            }
+        }
+        let done: i64 = call.invoke_async(&mut self.redis.clone()).await?;
+        if done == 1 { Ok(()) } else { Err(StoreError::Conflict) }
+    }
+
+    pub(super) async fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let connection = self.postgres.get().await?;
+        let freed = connection
+            .execute(
+                "DELETE FROM gateway_records WHERE ctid IN
+                 (SELECT ctid FROM gateway_records WHERE expires_at <= $1 LIMIT 1000 FOR UPDATE SKIP LOCKED)",
+                &[&seconds(now)],
+            )
+            .await?;
+        Ok(usize::try_from(freed).unwrap_or(usize::MAX))
+    }
+
+    pub(super) async fn verify_audit(&self) -> Result<Vec<AuditReport>, StoreError> {
+        let connection = self.postgres.get().await?;
+        let mut reports = Vec::new();
+        let nodes = "SELECT node FROM gateway_audit UNION SELECT node FROM gateway_audit_heads ORDER BY node";
+        for row in connection.query(nodes, &[]).await? {
+            let chain = Chain { node: row.get(0), ..self.chain.clone() };
+            let records = "SELECT record FROM gateway_audit WHERE node = $1 ORDER BY sequence";
+            let records = connection.query(records, &[&chain.node]).await?;
+            let head = connection.query_opt("SELECT head FROM gateway_audit_heads WHERE node = $1", &[&chain.node]).await?;
+            let head = head.map(|row| row.get::<_, Vec<u8>>(0));
+            reports.push(verify_chain(&chain, records.into_iter().map(|row| row.get(0)), head.as_deref()));
+        }
+        Ok(reports)
+    }
+}
+
+fn seconds(time: Timestamp) -> i64 {
+    i64::try_from(time.0).unwrap_or(i64::MAX)
+}
+
+fn redis_key(key: &Key) -> String {
+    format!("gateway:{}", key.as_str())
+}
+
+/// What is left of a record's life, in milliseconds; 0 for ever.
+fn life(expires: Option<Timestamp>, now: Timestamp) -> u64 {
+    expires.map_or(0, |expires| expires.0.saturating_sub(now.0).max(1) * 1_000)
+}
+
+/// Columns of a multi-row statement.
+#[derive(Default)]
+struct Rows<'a> {
+    keys: Vec<&'a str>,
+    values: Vec<&'a [u8]>,
+    expiries: Vec<Option<i64>>,
+}
+
+impl<'a> Rows<'a> {
+    fn push(&mut self, key: &'a Key, value: &'a [u8], expires: Option<Timestamp>) {
+        self.keys.push(key.as_str());
+        self.values.push(value);
+        self.expiries.push(expires.map(seconds));
+    }
+}
+
+/// The one writer of this node.
+struct Committer {
+    pool: Pool,
+    chain: Chain,
+}
+
+impl Committer {
+    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        while let Some(first) = queue.recv().await {
+            let mut group = vec![first];
+            while group.len() < GROUP {
+                let Ok(job) = queue.try_recv() else { break };
+                group.push(job);
+            }
+            let before = self.chain.clone();
+            let outcomes = self.settle(&group).await.unwrap_or_else(|error| {
+                self.chain = before;
+                vec![Err(error); group.len()]
+            });
+            for (job, outcome) in group.into_iter().zip(outcomes) {
+                let _ = job.done.send(outcome);
+            }
+        }
+    }
+
+    /// Settles a group in one transaction; nobody is answered before it is committed.
+    async fn settle(&mut self, group: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let mut connection = self.pool.get().await?;
+        let transaction = connection.transaction().await?;
+        let accepted = claim(&transaction, group).await?;
+        let passed: Vec<&Job> =
+            group.iter().zip(&accepted).filter(|(_, accepted)| **accepted).map(|(job, _)| job).collect();
+        write(&transaction, &passed).await?;
+        self.record(&transaction, &passed).await?;
+        transaction.commit().await?;
+        Ok(accepted.into_iter().map(|accepted| if accepted { Ok(()) } else { Err(StoreError::Conflict) }).collect())
+    }
+
+    async fn record(&mut self, transaction: &Transaction<'_>, jobs: &[&Job]) -> Result<(), StoreError> {
+        let (mut places, mut records) = (Vec::new(), Vec::new());
+        for job in jobs {
+            for event in &job.batch.events {
+                let (place, bytes) = self.chain.link(job.now, event)?;
+                places.push(i64::try_from(place).unwrap_or(i64::MAX));
+                records.push(bytes);
+            }
+        }
+        if places.is_empty() {
+            return Ok(());
+        }
+        let insert = "INSERT INTO gateway_audit (node, sequence, record)
+                      SELECT $1, * FROM unnest($2::bigint[], $3::bytea[])";
+        transaction.execute(insert, &[&self.chain.node, &places, &records]).await?;
+        let head = "INSERT INTO gateway_audit_heads (node, head) VALUES ($1, $2)
+                    ON CONFLICT (node) DO UPDATE SET head = excluded.head";
+        transaction.execute(head, &[&self.chain.node, &self.chain.stored_head()?]).await?;
+        Ok(())
+    }
+}
+
+/// Which batches may go on: those whose every inserted key was theirs to take. A batch that got only some of its keys
+/// gives them back.
+async fn claim(transaction: &Transaction<'_>, group: &[Job]) -> Result<Vec<bool>, StoreError> {
+    let mut accepted = vec![true; group.len()];
+    let mut claimed: HashSet<&Key> = HashSet::new();
+    let mut rows = Rows::default();
+    let mut latest = Timestamp(0);
+    for (job, accepted) in group.iter().zip(&mut accepted) {
+        latest = latest.max(job.now);
+        let inserts: Vec<_> = inserts(&job.batch).collect();
+        if inserts.iter().any(|(key, ..)| claimed.contains(key)) {
+            *accepted = false;
+            continue;
+        }
+        for (key, value, expires) in inserts {
+            claimed.insert(key);
+            rows.push(key, value, expires);
+        }
+    }
+    if rows.keys.is_empty() {
+        return Ok(accepted);
+    }
+    let won = transaction.query(CLAIM, &[&rows.keys, &rows.values, &rows.expiries, &seconds(latest)]).await?;
+    let won: HashSet<String> = won.into_iter().map(|row| row.get(0)).collect();
+    let mut give_back = Vec::new();
+    for (job, accepted) in group.iter().zip(&mut accepted).filter(|(_, accepted)| **accepted) {
+        if inserts(&job.batch).all(|(key, ..)| won.contains(key.as_str())) {
+            continue;
+        }
+        *accepted = false;
+        give_back.extend(inserts(&job.batch).map(|(key, ..)| key.as_str()).filter(|key| won.contains(*key)));
+    }
+    if !give_back.is_empty() {
+        transaction.execute("DELETE FROM gateway_records WHERE key = ANY($1)", &[&give_back]).await?;
+    }
+    Ok(accepted)
+}
+
+fn inserts(batch: &Batch) -> impl Iterator<Item = (&Key, &[u8], Option<Timestamp>)> {
+    batch.writes.iter().filter_map(|write| match write {
+        Write::Insert(key, value, expires) => Some((key, value.as_slice(), *expires)),
+        Write::Put(..) | Write::Delete(_) => None,
+    })
+}
+
+/// Makes the remaining changes of the accepted batches; of several for one key the last one holds.
+async fn write(transaction: &Transaction<'_>, jobs: &[&Job]) -> Result<(), StoreError> {
+    let mut seen: HashSet<&Key> = HashSet::new();
+    let (mut rows, mut deleted) = (Rows::default(), Vec::new());
+    for change in jobs.iter().rev().flat_map(|job| job.batch.writes.iter().rev()) {
+        match change {
+            Write::Put(key, value, expires) if seen.insert(key) => rows.push(key, value, *expires),
+            Write::Delete(key) if seen.insert(key) => deleted.push(key.as_str()),
+            Write::Insert(key, ..) => {
+                seen.insert(key);
+            }
+            Write::Put(..) | Write::Delete(_) => {}
+        }
+    }
+    if !rows.keys.is_empty() {
+        transaction.execute(UPSERT, &[&rows.keys, &rows.values, &rows.expiries]).await?;
+    }
+    if !deleted.is_empty() {
+        transaction.execute("DELETE FROM gateway_records WHERE key = ANY($1)", &[&deleted]).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,291 @@
+//! The storage contract: three verbs over two classes.
+//!
+//! * **Durable**: clients' consents, links, revocations, keys and the audit chain. A commit that returned is on disk.
+//! * **Ephemeral**: codes, tokens, sessions, assertions that wait. May be lost with its engine; a login then starts anew.
+//!
+//! The verbs are [`Store::get`], [`Store::list`] (durable records only) and [`Store::commit`], which writes a whole
+//! batch or nothing. [`Write::Insert`] is the one precondition: *the key is not there*. It is what single use rests
+//! on. Expiry is enforced when a record is read; cleaning up only frees space.
+
+mod cluster;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+mod embedded;
+pub mod take;
+
+use std::time::Duration;
+
+use gateway_core::audit::{Broken, Event, Head};
+use gateway_core::digest::{keyed, sha256};
+use gateway_core::ids::base64url;
+use gateway_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Engine, StoreConfig};
+
+/// A class of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Survives everything that a disk survives.
+    Durable,
+    /// May be lost.
+    Ephemeral,
+}
+
+/// The name of a record: a table and an id in it. Tables are name spaces: one flow cannot touch another's records
+/// (CVE-2026-4325).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// The record `id` of `table`.
+    #[must_use]
+    pub fn new(table: &'static str, id: &str) -> Self {
+        Self(format!("{table}/{id}"))
+    }
+
+    /// The record of a bearer secret: named by its digest, so that reading the store gives nobody a usable secret.
+    #[must_use]
+    pub fn of_secret(table: &'static str, secret: &str) -> Self {
+        Self::new(table, &base64url(&sha256(secret.as_bytes())))
+    }
+
+    /// The whole name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One change.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Writes a record that must not be there.
+    Insert(Key, Vec<u8>, Option<Timestamp>),
+    /// Writes a record whether or not it is there.
+    Put(Key, Vec<u8>, Option<Timestamp>),
+    /// Removes a record, if it is there.
+    Delete(Key),
+}
+
+/// Changes that are made together or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// The changes; no key twice.
+    pub writes: Vec<Write>,
+    /// Audit events that ride along (durable class only).
+    pub events: Vec<Event>,
+}
+
+impl Batch {
+    /// A batch with one change.
+    #[must_use]
+    pub fn of(write: Write) -> Self {
+        Self { writes: vec![write], events: Vec::new() }
+    }
+
+    /// Adds a change.
+    #[must_use]
+    pub fn and(mut self, write: Write) -> Self {
+        self.writes.push(write);
+        self
+    }
+
+    /// Adds an audit event.
+    #[must_use]
+    pub fn recording(mut self, event: Event) -> Self {
+        self.events.push(event);
+        self
+    }
+}
+
+/// Why a commit did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// A key that had to be absent was there. Nothing was written.
+    #[error("the record exists already")]
+    Conflict,
+    /// The engine failed. For a commit it is not known whether it happened.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+}
+
+/// A place in a node's audit chain, with the code that only a holder of the master key can make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct SignedHead {
+    sequence: u64,
+    hash: [u8; 32],
+    code: [u8; 32],
+}
+
+/// One node's audit chain, as it grows.
+#[derive(Clone)]
+pub(crate) struct Chain {
+    node: String,
+    key: Vec<u8>,
+    head: Head,
+}
+
+impl Chain {
+    fn code(&self, head: &Head) -> [u8; 32] {
+        keyed(&self.key, &[self.node.as_bytes(), &head.sequence.to_be_bytes(), &head.hash])
+    }
+
+    /// Takes up the chain where the stored head says it ends.
+    fn resume(&mut self, stored: Option<&[u8]>) -> Result<(), StoreError> {
+        let Some(stored) = stored else { return Ok(()) };
+        self.head = self.read_head(stored).ok_or_else(|| StoreError::Unavailable("the audit head is not ours".into()))?;
+        Ok(())
+    }
+
+    fn read_head(&self, stored: &[u8]) -> Option<Head> {
+        let stored: SignedHead = serde_json::from_slice(stored).ok()?;
+        let head = Head { sequence: stored.sequence, hash: stored.hash };
+        (self.code(&head) == stored.code).then_some(head)
+    }
+
+    /// Links one event: its place and its bytes.
+    fn link(&mut self, time: Timestamp, event: &Event) -> Result<(u64, Vec<u8>), StoreError> {
+        let linked = self.head.link(&self.node, time, event);
+        let (bytes, head) = linked.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        self.head = head;
+        Ok((self.head.sequence, bytes))
+    }
+
+    /// The head as it is stored, beside the records.
+    fn stored_head(&self) -> Result<Vec<u8>, StoreError> {
+        let head = SignedHead { sequence: self.head.sequence, hash: self.head.hash, code: self.code(&self.head) };
+        serde_json::to_vec(&head).map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+}
+
+/// What a check of the audit chains found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditReport {
+    /// The node.
+    pub node: String,
+    /// How many records verify, from the first.
+    pub records: u64,
+    /// What is wrong after them, if anything.
+    pub broken: Option<Broken>,
+}
+
+/// An open store.
+pub enum Store {
+    /// One node.
+    Embedded(embedded::Embedded),
+    /// Many nodes.
+    Cluster(cluster::Cluster),
+}
+
+impl Store {
+    /// Opens the configured engine. `audit_key` marks the heads of the audit chains as ours.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn open(config: &StoreConfig, audit_key: Vec<u8>) -> Result<Self, StoreError> {
+        let chain = Chain { node: config.node.clone(), key: audit_key, head: Head::EMPTY };
+        match &config.engine {
+            Engine::Embedded(path) => embedded::Embedded::open(path, chain).map(Self::Embedded),
+            Engine::Cluster { postgres, redis } => {
+                cluster::Cluster::open(postgres, redis, chain).await.map(Self::Cluster)
+            }
+        }
+    }
+
+    /// A record that has not expired.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn get(&self, class: Class, key: &Key, now: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
+        match self {
+            Self::Embedded(engine) => engine.get(class, key, now),
+            Self::Cluster(engine) => engine.get(class, key, now).await,
+        }
+    }
+
+    /// Up to `limit` durable records of one table, in key order, after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list(
+        &self,
+        table: &'static str,
+        after: Option<&Key>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(Key, Vec<u8>)>, StoreError> {
+        match self {
+            Self::Embedded(engine) => engine.list(table, after, limit, now),
+            Self::Cluster(engine) => engine.list(table, after, limit, now).await,
+        }
+    }
+
+    /// Makes all changes of a batch, or none. A durable commit is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when an inserted key was there; [`StoreError::Unavailable`].
+    pub async fn commit(&self, class: Class, batch: Batch, now: Timestamp) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(engine) => engine.commit(class, batch, now).await,
+            Self::Cluster(engine) => engine.commit(class, batch, now).await,
+        }
+    }
+
+    /// Frees the space of records that expired; returns how many. Correctness never depends on it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
+        match self {
+            Self::Embedded(engine) => engine.sweep(now).await,
+            Self::Cluster(engine) => engine.sweep(now).await,
+        }
+    }
+
+    /// Follows every node's audit chain from its first record to its head.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the records cannot be read at all.
+    pub async fn verify_audit(&self) -> Result<Vec<AuditReport>, StoreError> {
+        match self {
+            Self::Embedded(engine) => engine.verify_audit(),
+            Self::Cluster(engine) => engine.verify_audit().await,
+        }
+    }
+}
+
+/// A value as engines without an expiry column keep it: when it ends (seconds, big-endian, 0 for never), then the value.
+/// Redis forgets by its own clock as well; ours is the one that counts, so that expiry means the same everywhere.
+fn pack(value: &[u8], expires: Option<Timestamp>) -> Vec<u8> {
+    [&expires.map_or(0, |expires| expires.0).to_be_bytes(), value].concat()
+}
+
+/// The value, unless it has expired.
+fn live(stored: &[u8], now: Timestamp) -> Option<Vec<u8>> {
+    let (expires, value) = stored.split_first_chunk::<8>()?;
+    let expires = Timestamp(u64::from_be_bytes(*expires));
+    (expires.0 == 0 || !expires.is_past(now)).then(|| value.to_vec())
+}
+
+/// How long audit records and receipts are kept: three years (PIPL article 56).
+pub const RETENTION: Duration = Duration::from_secs(3 * 366 * 86_400);
+
+/// Follows one chain over its records and compares its end with the stored head.
+fn verify_chain(chain: &Chain, records: impl Iterator<Item = Vec<u8>>, stored: Option<&[u8]>) -> AuditReport {
+    let mut head = Head::EMPTY;
+    let mut broken = None;
+    for record in records {
+        match head.follow(&chain.node, &record) {
+            Ok(next) => head = next,
+            Err(error) => {
+                broken = Some(error);
+                break;
+            }
+        }
+    }
+    if broken.is_none() && stored.and_then(|stored| chain.read_head(stored)).unwrap_or(Head::EMPTY) != head {
+        broken = Some(Broken::Missing { at: head.sequence + 1 });
+    }
+    AuditReport { node: chain.node.clone(), records: head.sequence, broken }
+}

@@ -32,14 +32,26 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing listens then.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let bundle = Bundle::read(&config.bundle).map_err(StartError::Bundle)?;
-        let certificate = ReloadingCert::load(&config.certificate, &config.certificate_key)?;
-        let app = App::open(config, &bundle, clock).await?;
+        let opened = Self::open(config, clock).await?;
         let listener = listener::bind(config.listen).await.map_err(StartError::Listen)?;
-        Self::serve(app, certificate, listener)
+        Self::serve(opened, listener)
     }
 
-    fn serve(app: Arc<App>, certificate: Arc<ReloadingCert>, listener: TcpListener) -> Result<Self, StartError> {
+    /// Opens everything the configuration names, and serves on a listener that is bound already.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is served then.
+    pub async fn start_on(listener: TcpListener, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        Self::serve(Self::open(config, clock).await?, listener)
+    }
+
+    async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<(Arc<App>, Arc<ReloadingCert>), StartError> {
+        let bundle = Bundle::read(&config.bundle).map_err(StartError::Bundle)?;
+        let certificate = ReloadingCert::load(&config.certificate, &config.certificate_key)?;
+        Ok((App::open(config, &bundle, clock).await?, certificate))
+    }
+
+    fn serve((app, certificate): (Arc<App>, Arc<ReloadingCert>), listener: TcpListener) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(|error| StartError::Listen(error.to_string()))?;
         let tls = certs::tls::server(Arc::clone(&certificate) as Arc<_>)?;
         let (stop, stopped) = watch::channel(false);

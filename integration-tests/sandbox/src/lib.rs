@@ -6,6 +6,7 @@
 //! is judged by what it refuses. No person, number or key in this crate is real.
 
 pub mod clock;
+pub mod demo;
 mod entropy;
 mod jose;
 pub mod people;

@@ -101,5 +101,11 @@ pub trait Adapter: Send + Sync {
     ///
     /// # Errors
     /// [`UpstreamError`]; a code is never exchanged twice, whatever went wrong the first time.
-    async fn finish(&self, memo: &str, callback: &Params, fresh: &Fresh, now: Timestamp) -> Result<Answer, UpstreamError>;
+    async fn finish(
+        &self,
+        memo: &str,
+        callback: &Params,
+        fresh: &Fresh,
+        now: Timestamp,
+    ) -> Result<Answer, UpstreamError>;
 }

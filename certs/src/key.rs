@@ -203,7 +203,10 @@ impl SigningKey {
     ///
     /// # Errors
     /// [`KeyError::Crypto`] when the library refuses.
-    #[expect(clippy::disallowed_methods, reason = "a signature's own nonce is the library's business, not the caller's")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a signature's own nonce is the library's business, not the caller's"
+    )]
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let random = SystemRandom::new();
         Ok(match &self.private {
@@ -342,7 +345,11 @@ impl KeySet {
     }
 
     /// The keys that may have signed a token with this header: same algorithm and, when the header names one, same `kid`.
-    pub fn candidates<'a>(&'a self, algorithm: Algorithm, kid: Option<&'a str>) -> impl Iterator<Item = &'a VerifyingKey> {
+    pub fn candidates<'a>(
+        &'a self,
+        algorithm: Algorithm,
+        kid: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a VerifyingKey> {
         self.0.iter().filter(move |key| {
             key.algorithm == algorithm && kid.is_none_or(|kid| key.kid.as_deref().is_none_or(|own| own == kid))
         })

@@ -62,7 +62,8 @@ impl Vault {
             return Err(VaultError::Permissions(path.to_owned()));
         }
         let text = Zeroizing::new(fs::read_to_string(path).map_err(file_error)?);
-        let digits: Vec<u8> = text.trim().chars().filter_map(|c| c.to_digit(16)).filter_map(|d| u8::try_from(d).ok()).collect();
+        let digits: Vec<u8> =
+            text.trim().chars().filter_map(|c| c.to_digit(16)).filter_map(|d| u8::try_from(d).ok()).collect();
         let digits = Zeroizing::new(digits);
         if text.trim().len() != KEY_LENGTH * 2 || digits.len() != KEY_LENGTH * 2 {
             return Err(VaultError::Content(path.to_owned()));
@@ -137,7 +138,8 @@ impl Sealer {
         let (nonce, ciphertext) = sealed.split_at_checked(NONCE_LEN).ok_or(VaultError::Sealed)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| VaultError::Sealed)?;
         let mut buffer = Zeroizing::new(ciphertext.to_vec());
-        let length = self.0.open_in_place(nonce, Aad::from(context), &mut buffer).map_err(|_| VaultError::Sealed)?.len();
+        let length =
+            self.0.open_in_place(nonce, Aad::from(context), &mut buffer).map_err(|_| VaultError::Sealed)?.len();
         buffer.truncate(length);
         Ok(buffer)
     }

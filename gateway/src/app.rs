@@ -176,9 +176,8 @@ impl App {
     /// Takes over a bundle folder that changed. A folder with a problem changes nothing and is named in the log.
     fn reload_bundle(&self) {
         let Some(folder) = &self.folder else { return };
-        let changed = Bundle::read(folder).map(|bundle| {
-            (bundle.version() != self.bundle().catalog.policies().version()).then_some(bundle)
-        });
+        let changed = Bundle::read(folder)
+            .map(|bundle| (bundle.version() != self.bundle().catalog.policies().version()).then_some(bundle));
         let outcome = match changed {
             Ok(Some(bundle)) => self.activate(&bundle),
             Ok(None) => Ok(()),

@@ -234,12 +234,14 @@ fn read_clients(
     let mut clients: HashMap<ClientId, Registered> = HashMap::new();
     for document in documents {
         let Some(client) = collect(Client::from_document(&document.file, &document.text), problems) else { continue };
-        let mut report =
-            |reason: String| problems.push(Problem { file: document.file.clone(), line: 1, reason });
+        let mut report = |reason: String| problems.push(Problem { file: document.file.clone(), line: 1, reason });
         if let Some(service) = &client.default_service {
             let offered = policies.service(service).is_some_and(|service| service.clients.contains(&client.id));
             if !offered {
-                report(format!("default_service: {service} is not a service that lists {} among its clients", client.id));
+                report(format!(
+                    "default_service: {service} is not a service that lists {} among its clients",
+                    client.id
+                ));
             }
         }
         let keys = match &client.auth {

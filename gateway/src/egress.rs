@@ -142,7 +142,8 @@ impl Connector {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = uri.port_u16().unwrap_or(443);
         let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-        let mut refused = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address that may be reached");
+        let mut refused =
+            io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address that may be reached");
         for address in tokio::net::lookup_host((host.as_str(), port)).await? {
             if !self.private_addresses && !is_public(address.ip()) {
                 continue;
@@ -192,7 +193,11 @@ impl Connection for Stream {
 }
 
 impl hyper::rt::Read for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: hyper::rt::ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
@@ -246,9 +251,28 @@ mod tests {
     #[test]
     fn cve_2026_1180_no_private_address_in_any_clothing() {
         for address in [
-            "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1",
-            "224.0.0.1", "255.255.255.255", "192.0.0.1", "198.18.0.1", "240.0.0.1", "::1", "::", "::ffff:127.0.0.1",
-            "::ffff:10.0.0.1", "fe80::1", "fc00::1", "fd00::1", "ff02::1", "64:ff9b::7f00:1", "2002:7f00:1::",
+            "127.0.0.1",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "100.64.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "192.0.0.1",
+            "198.18.0.1",
+            "240.0.0.1",
+            "::1",
+            "::",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "fe80::1",
+            "fc00::1",
+            "fd00::1",
+            "ff02::1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
             "2001:db8::1",
         ] {
             assert!(!is_public(address.parse().unwrap()), "{address}");
@@ -264,7 +288,9 @@ mod tests {
         let ca = certs::devca::DevCa::open(folder.path(), 1_800_000_000).unwrap();
         let egress = Egress::open(&EgressConfig { trust: Some(ca.certificate()), private_addresses: true }).unwrap();
         egress.allow(&["https://localhost:1".parse().unwrap()]);
-        for uri in ["https://localhost:2/", "http://localhost:1/", "https://localhost.evil.example:1/", "https://127.0.0.1:1/"] {
+        for uri in
+            ["https://localhost:2/", "http://localhost:1/", "https://localhost.evil.example:1/", "https://127.0.0.1:1/"]
+        {
             let request = http::Request::get(uri).body(Vec::new()).unwrap();
             assert!(matches!(egress.send(request).await, Err(HttpError::Forbidden(_))), "{uri}");
         }

@@ -85,7 +85,9 @@ impl Keys {
     ) -> Result<(), KeysError> {
         let wanted = wanted(algorithms);
         let table = self.table.load();
-        if table.period == self.rotation.at(now.0).current && wanted.iter().all(|alg| table.algorithms.contains(alg.name())) {
+        if table.period == self.rotation.at(now.0).current
+            && wanted.iter().all(|alg| table.algorithms.contains(alg.name()))
+        {
             return Ok(());
         }
         self.table.store(Arc::new(load(self.rotation, &wanted, store, seals, now).await?));

@@ -1,6 +1,6 @@
 //! The `gateway` command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ fn say(line: &str) {
     println!("{line}");
 }
 
-async fn serve(path: &PathBuf) -> Result<(), Failed> {
+async fn serve(path: &Path) -> Result<(), Failed> {
     let config = Config::load(path).map_err(|found| problems(&found))?;
     let server = Server::start(&config, Arc::new(SystemClock)).await?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -112,7 +112,7 @@ async fn serve(path: &PathBuf) -> Result<(), Failed> {
     Ok(())
 }
 
-fn check(path: &PathBuf) -> Result<(), Failed> {
+fn check(path: &Path) -> Result<(), Failed> {
     let config = Config::load(path).map_err(|found| problems(&found))?;
     let mut lines: Vec<String> = Vec::new();
     if let Err(found) = Bundle::read(&config.bundle).and_then(|bundle| Catalog::compile(&bundle)) {
@@ -120,7 +120,9 @@ fn check(path: &PathBuf) -> Result<(), Failed> {
     }
     let parts: [Result<(), StartError>; 3] = [
         certs::vault::Vault::load(&config.master_key).map(drop).map_err(StartError::from),
-        certs::tls::ReloadingCert::load(&config.certificate, &config.certificate_key).map(drop).map_err(StartError::from),
+        certs::tls::ReloadingCert::load(&config.certificate, &config.certificate_key)
+            .map(drop)
+            .map_err(StartError::from),
         gateway::egress::Egress::open(&config.egress).map(drop).map_err(StartError::from),
     ];
     lines.extend(parts.into_iter().filter_map(Result::err).map(|error| error.to_string()));
@@ -131,7 +133,7 @@ fn check(path: &PathBuf) -> Result<(), Failed> {
     Err(Failed(lines))
 }
 
-fn master_key(file: &PathBuf) -> Result<(), Failed> {
+fn master_key(file: &Path) -> Result<(), Failed> {
     certs::vault::Vault::create(file, &Entropy::default().bytes()?)?;
     say(&format!("{} written; the same file belongs on every node, and in a safe", file.display()));
     Ok(())
@@ -144,7 +146,7 @@ fn client_secret() -> Result<(), Failed> {
     Ok(())
 }
 
-async fn verify(path: &PathBuf) -> Result<(), Failed> {
+async fn verify(path: &Path) -> Result<(), Failed> {
     let config = Config::load(path).map_err(|found| problems(&found))?;
     let seals = Seals::new(certs::vault::Vault::load(&config.master_key)?);
     let store = Store::open(&config.store, seals.key("audit")?).await?;

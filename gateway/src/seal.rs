@@ -24,8 +24,11 @@ pub enum SealError {
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
     /// What was sealed is not what was expected.
-    #[error("a sealed value has an unknown form")]
-    Form(#[from] serde_json::Error),
+    #[error("a sealed record has an unknown form")]
+    Record(#[from] serde_json::Error),
+    /// What was sealed is not what was expected.
+    #[error("a sealed cookie has an unknown form")]
+    Cookie(#[from] postcard::Error),
 }
 
 /// Seals and opens under the master key.
@@ -49,24 +52,17 @@ impl Seals {
         Ok(self.vault.derive(purpose, b"1")?.to_vec())
     }
 
-    fn put<T: Serialize>(&self, sealer: &Sealer, value: &T, context: &[u8]) -> Result<Vec<u8>, SealError> {
-        Ok(sealer.seal(&serde_json::to_vec(value)?, context, self.entropy.bytes()?)?)
-    }
-
-    fn take<T: DeserializeOwned>(sealer: &Sealer, sealed: &[u8], context: &[u8]) -> Result<T, SealError> {
-        Ok(serde_json::from_slice(&sealer.open(sealed, context)?)?)
-    }
-
     fn cookie_sealer(&self, period: u64) -> Result<Sealer, SealError> {
         Ok(self.vault.sealer("cookie", &period.to_be_bytes())?)
     }
 
-    /// Seals a value into a cookie of this name.
+    /// Seals a value into a cookie of this name, in a form without field names: ten of them share a request header.
     ///
     /// # Errors
     /// [`SealError`].
     pub fn cookie<T: Serialize>(&self, name: &str, value: &T, now: Timestamp) -> Result<Vec<u8>, SealError> {
-        self.put(&self.cookie_sealer(now.0 / COOKIE_KEY_PERIOD)?, value, name.as_bytes())
+        let sealer = self.cookie_sealer(now.0 / COOKIE_KEY_PERIOD)?;
+        Ok(sealer.seal(&postcard::to_stdvec(value)?, name.as_bytes(), self.entropy.bytes()?)?)
     }
 
     /// Opens a cookie of this name, sealed under the current key or the one before.
@@ -75,9 +71,9 @@ impl Seals {
     /// [`SealError`].
     pub fn open_cookie<T: DeserializeOwned>(&self, name: &str, sealed: &[u8], now: Timestamp) -> Result<T, SealError> {
         let period = now.0 / COOKIE_KEY_PERIOD;
-        Self::take(&self.cookie_sealer(period)?, sealed, name.as_bytes()).or_else(|_| {
-            Self::take(&self.cookie_sealer(period.saturating_sub(1))?, sealed, name.as_bytes())
-        })
+        let open = |period| Ok::<_, SealError>(self.cookie_sealer(period)?.open(sealed, name.as_bytes())?);
+        let plain = open(period).or_else(|_| open(period.saturating_sub(1)))?;
+        Ok(postcard::from_bytes(&plain)?)
     }
 
     /// Seals a record for whoever holds `secret`.
@@ -85,7 +81,8 @@ impl Seals {
     /// # Errors
     /// [`SealError`].
     pub fn record<T: Serialize>(&self, secret: &str, value: &T) -> Result<Vec<u8>, SealError> {
-        self.put(&self.vault.sealer("record", secret.as_bytes())?, value, b"")
+        let sealer = self.vault.sealer("record", secret.as_bytes())?;
+        Ok(sealer.seal(&serde_json::to_vec(value)?, b"", self.entropy.bytes()?)?)
     }
 
     /// Opens a record with the secret it was sealed for.
@@ -93,7 +90,8 @@ impl Seals {
     /// # Errors
     /// [`SealError`].
     pub fn open_record<T: DeserializeOwned>(&self, secret: &str, sealed: &[u8]) -> Result<T, SealError> {
-        Self::take(&self.vault.sealer("record", secret.as_bytes())?, sealed, b"")
+        let plain = self.vault.sealer("record", secret.as_bytes())?.open(sealed, b"")?;
+        Ok(serde_json::from_slice(&plain)?)
     }
 
     /// Seals bytes that rest in the durable class, bound to their name.

@@ -125,13 +125,12 @@ pub fn release(
     service: &Service,
     assertion: &Assertion,
     asked: &ClaimsRequest,
-    scopes: &[String],
     now: Timestamp,
 ) -> Result<Vec<Released>, MappingError> {
     let context = context(assertion, now);
     let mut released: Vec<Released> = Vec::new();
     let wanted = |row: &&Release| {
-        asked.asks_for(row.claim.as_str()) || row.scope.as_ref().is_some_and(|scope| scopes.contains(scope))
+        asked.asks_for(row.claim.as_str()) || row.scope.as_ref().is_some_and(|scope| asked.scopes.contains(scope))
     };
     for row in service.release.iter().filter(wanted) {
         let value = evaluate(row, &context)?;

@@ -30,12 +30,14 @@ fn asked(names: &[&str]) -> ClaimsRequest {
 }
 
 fn row(claim: &str, from: &str, missing: &str) -> String {
-    format!("[[release]]\nclaim = \"{claim}\"\nfrom = '{from}'\non_missing = {missing}\npurpose = \"use\"\nground = \"consent\"\n")
+    format!(
+        "[[release]]\nclaim = \"{claim}\"\nfrom = '{from}'\non_missing = {missing}\npurpose = \"use\"\nground = \"consent\"\n"
+    )
 }
 
 fn run(rows: &str, claims: &Value, names: &[&str]) -> Result<Vec<(String, Value)>, MappingError> {
     let service = service("s", rows);
-    let released = release(&service, &assertion(claims), &asked(names), &[], NOW)?;
+    let released = release(&service, &assertion(claims), &asked(names), NOW)?;
     Ok(released.into_iter().map(|r| (r.claim.to_string(), r.value)).collect())
 }
 
@@ -77,7 +79,10 @@ fn functions_answer_questions_and_mask() {
     assert_eq!(value("over(claims.birthdate, 18)").unwrap(), json!(true));
     assert_eq!(value("over(claims.birthdate, 19)").unwrap(), json!(false));
     assert_eq!(value("over(claims.year, 18)").unwrap_err(), MappingError::Failed("name".to_owned()));
-    assert_eq!(value("over(claims.birthdate, 9223372036854775807)").unwrap_err(), MappingError::Failed("name".to_owned()));
+    assert_eq!(
+        value("over(claims.birthdate, 9223372036854775807)").unwrap_err(),
+        MappingError::Failed("name".to_owned())
+    );
     assert_eq!(value("today + jurisdiction + provider").unwrap(), json!("2026-11-22HKhk"));
 }
 

@@ -72,7 +72,8 @@ impl Provider {
     /// row for it, means nothing: refused.
     #[must_use]
     pub fn translate(&self, acr: Option<&str>, amr: &[String]) -> Option<&AssuranceRow> {
-        let methods = |row: &AssuranceRow| row.amr_any.is_empty() || row.amr_any.iter().any(|method| amr.contains(method));
+        let methods =
+            |row: &AssuranceRow| row.amr_any.is_empty() || row.amr_any.iter().any(|method| amr.contains(method));
         self.table.iter().rev().find(|row| row.acr.as_deref() == acr && methods(row))
     }
 

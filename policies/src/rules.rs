@@ -62,7 +62,9 @@ impl Rules {
     /// # Errors
     /// Every problem, in Cedar's words.
     pub fn compile(service: &Service) -> Result<Self, Vec<String>> {
-        let Some(schema) = PARSED_SCHEMA.as_ref() else { return Err(vec!["the policy schema cannot be read".to_owned()]) };
+        let Some(schema) = PARSED_SCHEMA.as_ref() else {
+            return Err(vec!["the policy schema cannot be read".to_owned()]);
+        };
         let mut set = PolicySet::new();
         let mut problems = Vec::new();
         let allows = service.allow.iter().map(|row| (row.id.clone(), allow_source(&service.id, row)));
@@ -71,7 +73,8 @@ impl Rules {
             let policy = Policy::parse(Some(PolicyId::new(id)), source).map_err(|error| vec![error.to_string()])?;
             set.add(policy).map_err(|error| vec![error.to_string()])?;
         }
-        let resource = uid("Service", service.id.as_str()).ok_or_else(|| vec!["the service id is no entity".to_owned()])?;
+        let resource =
+            uid("Service", service.id.as_str()).ok_or_else(|| vec!["the service id is no entity".to_owned()])?;
         add_raw(&mut set, service, &resource, &mut problems);
         let checked = Validator::new(schema.clone()).validate(&set, ValidationMode::Strict);
         problems.extend(checked.validation_errors().map(ToString::to_string));
@@ -153,14 +156,18 @@ fn allow_source(service: &ServiceId, row: &Allow) -> String {
 fn forbid_source(service: &ServiceId, row: &Forbid) -> String {
     let mut conditions = Vec::new();
     if !row.providers.is_empty() {
-        conditions.push(format!("{}.contains(principal)", one_of("Provider", row.providers.iter().map(|id| id.as_str()))));
+        conditions
+            .push(format!("{}.contains(principal)", one_of("Provider", row.providers.iter().map(|id| id.as_str()))));
     }
     if !row.clients.is_empty() {
-        conditions.push(format!("{}.contains(context.client)", one_of("Client", row.clients.iter().map(|id| id.as_str()))));
+        conditions
+            .push(format!("{}.contains(context.client)", one_of("Client", row.clients.iter().map(|id| id.as_str()))));
     }
     if row.unstated_time {
         conditions.push("!context.timeStated".to_owned());
     }
     let conditions = conditions.join(" && ");
-    format!("forbid(principal, action == Action::\"signIn\", resource == Service::\"{service}\") when {{ {conditions} }};")
+    format!(
+        "forbid(principal, action == Action::\"signIn\", resource == Service::\"{service}\") when {{ {conditions} }};"
+    )
 }

@@ -162,7 +162,10 @@ fn read_release(row: &Section<'_>, words: &Vocabulary) -> Option<Release> {
     let purpose = read_word(row, "purpose", &words.purposes);
     let ground = read_word(row, "ground", &words.grounds);
     if let Some(claim) = claim.as_ref().filter(|claim| !words.claims.contains_key(claim.as_str())) {
-        row.refuse_field("claim", format_args!("{claim} has no name in the vocabulary{}", hint(claim.as_str(), &words.claims)));
+        row.refuse_field(
+            "claim",
+            format_args!("{claim} has no name in the vocabulary{}", hint(claim.as_str(), &words.claims)),
+        );
     }
     let default: Option<String> = row.optional("default");
     let on_missing = match (row.require::<String>("on_missing")?.as_str(), default) {

@@ -188,7 +188,8 @@ impl PolicySet {
         let reachable = |needed: Assurance| provider.rows_meeting(needed).next().is_some();
         let accepts = |row: &&Allow| row.providers.contains(&provider.id) && reachable(row.assurance);
         let row = service.allow.iter().find(accepts)?;
-        let raised = demand.acr.values.iter().map(|wanted| wanted.join(row.assurance)).find(|needed| reachable(*needed));
+        let raised =
+            demand.acr.values.iter().map(|wanted| wanted.join(row.assurance)).find(|needed| reachable(*needed));
         let asked_age = demand.max_age.map(Duration::from_secs);
         let max_age = [row.max_age, asked_age].into_iter().flatten().min();
         Some(Ask { assurance: raised.unwrap_or(row.assurance), max_age })

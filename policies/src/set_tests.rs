@@ -42,7 +42,14 @@ fn acr(pair: &str) -> Assurance {
 
 const NO_ACR: &AcrRequest = &AcrRequest { essential: false, values: Vec::new() };
 
-fn judge(set: &PolicySet, provider: &str, assurance: Assurance, age: u64, stated: bool, demand: Demand<'_>) -> Result<Permit, Refusal> {
+fn judge(
+    set: &PolicySet,
+    provider: &str,
+    assurance: Assurance,
+    age: u64,
+    stated: bool,
+    demand: Demand<'_>,
+) -> Result<Permit, Refusal> {
     set.decide(&Facts {
         client: &"portal".parse().unwrap(),
         service: &"s".parse().unwrap(),
@@ -62,7 +69,9 @@ const ROWS: &str = "[[allow]]\nproviders = [\"hk\"]\nidentity = 2\nauthenticatio
 fn refusals_say_why() {
     let set = compile(&[("s", ROWS)]).unwrap();
     let none = Demand { acr: NO_ACR, max_age: None };
-    let why = |provider, pair, age, stated| judge(&set, provider, acr(pair), age, stated, none).map_err(|r| (r.failure, r.rules));
+    let why = |provider, pair, age, stated| {
+        judge(&set, provider, acr(pair), age, stated, none).map_err(|r| (r.failure, r.rules))
+    };
     assert_eq!(why("hk", "i2a2", 600, true).unwrap().rules(), ["allow-1"]);
     assert_eq!(why("hk", "i3a1", 0, true).unwrap_err(), (Failure::AssuranceTooLow, vec!["allow-1".into()]));
     assert_eq!(why("hk", "i2a2", 601, true).unwrap_err(), (Failure::NotFresh, vec!["allow-1".into()]));
@@ -118,11 +127,26 @@ fn documents_that_would_mislead_are_refused_with_a_reason() {
         ("cedar = \"permit(principal, action, resource);\"", "must say resource =="),
         ("cedar = 'permit(principal, action, resource == Service::\"s\") when { context.ag > 1 };'", "ag"),
         ("cedar = 'permit(principal, action, resource == Service::\"s\") when { context.age > \"x\" };'", "type"),
-        ("[[release]]\nclaim = \"sub\"\nfrom = 'claims.a'\non_missing = \"fail\"\npurpose = \"use\"\nground = \"consent\"", "reserved"),
-        ("[[release]]\nclaim = \"name\"\nfrom = 'claims.a'\non_missing = \"fail\"\npurpose = \"user\"\nground = \"consent\"", "did you mean use?"),
-        ("[[release]]\nclaim = \"name\"\nfrom = 'clams.a'\non_missing = \"fail\"\npurpose = \"use\"\nground = \"consent\"", "clams is not known"),
-        ("[[release]]\nclaim = \"name\"\nfrom = 'claims.a'\non_missing = \"fail\"\noptional = true\npurpose = \"use\"\nground = \"consent\"", "optional claim"),
-        ("[[release]]\nclaim = \"name\"\nfrom = 'claims.a'\non_missing = \"set\"\npurpose = \"use\"\nground = \"consent\"", "needs a default"),
+        (
+            "[[release]]\nclaim = \"sub\"\nfrom = 'claims.a'\non_missing = \"fail\"\npurpose = \"use\"\nground = \"consent\"",
+            "reserved",
+        ),
+        (
+            "[[release]]\nclaim = \"name\"\nfrom = 'claims.a'\non_missing = \"fail\"\npurpose = \"user\"\nground = \"consent\"",
+            "did you mean use?",
+        ),
+        (
+            "[[release]]\nclaim = \"name\"\nfrom = 'clams.a'\non_missing = \"fail\"\npurpose = \"use\"\nground = \"consent\"",
+            "clams is not known",
+        ),
+        (
+            "[[release]]\nclaim = \"name\"\nfrom = 'claims.a'\non_missing = \"fail\"\noptional = true\npurpose = \"use\"\nground = \"consent\"",
+            "optional claim",
+        ),
+        (
+            "[[release]]\nclaim = \"name\"\nfrom = 'claims.a'\non_missing = \"set\"\npurpose = \"use\"\nground = \"consent\"",
+            "needs a default",
+        ),
     ] {
         let problems = compile(&[("s", rows)]).unwrap_err();
         assert!(problems.iter().any(|p| p.contains(reason)), "{rows}: {problems:?}");
@@ -149,7 +173,8 @@ fn the_shipped_documents_compile() {
         .collect();
     let mut words = Vocabulary::default();
     words.add_document("vocabulary.toml", crate::documents::VOCABULARY).unwrap();
-    let providers = vec![provider("hk-iam-smart", "HK"), provider("mo-one-account", "MO"), provider("gd-unified", "CN-GD")];
+    let providers =
+        vec![provider("hk-iam-smart", "HK"), provider("mo-one-account", "MO"), provider("gd-unified", "CN-GD")];
     let set = PolicySet::compile("v".into(), &documents, providers, words).unwrap();
     assert!(set.services().count() >= 10);
     let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/documents/services")).unwrap().count();
@@ -157,7 +182,14 @@ fn the_shipped_documents_compile() {
 }
 
 /// The decision in a few lines, written apart from the engine.
-fn model(rows: &[(bool, bool, u8, u8, Option<u64>)], forbid_unstated: bool, hk: bool, reached: (u8, u8), age: u64, stated: bool) -> bool {
+fn model(
+    rows: &[(bool, bool, u8, u8, Option<u64>)],
+    forbid_unstated: bool,
+    hk: bool,
+    reached: (u8, u8),
+    age: u64,
+    stated: bool,
+) -> bool {
     let allowed = rows.iter().any(|(for_hk, for_mo, identity, authentication, most)| {
         (if hk { *for_hk } else { *for_mo })
             && reached.0 >= *identity

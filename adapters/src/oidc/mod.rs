@@ -18,8 +18,8 @@ use gateway_core::params::Params;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use oauth2::{
-    AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
-    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
+    AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet, PkceCodeChallenge,
+    PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
 };
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJweContentEncryptionAlgorithm,
@@ -28,7 +28,8 @@ use openidconnect::core::{
 };
 use openidconnect::{
     AuthenticationContextClass, AuthenticationFlow, Client, EmptyAdditionalClaims, EmptyExtraTokenFields, IdToken,
-    IdTokenFields, LanguageTag, LoginHint, Nonce, StandardErrorResponse, StandardTokenResponse, SubjectIdentifier, UserInfoUrl,
+    IdTokenFields, LanguageTag, LoginHint, Nonce, StandardErrorResponse, StandardTokenResponse, SubjectIdentifier,
+    UserInfoUrl,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -127,9 +128,9 @@ impl Oidc {
         .set_token_uri(metadata.token_endpoint.clone())
         .set_redirect_uri(callback);
         match (&self.settings.auth, &self.secret) {
-            (TokenAuth::SecretBasic(_), Some(secret)) => client
-                .set_client_secret(ClientSecret::new(secret.expose().clone()))
-                .set_auth_type(AuthType::BasicAuth),
+            (TokenAuth::SecretBasic(_), Some(secret)) => {
+                client.set_client_secret(ClientSecret::new(secret.expose().clone())).set_auth_type(AuthType::BasicAuth)
+            }
             (TokenAuth::SecretPost(_), Some(secret)) => client
                 .set_client_secret(ClientSecret::new(secret.expose().clone()))
                 .set_auth_type(AuthType::RequestBody),
@@ -141,8 +142,13 @@ impl Oidc {
     fn port(&self) -> impl Fn(oauth2::HttpRequest) -> PortFuture + use<> {
         let http = Arc::clone(&self.http);
         move |request| {
-            let http = Arc::clone(&http);
-            Box::pin(async move { http.send(request).await })
+            let port = Arc::clone(&http);
+            Box::pin(async move {
+                let response = port.send(request).await?;
+                let status = response.status();
+                let busy = status == http::StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+                if busy { Err(HttpError::Status(status.as_u16())) } else { Ok(response) }
+            })
         }
     }
 
@@ -202,8 +208,7 @@ impl Oidc {
     }
 }
 
-type PortFuture =
-    std::pin::Pin<Box<dyn std::future::Future<Output = Result<oauth2::HttpResponse, HttpError>> + Send>>;
+type PortFuture = std::pin::Pin<Box<dyn std::future::Future<Output = Result<oauth2::HttpResponse, HttpError>> + Send>>;
 
 fn userinfo_error(error: openidconnect::UserInfoError<HttpError>) -> UpstreamError {
     match error {
@@ -224,11 +229,7 @@ impl Adapter for Oidc {
         let (state, nonce) = (CsrfToken::new(state.to_owned()), Nonce::new(memo.nonce.clone()));
         let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(memo.verifier.clone()));
         let mut request = client
-            .authorize_url(
-                AuthenticationFlow::<CoreResponseType>::AuthorizationCode,
-                move || state,
-                move || nonce,
-            )
+            .authorize_url(AuthenticationFlow::<CoreResponseType>::AuthorizationCode, move || state, move || nonce)
             .set_pkce_challenge(challenge)
             .add_scopes(self.settings.scopes.iter().filter(|scope| *scope != "openid").cloned().map(Scope::new));
         for acr in &wish.acr_values {
@@ -251,8 +252,15 @@ impl Adapter for Oidc {
         Ok(Departure { url, memo: Secret::new(memo) })
     }
 
-    async fn finish(&self, memo: &str, callback: &Params, fresh: &Fresh, now: Timestamp) -> Result<Answer, UpstreamError> {
-        let memo: Memo = serde_json::from_str(memo).map_err(|_| UpstreamError::misbehaved("the memo cannot be read"))?;
+    async fn finish(
+        &self,
+        memo: &str,
+        callback: &Params,
+        fresh: &Fresh,
+        now: Timestamp,
+    ) -> Result<Answer, UpstreamError> {
+        let memo: Memo =
+            serde_json::from_str(memo).map_err(|_| UpstreamError::misbehaved("the memo cannot be read"))?;
         let metadata = self.metadata(now).await?;
         let code = verify::callback(callback, &metadata)?;
         let tokens = self.exchange(&metadata, &code, &memo, fresh, now).await?;

@@ -38,7 +38,10 @@ impl Settings {
     #[must_use]
     pub fn read(table: &Section<'_>) -> Option<Self> {
         let (issuer, client_id) = (table.require::<Url>("issuer"), table.require("client_id"));
-        if issuer.as_ref().is_some_and(|url| url.scheme() != "https" || url.query().is_some() || url.fragment().is_some()) {
+        if issuer
+            .as_ref()
+            .is_some_and(|url| url.scheme() != "https" || url.query().is_some() || url.fragment().is_some())
+        {
             table.refuse_field("issuer", "must use https and have no query or fragment");
         }
         let auth = read_auth(table);

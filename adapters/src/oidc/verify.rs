@@ -102,12 +102,13 @@ impl Oidc {
         let client = ClientId::new(self.settings.client_id.clone());
         let keys = JsonWebKeySet::new(keys.iter().map(Key::from).collect());
         let (earliest, latest) = (date(now.minus(SKEW)), date(now.plus(SKEW)));
-        let verifier = IdTokenVerifier::new_public_client(client, metadata.issuer.clone(), keys)
-            .set_allowed_algs(Algorithm::ALL.map(to_core))
-            .set_time_fn(move || earliest)
-            .set_issue_time_verifier_fn(move |issued| {
-                if issued <= latest { Ok(()) } else { Err("issued in the future".to_owned()) }
-            });
+        let verifier =
+            IdTokenVerifier::new_public_client(client, metadata.issuer.clone(), keys)
+                .set_allowed_algs(Algorithm::ALL.map(to_core))
+                .set_time_fn(move || earliest)
+                .set_issue_time_verifier_fn(move |issued| {
+                    if issued <= latest { Ok(()) } else { Err("issued in the future".to_owned()) }
+                });
         let claims = token.claims(&verifier, &Nonce::new(memo.nonce.clone()))?;
         if let Some(stated) = claims.access_token_hash() {
             let (alg, key) = (token.signing_alg(), token.signing_key(&verifier));

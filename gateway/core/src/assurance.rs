@@ -70,9 +70,9 @@ impl Assurance {
 
     /// Every pair, weakest first; the discovery document lists their `acr` values.
     pub fn all() -> impl Iterator<Item = Self> {
-        Level::ALL.into_iter().flat_map(|identity| {
-            Level::ALL.into_iter().map(move |authentication| Self { identity, authentication })
-        })
+        Level::ALL
+            .into_iter()
+            .flat_map(|identity| Level::ALL.into_iter().map(move |authentication| Self { identity, authentication }))
     }
 
     /// The `acr` value that names this pair (OpenID Connect Core section 2).

@@ -77,10 +77,12 @@ impl AcrRequest {
     }
 }
 
-/// The claims asked for by scope and by the `claims` parameter (OpenID Connect Core sections 5.4 and 5.5).
-/// The value says whether the client called the claim essential.
+/// What is asked for, by scope and by the `claims` parameter (OpenID Connect Core sections 5.4 and 5.5). The value of a
+/// claim says whether the client called it essential.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ClaimsRequest {
+    /// Scopes, in the client's order.
+    pub scopes: Vec<String>,
     /// For the ID token.
     pub id_token: BTreeMap<String, bool>,
     /// For the userinfo endpoint.
@@ -88,10 +90,17 @@ pub struct ClaimsRequest {
 }
 
 impl ClaimsRequest {
-    /// True when the claim is asked for in either place.
+    /// True when the claim is asked for: by its name, or by a scope that stands for it (OpenID Connect Core section 5.4).
     #[must_use]
-    pub fn asks_for(&self, name: &str) -> bool {
-        self.id_token.contains_key(name) || self.userinfo.contains_key(name)
+    pub fn asks_for(&self, claim: &str) -> bool {
+        self.id_token.contains_key(claim) || self.asks_in_userinfo(claim)
+    }
+
+    /// True when the claim is asked for at the userinfo endpoint.
+    #[must_use]
+    pub fn asks_in_userinfo(&self, claim: &str) -> bool {
+        let by_scope = || self.scopes.iter().any(|scope| claims::of_scope(scope).contains(&claim));
+        self.userinfo.contains_key(claim) || by_scope()
     }
 }
 
@@ -108,8 +117,6 @@ pub struct AuthorizationRequest {
     pub state: Option<String>,
     /// The service the login is for.
     pub service: ServiceId,
-    /// Scopes, in the client's order.
-    pub scopes: Vec<String>,
     /// Bound into the ID token.
     pub nonce: Option<String>,
     /// What the token request must prove.
@@ -120,7 +127,7 @@ pub struct AuthorizationRequest {
     pub max_age: Option<u64>,
     /// The assurance asked for.
     pub acr: AcrRequest,
-    /// The claims asked for.
+    /// What is asked for.
     pub claims: ClaimsRequest,
     /// The only subject the client will accept.
     pub subject: Option<String>,
@@ -170,11 +177,7 @@ pub enum Refusal {
 ///
 /// # Errors
 /// The first check of the list that fails.
-pub fn parse(
-    params: &Params,
-    registry: &dyn Registry,
-    now: Timestamp,
-) -> Result<AuthorizationRequest, Refusal> {
+pub fn parse(params: &Params, registry: &dyn Registry, now: Timestamp) -> Result<AuthorizationRequest, Refusal> {
     let client = find_client(params, registry)?;
     let redirect = find_redirect(params, client)?;
     let mut reply = ReplyTo { redirect, mode: ResponseMode::Query, state: None };
@@ -194,7 +197,6 @@ pub fn parse(
         state: reply.state,
         redirect: reply.redirect,
         service,
-        scopes: parts.scopes,
         nonce: parts.nonce,
         code_challenge: parts.code_challenge,
         prompt: parts.prompt,
@@ -222,7 +224,6 @@ fn find_redirect(params: &Params, client: &Client) -> Result<CheckedRedirect, Re
 #[derive(Default)]
 struct Parts {
     service: Option<ServiceId>,
-    scopes: Vec<String>,
     nonce: Option<String>,
     code_challenge: Option<CodeChallenge>,
     prompt: Prompt,
@@ -322,10 +323,7 @@ fn check_scope(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
     if scopes.len() > 32 || scopes.iter().any(|scope| scope.is_empty() || scope.len() > 64) {
         return Err(OAuthError::new(OAuthCode::InvalidScope, "scope has too many or empty or too long values"));
     }
-    for name in scopes.iter().flat_map(|scope| claims::of_scope(scope)) {
-        draft.request.claims.userinfo.entry((*name).to_owned()).or_insert(false);
-    }
-    draft.request.scopes = scopes;
+    draft.request.claims.scopes = scopes;
     Ok(())
 }
 

@@ -123,6 +123,6 @@ fn scopes_and_claims_ask_for_claims() {
     let claims = "&claims={\"userinfo\":{\"hkid\":{\"essential\":true}},\"id_token\":{\"name\":null}}";
     let request = run(&format!("{}{claims}", BASE.replace("scope=openid", "scope=openid%20email"))).unwrap();
     assert!(request.claims.asks_for("email") && request.claims.asks_for("hkid") && request.claims.asks_for("name"));
-    assert!(!request.claims.asks_for("phone_number"));
+    assert!(!request.claims.asks_for("phone_number") && !request.claims.asks_in_userinfo("name"));
     assert_eq!(request.claims.userinfo.get("hkid"), Some(&true));
 }

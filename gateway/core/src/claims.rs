@@ -15,8 +15,23 @@ pub struct ClaimName(String);
 /// Claims that only the gateway sets: no mapping, provider or document can name them as output
 /// (RFC 7519 section 4.1, OpenID Connect Core section 2, RFC 7800).
 pub const RESERVED: [&str; 17] = [
-    "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "acr", "amr", "azp", "auth_time", "nonce", "at_hash", "c_hash",
-    "s_hash", "cnf", "sid",
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "acr",
+    "amr",
+    "azp",
+    "auth_time",
+    "nonce",
+    "at_hash",
+    "c_hash",
+    "s_hash",
+    "cnf",
+    "sid",
 ];
 
 impl ClaimName {
@@ -114,8 +129,20 @@ impl fmt::Debug for Claims {
 pub fn of_scope(scope: &str) -> &'static [&'static str] {
     match scope {
         "profile" => &[
-            "name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile", "picture",
-            "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at",
+            "name",
+            "family_name",
+            "given_name",
+            "middle_name",
+            "nickname",
+            "preferred_username",
+            "profile",
+            "picture",
+            "website",
+            "gender",
+            "birthdate",
+            "zoneinfo",
+            "locale",
+            "updated_at",
         ],
         "email" => &["email", "email_verified"],
         "phone" => &["phone_number", "phone_number_verified"],

@@ -113,7 +113,11 @@ impl FromStr for SecretDigest {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, &'static str> {
         let shaped = text.len() == 43 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if shaped { Ok(Self(text.to_owned())) } else { Err("expected 43 base64url characters; make one with `gateway client-secret`") }
+        if shaped {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("expected 43 base64url characters; make one with `gateway client-secret`")
+        }
     }
 }
 
@@ -261,9 +265,8 @@ en = "Sample authority"
 
     #[test]
     fn a_public_client_cannot_be_exempted_from_pkce() {
-        let text = SOUND
-            .replace("client_secret_basic", "none")
-            .replace("client_secret_sha256 =", "require_pkce = false\n#");
+        let text =
+            SOUND.replace("client_secret_basic", "none").replace("client_secret_sha256 =", "require_pkce = false\n#");
         let problems = Client::from_document("a.toml", &text).unwrap_err();
         assert!(problems.iter().any(|p| p.reason.contains("cannot be exempted")), "{problems:?}");
     }

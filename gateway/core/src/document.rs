@@ -57,11 +57,7 @@ impl<'a> Source<'a> {
         for error in &errors {
             self.report(error.span().map_or(0, |span| span.start), error.message());
         }
-        let value = if errors.is_empty() {
-            read(&Section::new(&self, table.get_ref(), 0))
-        } else {
-            None
-        };
+        let value = if errors.is_empty() { read(&Section::new(&self, table.get_ref(), 0)) } else { None };
         let mut problems = self.problems.take();
         problems.sort();
         match value {
@@ -153,7 +149,8 @@ impl<'a> Section<'a> {
 
     /// An optional whole number within `range`.
     pub fn number(&self, name: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
-        let read = |value: &DeValue<'_>| value.as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
+        let read =
+            |value: &DeValue<'_>| value.as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
         let (number, at) = self.typed(name, "a whole number", read)?;
         if range.contains(&number) {
             return Some(number);
@@ -312,7 +309,8 @@ mod tests {
     fn problems(text: &str) -> Vec<String> {
         let read = Source::new("a.toml", text).read(|doc| {
             let id: Option<ServiceId> = doc.require("id");
-            let _ = (doc.flag("on", true), doc.number("count", 1..=9), doc.duration("life"), doc.list::<ServiceId>("ids"));
+            let _ =
+                (doc.flag("on", true), doc.number("count", 1..=9), doc.duration("life"), doc.list::<ServiceId>("ids"));
             for row in doc.sections("row") {
                 let _: Option<String> = row.require("name");
             }

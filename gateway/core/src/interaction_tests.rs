@@ -10,7 +10,6 @@ fn request() -> AuthorizationRequest {
         response_mode: ResponseMode::Query,
         state: None,
         service: "sample".parse().unwrap(),
-        scopes: vec!["openid".into()],
         nonce: None,
         code_challenge: None,
         prompt: Prompt::default(),

@@ -159,7 +159,10 @@ mod tests {
         assert_eq!(Params::parse(b"a=%2").unwrap_err(), Malformed::Encoding);
         assert_eq!(Params::parse(b"a=%+1").unwrap_err(), Malformed::Encoding);
         assert_eq!(Params::parse("a=b&".repeat(65).as_bytes()).unwrap_err(), Malformed::TooMany);
-        assert_eq!(Params::parse(format!("a={}", "b".repeat(MAX_VALUE + 1)).as_bytes()).unwrap_err(), Malformed::TooLong);
+        assert_eq!(
+            Params::parse(format!("a={}", "b".repeat(MAX_VALUE + 1)).as_bytes()).unwrap_err(),
+            Malformed::TooLong
+        );
     }
 
     proptest! {

@@ -111,7 +111,12 @@ pub struct CodeGrant {
 ///
 /// # Errors
 /// `invalid_grant`, with one description for every mismatch, so that a thief learns nothing from it.
-pub fn check_code(request: &TokenRequest, client: &ClientId, grant: &CodeGrant, now: Timestamp) -> Result<(), OAuthError> {
+pub fn check_code(
+    request: &TokenRequest,
+    client: &ClientId,
+    grant: &CodeGrant,
+    now: Timestamp,
+) -> Result<(), OAuthError> {
     let proven = match (&grant.code_challenge, &request.code_verifier) {
         (Some(challenge), Some(verifier)) => challenge.is_met_by(verifier.expose()),
         (None, None) => true,

@@ -6,7 +6,7 @@ use gateway_core::authorize::{ReplyTo, ResponseMode};
 use gateway_core::error::{OAuthCode, OAuthError};
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, PRAGMA, REFERRER_POLICY, SET_COOKIE,
-    STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -34,7 +34,6 @@ fn reply(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Respo
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(X_FRAME_OPTIONS, "DENY");
     set(REFERRER_POLICY, "same-origin");
-    set(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     response
 }
 
@@ -107,13 +106,18 @@ pub fn oauth_error(error: &OAuthError) -> Response {
 
 /// A refusal by a protected resource (RFC 6750 section 3).
 pub fn bearer_error(status: StatusCode, error: Option<&OAuthError>) -> Response {
-    let body = error.map_or(Value::Null, |error| {
-        json!({"error": error.code.as_str(), "error_description": error.description})
-    });
+    let body = error
+        .map_or(Value::Null, |error| json!({"error": error.code.as_str(), "error_description": error.description}));
     let mut response = json(status, &body);
     let challenge = error.map_or_else(
         || "Bearer realm=\"userinfo\"".to_owned(),
-        |error| format!("Bearer realm=\"userinfo\", error=\"{}\", error_description=\"{}\"", error.code.as_str(), error.description),
+        |error| {
+            format!(
+                "Bearer realm=\"userinfo\", error=\"{}\", error_description=\"{}\"",
+                error.code.as_str(),
+                error.description
+            )
+        },
     );
     if let Ok(challenge) = HeaderValue::from_str(&challenge) {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{get, post};
 use gateway_core::error::Failure;
-use http::{Request, StatusCode};
+use http::header::STRICT_TRANSPORT_SECURITY;
+use http::{HeaderValue, Request, StatusCode};
 
 use super::reply;
 use crate::app::App;
@@ -17,7 +19,8 @@ use crate::pages;
 
 /// Every path that exists.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let strict = !app.issuer.starts_with("https://localhost");
+    let routes = Router::new()
         .route("/.well-known/openid-configuration", get(discovery::metadata))
         .route("/jwks", get(discovery::jwks))
         .route("/authorize", get(authorize::get).post(authorize::post))
@@ -32,7 +35,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/health", get(health))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(app)
+        .with_state(app);
+    if strict { routes.layer(map_response(only_https)) } else { routes }
+}
+
+/// Browsers remember to come by https (RFC 6797). Not said of `localhost`, where it would bind every other program too.
+async fn only_https(mut response: Response) -> Response {
+    response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    response
 }
 
 async fn static_file(State(app): State<Arc<App>>, Path(name): Path<String>, request: Request<Body>) -> Response {
@@ -48,7 +58,10 @@ async fn static_file(State(app): State<Arc<App>>, Path(name): Path<String>, requ
 async fn health(State(app): State<Arc<App>>) -> Response {
     let ready = app.is_ready().await;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    reply::json(status, &serde_json::json!({"ready": ready, "policy_version": app.bundle().catalog.policies().version()}))
+    reply::json(
+        status,
+        &serde_json::json!({"ready": ready, "policy_version": app.bundle().catalog.policies().version()}),
+    )
 }
 
 async fn not_found(State(app): State<Arc<App>>, request: Request<Body>) -> Response {

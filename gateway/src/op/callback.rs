@@ -77,9 +77,8 @@ impl Visit<'_> {
     fn returning(&self, params: &Params) -> Result<Transaction, Box<Response>> {
         let state = state(params);
         let id = state.as_ref().and_then(|state| state.expose().get(..TransactionId::LENGTH));
-        let id = id.ok_or_else(|| {
-            Box::new(self.failure_page(StatusCode::BAD_REQUEST, Failure::ProviderMisbehaved, None))
-        })?;
+        let id =
+            id.ok_or_else(|| Box::new(self.failure_page(StatusCode::BAD_REQUEST, Failure::ProviderMisbehaved, None)))?;
         self.running(id)
     }
 

@@ -125,9 +125,12 @@ async fn assertion(app: &App, registered: &Registered, source: &KeySource, token
     }
     let now = app.now();
     let claims = match source {
-        KeySource::Inline(_) => verify(token, registered.keys.as_deref().ok_or_else(invalid)?).map_err(|_| invalid())?,
+        KeySource::Inline(_) => {
+            verify(token, registered.keys.as_deref().ok_or_else(invalid)?).map_err(|_| invalid())?
+        }
         KeySource::Uri(uri) => {
-            let unavailable = |_| OAuthError::new(OAuthCode::TemporarilyUnavailable, "the client's keys cannot be fetched");
+            let unavailable =
+                |_| OAuthError::new(OAuthCode::TemporarilyUnavailable, "the client's keys cannot be fetched");
             let keys = app.client_keys.get(uri, now).await.map_err(unavailable)?;
             match verify(token, &keys) {
                 Ok(claims) => claims,
@@ -142,7 +145,10 @@ async fn assertion(app: &App, registered: &Registered, source: &KeySource, token
     let until = check(app, &registered.client, &claims, now)?;
     // Recorded after the signature: a forgery must not burn somebody's identifier (Keycloak issue 49215).
     let jti = claims::text(&claims, "jti").map_err(|_| invalid())?;
-    let key = Key::new("jti", &base64url(&gateway_core::digest::keyed(b"jti", &[registered.client.id.as_str().as_bytes(), jti.as_bytes()])));
+    let key = Key::new(
+        "jti",
+        &base64url(&gateway_core::digest::keyed(b"jti", &[registered.client.id.as_str().as_bytes(), jti.as_bytes()])),
+    );
     let used = Write::Insert(key, Vec::new(), Some(until));
     app.store.commit(Class::Ephemeral, Batch::of(used), now).await.map_err(|error| match error {
         StoreError::Conflict => invalid(),

@@ -93,7 +93,8 @@ impl Visit<'_> {
         let eligible: Vec<ProviderId> =
             candidates.iter().filter(|candidate| candidate.fit.is_ok()).map(|c| c.provider.clone()).collect();
         // Where only one provider is trusted there is nothing to choose.
-        let only = if let ([one], [_]) = (candidates.as_slice(), eligible.as_slice()) { Some(&one.provider) } else { None };
+        let only =
+            if let ([one], [_]) = (candidates.as_slice(), eligible.as_slice()) { Some(&one.provider) } else { None };
         let mut situation = Situation {
             request,
             evidence: judged.as_ref().map(|(proof, verdict)| self.evidence(request, proof, verdict)),
@@ -200,7 +201,7 @@ impl Visit<'_> {
         let (Some(service), Some(client)) = (service, client) else {
             return Err(MappingError::Failed("the service".to_owned()).into());
         };
-        let released = mapping::release(service, &proof.assertion, &request.claims, &request.scopes, self.now)?;
+        let released = mapping::release(service, &proof.assertion, &request.claims, self.now)?;
         let item = |released: &Released| Item {
             claim: released.claim.to_string(),
             purpose: released.purpose.clone(),
@@ -228,7 +229,8 @@ impl Visit<'_> {
             return self.stop(transaction, Failure::PolicyRefused);
         };
         let candidates = self.candidates(&transaction.request);
-        let page = pages::Chooser::new(&self.active, self.locale(Some(&transaction)), &transaction, service, &candidates);
+        let page =
+            pages::Chooser::new(&self.active, self.locale(Some(&transaction)), &transaction, service, &candidates);
         let response = reply::page(StatusCode::OK, page.html());
         self.kept(response, transaction)
     }
@@ -307,10 +309,14 @@ impl Visit<'_> {
     }
 
     /// The proof that waits for this transaction's answer.
-    pub(super) async fn waiting(&self, transaction: &Transaction) -> Result<Option<Proof>, Box<dyn std::error::Error + Send + Sync>> {
+    pub(super) async fn waiting(
+        &self,
+        transaction: &Transaction,
+    ) -> Result<Option<Proof>, Box<dyn std::error::Error + Send + Sync>> {
         let Stage::Answered { assertion } = &transaction.stage else { return Ok(None) };
         let secret = assertion.expose();
-        let Some(sealed) = self.app.store.get(Class::Ephemeral, &Key::of_secret(WAITING, secret), self.now).await? else {
+        let Some(sealed) = self.app.store.get(Class::Ephemeral, &Key::of_secret(WAITING, secret), self.now).await?
+        else {
             return Ok(None);
         };
         let waiting: Waiting = self.app.seals.open_record(secret, &sealed)?;
@@ -338,7 +344,9 @@ impl Visit<'_> {
         let status = match failure {
             Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Failure::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Failure::ProviderUnavailable | Failure::ProviderMisbehaved | Failure::ProviderRefused => StatusCode::BAD_GATEWAY,
+            Failure::ProviderUnavailable | Failure::ProviderMisbehaved | Failure::ProviderRefused => {
+                StatusCode::BAD_GATEWAY
+            }
             _ => StatusCode::FORBIDDEN,
         };
         let response = self.failure_page(status, failure, Some(&transaction));

@@ -121,7 +121,7 @@ impl Visit<'_> {
             if request.claims.id_token.contains_key(name) {
                 id_token_claims.set(&claim.claim, claim.value.clone());
             }
-            if request.claims.userinfo.contains_key(name) || !request.claims.id_token.contains_key(name) {
+            if request.claims.asks_in_userinfo(name) || !request.claims.id_token.contains_key(name) {
                 userinfo_claims.set(&claim.claim, claim.value.clone());
             }
         }
@@ -133,7 +133,7 @@ impl Visit<'_> {
             nonce: request.nonce.clone(),
             service: request.service.clone(),
             grounds: grounds(&offer.permit, proof),
-            scopes: request.scopes.clone(),
+            scopes: request.claims.scopes.clone(),
             subject: offer.subject.clone(),
             acr: offer.permit.stated(),
             amr: proof.assertion.amr.clone(),

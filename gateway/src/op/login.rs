@@ -18,9 +18,7 @@ use crate::http::request;
 impl Visit<'_> {
     /// The running transaction that a path names, or the page that says why there is none.
     pub(super) fn running(&self, id: &str) -> Result<Transaction, Box<Response>> {
-        let refuse = |failure, transaction| {
-            Box::new(self.failure_page(StatusCode::FORBIDDEN, failure, transaction))
-        };
+        let refuse = |failure, transaction| Box::new(self.failure_page(StatusCode::FORBIDDEN, failure, transaction));
         let id: TransactionId = id.parse().map_err(|_| refuse(Failure::NotFound, None))?;
         let mut transaction = self.transaction(&id).ok_or_else(|| refuse(Failure::ForeignBrowser, None))?;
         if transaction.is_expired(self.now) {

@@ -11,7 +11,9 @@ use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::ids::ClientId;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
-use gateway_core::token::{ACCESS_TOKEN_LIFETIME, CODE_LIFETIME, CodeGrant, Grounds, TokenRequest, check_code, invalid_grant};
+use gateway_core::token::{
+    ACCESS_TOKEN_LIFETIME, CODE_LIFETIME, CodeGrant, Grounds, TokenRequest, check_code, invalid_grant,
+};
 use http::{Request, StatusCode};
 use policies::decide::Demand;
 use policies::{Facts, Permit};
@@ -102,7 +104,12 @@ pub(super) async fn is_revoked(app: &App, grant: &str, now: Timestamp) -> Result
 }
 
 /// RFC 8707 section 2.2: a token can only be asked for the service that the person agreed to.
-fn check_resource(active: &Active, client: &Client, request: &TokenRequest, grant: &CodeGrant) -> Result<(), OAuthError> {
+fn check_resource(
+    active: &Active,
+    client: &Client,
+    request: &TokenRequest,
+    grant: &CodeGrant,
+) -> Result<(), OAuthError> {
     let Some(resource) = &request.resource else { return Ok(()) };
     let named = active.catalog.policies().service_at(&client.id, resource);
     if named.is_some_and(|service| service.id == grant.service) {

@@ -138,7 +138,8 @@ impl Cluster {
         now: Timestamp,
     ) -> Result<Vec<(Key, Vec<u8>)>, StoreError> {
         let connection = self.postgres.get().await?;
-        let (from, to) = (after.map_or_else(|| format!("{table}/"), |key| key.as_str().to_owned()), format!("{table}0"));
+        let (from, to) =
+            (after.map_or_else(|| format!("{table}/"), |key| key.as_str().to_owned()), format!("{table}0"));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = connection
             .query(
@@ -201,7 +202,8 @@ impl Cluster {
             let chain = Chain { node: row.get(0), ..self.chain.clone() };
             let records = "SELECT record FROM gateway_audit WHERE node = $1 ORDER BY sequence";
             let records = connection.query(records, &[&chain.node]).await?;
-            let head = connection.query_opt("SELECT head FROM gateway_audit_heads WHERE node = $1", &[&chain.node]).await?;
+            let head =
+                connection.query_opt("SELECT head FROM gateway_audit_heads WHERE node = $1", &[&chain.node]).await?;
             let head = head.map(|row| row.get::<_, Vec<u8>>(0));
             reports.push(verify_chain(&chain, records.into_iter().map(|row| row.get(0)), head.as_deref()));
         }

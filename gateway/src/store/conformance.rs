@@ -1,6 +1,11 @@
 //! One suite for every engine: what the contract promises, concurrency included. Panics where it does not hold.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a test suite panics where it fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test suite panics where it fails"
+)]
 
 use std::sync::Arc;
 
@@ -75,8 +80,11 @@ async fn expiry(store: &Store, class: Class) {
 async fn all_or_nothing(store: &Store, class: Class) {
     let (taken, fresh) = (Key::new("atomic", "taken"), Key::new("atomic", "fresh"));
     put(store, class, &taken, "first", None).await;
-    let batch = Batch::of(Write::Put(fresh.clone(), b"x".to_vec(), None))
-        .and(Write::Insert(taken.clone(), b"second".to_vec(), None));
+    let batch = Batch::of(Write::Put(fresh.clone(), b"x".to_vec(), None)).and(Write::Insert(
+        taken.clone(),
+        b"second".to_vec(),
+        None,
+    ));
     assert_eq!(store.commit(class, batch, NOW).await, Err(StoreError::Conflict));
     assert_eq!(value(store, class, &fresh, NOW).await, None);
     assert_eq!(value(store, class, &taken, NOW).await.as_deref(), Some("first"));
@@ -174,7 +182,10 @@ pub async fn write_before_restart(store: &Store) {
 /// Checks that a store opened again has everything, and that its audit chain goes on.
 pub async fn read_after_restart(store: &Store) {
     for id in 0..10 {
-        assert_eq!(value(store, Class::Durable, &Key::new("restart", &id.to_string()), NOW).await.as_deref(), Some("kept"));
+        assert_eq!(
+            value(store, Class::Durable, &Key::new("restart", &id.to_string()), NOW).await.as_deref(),
+            Some("kept")
+        );
     }
     let batch = Batch::default().recording(event("after"));
     store.commit(Class::Durable, batch, NOW).await.unwrap();

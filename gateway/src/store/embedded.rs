@@ -53,7 +53,13 @@ impl Shelf {
     }
 
     /// Checks a batch against the store and the overlay; adds it to both overlay and `into`, or changes nothing.
-    fn stage(&self, batch: &Batch, overlay: &mut Overlay, into: &mut OwnedWriteBatch, now: Timestamp) -> Result<(), StoreError> {
+    fn stage(
+        &self,
+        batch: &Batch,
+        overlay: &mut Overlay,
+        into: &mut OwnedWriteBatch,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         for write in &batch.writes {
             if let Write::Insert(key, ..) = write {
                 let present = match overlay.get(key) {

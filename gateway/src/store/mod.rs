@@ -134,7 +134,8 @@ impl Chain {
     /// Takes up the chain where the stored head says it ends.
     fn resume(&mut self, stored: Option<&[u8]>) -> Result<(), StoreError> {
         let Some(stored) = stored else { return Ok(()) };
-        self.head = self.read_head(stored).ok_or_else(|| StoreError::Unavailable("the audit head is not ours".into()))?;
+        self.head =
+            self.read_head(stored).ok_or_else(|| StoreError::Unavailable("the audit head is not ours".into()))?;
         Ok(())
     }
 

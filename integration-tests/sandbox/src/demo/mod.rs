@@ -166,12 +166,14 @@ impl Demo {
     /// The line of JSON that tools read.
     #[must_use]
     pub fn describe(&self) -> String {
-        let portals = self.portals.iter().map(|portal| {
-            serde_json::json!({"name": portal.name, "url": portal.url, "client_id": portal.client_id})
-        });
-        let providers = self.providers.iter().map(|provider| {
-            serde_json::json!({"id": provider.id, "kind": "oidc", "url": provider.url})
-        });
+        let portals = self
+            .portals
+            .iter()
+            .map(|portal| serde_json::json!({"name": portal.name, "url": portal.url, "client_id": portal.client_id}));
+        let providers = self
+            .providers
+            .iter()
+            .map(|provider| serde_json::json!({"id": provider.id, "kind": "oidc", "url": provider.url}));
         serde_json::json!({
             "issuer": self.issuer,
             "ca": self.ca,

@@ -70,8 +70,7 @@ const BAY_AREA: &[Offer] = &[
     offer("e-invoice", "电子票据", "Electronic invoices"),
 ];
 
-const ENQUIRY: &[Offer] =
-    &[offer("hk-cross-boundary-enquiry", "香港跨境事務查詢", "Hong Kong cross-boundary enquiry")];
+const ENQUIRY: &[Offer] = &[offer("hk-cross-boundary-enquiry", "香港跨境事務查詢", "Hong Kong cross-boundary enquiry")];
 
 /// Everybody who takes part.
 pub(super) struct Parties {
@@ -115,7 +114,14 @@ impl Parties {
                 provider("gd-unified", Place::Guangdong, 3, false)?,
             ],
             portals: vec![
-                portal(network, "Guangdong Government Service Network", "广东政务服务网", 4, signing_portal()?, NETWORK)?,
+                portal(
+                    network,
+                    "Guangdong Government Service Network",
+                    "广东政务服务网",
+                    4,
+                    signing_portal()?,
+                    NETWORK,
+                )?,
                 portal(bay, "Bay Area Services", "湾事通", 5, PortalAuth::SecretBasic(bay_secret), BAY_AREA)?,
                 portal(
                     hong_kong,

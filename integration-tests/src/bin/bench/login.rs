@@ -1,0 +1,315 @@
+//! One whole login: a person nobody has seen before, in a browser with nothing in it, and the portal's two calls after.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use ::http::header::{
+    ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT,
+};
+use ::http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use serde_json::{Value, json};
+use url::{Url, form_urlencoded};
+
+use crate::http::{Answer, Connection};
+use crate::jose;
+use crate::site::{CLIENT, REDIRECT, Site};
+
+/// How long one login took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    /// From the intended start to the last answer.
+    pub(crate) whole: Duration,
+    /// Of that, waiting for what is measured: connecting, and every answer; the first from the intended start.
+    pub(crate) waited: Duration,
+    /// Of that, the token request.
+    pub(crate) token: Duration,
+    /// Requests that were answered.
+    pub(crate) requests: u32,
+}
+
+/// Why a login came to nothing.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// What kind, to be counted.
+    pub(crate) kind: String,
+    /// More of it, to be looked at once.
+    pub(crate) detail: String,
+}
+
+impl Fault {
+    fn new(kind: impl Into<String>) -> Self {
+        Self { kind: kind.into(), detail: String::new() }
+    }
+}
+
+impl From<String> for Fault {
+    fn from(kind: String) -> Self {
+        Self::new(kind)
+    }
+}
+
+/// What a browser does next.
+enum Step {
+    Get(String),
+    Post(String, String),
+}
+
+/// A browser, its cookies and its one connection.
+struct Browser<'a> {
+    site: &'a Site,
+    cookies: Vec<(String, String, String)>,
+    connection: Option<Connection>,
+    waited: Duration,
+    requests: u32,
+    knows_assets: bool,
+}
+
+/// Logs one person in.
+pub(crate) async fn login(site: &Site, intended: Instant) -> Result<Timing, Fault> {
+    let (state, nonce, verifier) = (jose::token()?, jose::token()?, jose::token()?);
+    let mut browser = Browser {
+        site,
+        cookies: Vec::new(),
+        connection: None,
+        waited: intended.elapsed(),
+        requests: 0,
+        knows_assets: site.kind.assets.is_empty(),
+    };
+    let code = browser.sign_in(site.request(&state, &nonce, &jose::s256(&verifier))?, &state).await?;
+    let began = Instant::now();
+    let (access, subject) = redeem(site, &code, &verifier, &nonce).await?;
+    let token = began.elapsed();
+    let began = Instant::now();
+    userinfo(site, &access, &subject).await?;
+    let waited = browser.waited + token + began.elapsed();
+    Ok(Timing { whole: intended.elapsed(), waited, token, requests: browser.requests + 2 })
+}
+
+impl Browser<'_> {
+    /// From the portal's request to the code it is sent back with.
+    async fn sign_in(&mut self, start: String, state: &str) -> Result<String, Fault> {
+        let mut step = Step::Get(start);
+        for _ in 0..20 {
+            let (url, answer) = self.take(step).await?;
+            if answer.status == StatusCode::OK {
+                step = self.read(&url, &answer).await?;
+                continue;
+            }
+            let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+            let Some(location) = location.filter(|_| answer.status.is_redirection()) else {
+                return Err(refused(&url, &answer));
+            };
+            let target = url.join(location).map_err(|_| Fault::new("a redirect to nowhere"))?;
+            let provider = &self.site.portal.provider;
+            if target.as_str().starts_with(REDIRECT) {
+                return arrived(&target, state, &self.site.issuer);
+            }
+            if target.as_str().starts_with(&provider.issuer) {
+                // Time goes by there, and the connection with it.
+                self.connection = None;
+                step = Step::Get(provider.visit(target.query().unwrap_or_default())?);
+            } else {
+                step = Step::Get(target.into());
+            }
+        }
+        Err(Fault::new("too many redirects"))
+    }
+
+    /// Carries out one step, cookies included.
+    async fn take(&mut self, step: Step) -> Result<(Url, Answer), Fault> {
+        let (url, form) = match step {
+            Step::Get(url) => (url, None),
+            Step::Post(url, form) => (url, Some(form)),
+        };
+        let url = Url::parse(&url).map_err(|_| Fault::new("an address that is none"))?;
+        let began = Instant::now();
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.site.browser.open().await.map_err(|error| at(&url, &error))?,
+        };
+        let request = self.request(&url, form)?;
+        let answer = connection.send(request).await.map_err(|error| at(&url, &error))?;
+        self.waited += began.elapsed();
+        self.requests += 1;
+        self.connection = Some(connection);
+        self.remember(&answer);
+        Ok((url, answer))
+    }
+
+    fn request(&self, url: &Url, form: Option<String>) -> Result<Request<Full<Bytes>>, Fault> {
+        let mut request = Request::builder()
+            .uri(url.as_str())
+            .header(USER_AGENT, "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/130.0.0.0 Safari/537.36")
+            .header(ACCEPT, "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8")
+            .header(ACCEPT_LANGUAGE, "zh-HK,zh-Hant;q=0.9,en;q=0.8")
+            .header("accept-encoding", "gzip, deflate, br")
+            .header("sec-fetch-dest", "document")
+            .header("sec-fetch-mode", "navigate")
+            .header("sec-fetch-site", if form.is_some() { "same-origin" } else { "cross-site" });
+        let cookies: Vec<String> = self
+            .cookies
+            .iter()
+            .filter(|(_, path, _)| url.path().starts_with(path.as_str()))
+            .map(|(name, _, value)| format!("{name}={value}"))
+            .collect();
+        if !cookies.is_empty() {
+            request = request.header(COOKIE, cookies.join("; "));
+        }
+        if form.is_some() {
+            request = request
+                .method("POST")
+                .header(ORIGIN, &self.site.issuer)
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        request.body(Full::new(Bytes::from(form.unwrap_or_default()))).map_err(|error| Fault::new(error.to_string()))
+    }
+
+    /// Keeps the cookies of an answer, and lets go of those it removes.
+    fn remember(&mut self, answer: &Answer) {
+        for line in answer.headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
+            let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
+            let Some((name, value)) = pair.trim().split_once('=') else { continue };
+            let attribute = |wanted: &str| {
+                attributes
+                    .split(';')
+                    .filter_map(|one| one.trim().split_once('='))
+                    .find_map(|(name, value)| name.eq_ignore_ascii_case(wanted).then(|| value.to_owned()))
+            };
+            let path = attribute("path").unwrap_or_else(|| "/".to_owned());
+            self.cookies.retain(|(known, at, _)| known != name || *at != path);
+            let ended = attribute("max-age").is_some_and(|age| age == "0")
+                || attribute("expires").is_some_and(|when| when.contains("1970"));
+            if !value.is_empty() && !ended {
+                self.cookies.push((name.to_owned(), path, value.to_owned()));
+            }
+        }
+    }
+
+    /// Reads a page: follows the chooser's link, or submits the form with its first button.
+    async fn read(&mut self, url: &Url, answer: &Answer) -> Result<Step, Fault> {
+        if !self.knows_assets {
+            self.knows_assets = true;
+            for asset in self.site.kind.assets {
+                let (url, answer) = self.take(Step::Get(format!("{}{asset}", self.site.issuer))).await?;
+                if answer.status != StatusCode::OK {
+                    return Err(refused(&url, &answer));
+                }
+            }
+        }
+        let page = String::from_utf8_lossy(&answer.body);
+        let join = |target: &str| url.join(target).map(String::from).map_err(|_| Fault::new("a link to nowhere"));
+        if let Some(link) = self.site.kind.choice.and_then(|choice| link_to(&page, choice)) {
+            return Ok(Step::Get(join(link)?));
+        }
+        let form = page.split_once("<form method=\"post\"").map(|(_, form)| form);
+        let Some(form) = form.and_then(|form| form.split_once("</form>")).map(|(form, _)| form) else {
+            return Err(refused(url, answer));
+        };
+        let action = form.split_once('>').and_then(|(tag, _)| value_of(tag, "action"));
+        let mut fields = form_urlencoded::Serializer::new(String::new());
+        for tag in form.split("<input type=\"hidden\"").skip(1).chain(form.split("<button").nth(1)) {
+            let tag = tag.split('>').next().unwrap_or_default();
+            fields.append_pair(value_of(tag, "name").unwrap_or_default(), value_of(tag, "value").unwrap_or_default());
+        }
+        Ok(Step::Post(join(action.unwrap_or(url.as_str()))?, fields.finish()))
+    }
+}
+
+/// The link of a page that ends so.
+fn link_to<'a>(page: &'a str, end: &str) -> Option<&'a str> {
+    let (before, _) = page.split_once(&format!("{end}\""))?;
+    let start = before.rfind("href=\"")? + "href=\"".len();
+    page.get(start..before.len() + end.len())
+}
+
+fn value_of<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
+    tag.split_once(&format!(" {name}=\""))?.1.split('"').next()
+}
+
+/// The first part of a path, which names the kind of page.
+fn at(url: &Url, error: &str) -> Fault {
+    Fault::new(format!("/{}: {error}", url.path().split('/').nth(1).unwrap_or_default()))
+}
+
+fn refused(url: &Url, answer: &Answer) -> Fault {
+    let page = String::from_utf8_lossy(&answer.body);
+    let code = page.split_once("id=\"code\">").and_then(|(_, rest)| rest.split('<').next()).unwrap_or_default();
+    let mut fault = at(url, &format!("{} {code}", answer.status.as_u16()));
+    fault.detail = page.chars().take(600).collect();
+    fault
+}
+
+/// The code that the portal is sent, when the answer is its own (RFC 9207).
+fn arrived(target: &Url, state: &str, issuer: &str) -> Result<String, Fault> {
+    let params: HashMap<_, _> = target.query_pairs().into_owned().collect();
+    let is = |name: &str, wanted: &str| params.get(name).is_some_and(|value| value == wanted);
+    match params.get("code") {
+        Some(code) if is("state", state) && is("iss", issuer) => Ok(code.clone()),
+        _ => Err(Fault {
+            kind: format!("redirected with {}", params.get("error").map_or("no code", String::as_str)),
+            detail: target.to_string(),
+        }),
+    }
+}
+
+/// The form of a token request, signed as the portal.
+fn token_form(site: &Site, code: &str, verifier: &str) -> Result<String, Fault> {
+    let now = jose::now();
+    let assertion = site.portal.key.sign(&json!({
+        "iss": CLIENT, "sub": CLIENT, "aud": site.issuer, "jti": jose::token()?, "iat": now, "exp": now + 60,
+    }))?;
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "authorization_code")
+        .append_pair("code", code)
+        .append_pair("redirect_uri", REDIRECT)
+        .append_pair("code_verifier", verifier)
+        .append_pair("client_id", CLIENT)
+        .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+        .append_pair("client_assertion", &assertion);
+    Ok(form.finish())
+}
+
+/// Redeems a code: the access token, and the subject of the ID token.
+async fn redeem(site: &Site, code: &str, verifier: &str, nonce: &str) -> Result<(String, String), Fault> {
+    let request = Request::post(&site.token_endpoint)
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(ACCEPT, "application/json")
+        .body(Full::new(Bytes::from(token_form(site, code, verifier)?)));
+    let answer = back_end(site, request).await?;
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
+    let claims = text("id_token").and_then(|token| jose::claims(&token)).unwrap_or_default();
+    let is = |name: &str, wanted: &str| claims.get(name).and_then(Value::as_str) == Some(wanted);
+    let subject = claims.get("sub").and_then(Value::as_str).map(str::to_owned);
+    match (text("access_token"), subject) {
+        (Some(access), Some(subject)) if is("iss", &site.issuer) && is("aud", CLIENT) && is("nonce", nonce) => {
+            Ok((access, subject))
+        }
+        _ => Err(Fault { kind: "the token answer does not hold".to_owned(), detail: answer.to_string() }),
+    }
+}
+
+/// Fetches the claims, which must be of the same person.
+async fn userinfo(site: &Site, access: &str, subject: &str) -> Result<(), Fault> {
+    let request = Request::get(&site.userinfo_endpoint)
+        .header(AUTHORIZATION, format!("Bearer {access}"))
+        .header(ACCEPT, "application/json")
+        .body(Full::new(Bytes::new()));
+    let claims = back_end(site, request).await?;
+    let named = claims.get("name").and_then(Value::as_str).is_some_and(|name| name == "CHAN, Tai Man");
+    if named && claims.get("sub").and_then(Value::as_str) == Some(subject) {
+        return Ok(());
+    }
+    Err(Fault { kind: "the claims do not hold".to_owned(), detail: claims.to_string() })
+}
+
+async fn back_end(site: &Site, request: Result<Request<Full<Bytes>>, ::http::Error>) -> Result<Value, Fault> {
+    let request = request.map_err(|error| Fault::new(error.to_string()))?;
+    let url = Url::parse(&request.uri().to_string()).map_err(|_| Fault::new("an address that is none"))?;
+    let answer = site.back_end.send(request).await.map_err(|error| at(&url, &error))?;
+    if answer.status != StatusCode::OK {
+        return Err(refused(&url, &answer));
+    }
+    serde_json::from_slice(&answer.body).map_err(|_| refused(&url, &answer))
+}

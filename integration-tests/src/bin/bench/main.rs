@@ -1,0 +1,106 @@
+//! `bench`: what one brokered login costs. Not a timed test: `docs/benchmark.md` says how to read what it prints.
+//!
+//! The generator, the portal, the people and a lean upstream provider are this process; the gateway is the production
+//! binary in a process of its own, on a core of its own. Arrivals are open-loop: they do not wait for answers.
+
+mod calibrate;
+mod http;
+mod jose;
+mod load;
+mod login;
+mod process;
+mod provider;
+mod report;
+mod rig;
+mod run;
+mod site;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// What goes wrong around a measurement, as a sentence.
+type Failed = String;
+
+/// Measures brokered logins through the production gateway.
+#[derive(Parser, Debug, Clone)]
+struct Arguments {
+    /// Logins a second that arrive at the gateway.
+    #[arg(long, default_value_t = 150.0)]
+    rate: f64,
+    /// Seconds that are measured in each run.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Seconds of the same load before them.
+    #[arg(long, default_value_t = 5)]
+    warmup: u64,
+    /// How many runs; the summary is their median and range.
+    #[arg(long, default_value_t = 1)]
+    runs: usize,
+    /// Step the rate up, after the runs, until the gateway no longer keeps up.
+    #[arg(long)]
+    saturate: bool,
+    /// Leave the comparison out.
+    #[arg(long)]
+    no_peer: bool,
+    /// Logins a second that arrive at the comparison.
+    #[arg(long, default_value_t = 40.0)]
+    peer_rate: f64,
+    /// X25519 only, as in the reference figures, in place of the hybrid key exchange that browsers offer first.
+    #[arg(long)]
+    classic: bool,
+    /// Portals speak HTTP/1.1 in place of HTTP/2.
+    #[arg(long)]
+    portal_h1: bool,
+    /// The gateway's core.
+    #[arg(long, default_value_t = 0)]
+    gateway_core: usize,
+    /// The generator's core.
+    #[arg(long, default_value_t = 1)]
+    generator_core: usize,
+    /// The gateway binary; otherwise the one beside this binary.
+    #[arg(long)]
+    gateway: Option<PathBuf>,
+    /// The folder of `broker.mjs`, after `npm ci` there.
+    #[arg(long, default_value = "integration-tests/peers")]
+    peers: PathBuf,
+    /// Where the gateway keeps its records meanwhile: on a real disk. Otherwise beside this binary.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Write everything that was measured here, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Print the price of one signature on this core after that many seconds, and end.
+    #[arg(long, hide = true)]
+    calibrate: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.calibrate {
+        Some(seconds) => calibrate::print(seconds),
+        None => measure(&arguments),
+    };
+    match done {
+        Ok(sound) if sound => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// True when nothing failed in what was measured.
+fn measure(arguments: &Arguments) -> Result<bool, Failed> {
+    process::pin_self(arguments.generator_core)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let report = runtime.map_err(|error| error.to_string())?.block_on(run::all(arguments))?;
+    report::print(&report);
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, format!("{:#}\n", report.json()))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(report.is_sound())
+}

@@ -1,0 +1,235 @@
+//! What is measured, set up and started: the gateway from configuration files like any operator's, and the comparison.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use certs::devca::DevCa;
+use serde_json::json;
+
+use crate::jose::{self, Key};
+use crate::process::Measured;
+use crate::site::{CLIENT, Kind, PORTAL, Portal, REDIRECT, Site};
+use crate::{Arguments, Failed};
+
+const CLIENTS: [(&str, &str); 3] = [
+    (CLIENT, include_str!("../../../sandbox/documents/clients/gd-government-service-network.toml")),
+    ("gd-bay-area-services", include_str!("../../../sandbox/documents/clients/gd-bay-area-services.toml")),
+    ("hk-cross-boundary-enquiry", include_str!("../../../sandbox/documents/clients/hk-cross-boundary-enquiry.toml")),
+];
+
+const PROVIDERS: [(&str, &str); 3] = [
+    ("hk-iam-smart", include_str!("../../../sandbox/documents/providers/hk-iam-smart.toml")),
+    ("mo-one-account", include_str!("../../../sandbox/documents/providers/mo-one-account.toml")),
+    ("gd-unified", include_str!("../../../sandbox/documents/providers/gd-unified.toml")),
+];
+
+/// How the gateway is logged in at.
+const GATEWAY: Kind = Kind {
+    choice: Some("/to/hk-iam-smart"),
+    assets: &["/static/style.css", "/static/mark.svg"],
+    resource: Some("https://services.example/social-insurance-record"),
+    scope: "openid profile document email",
+};
+
+/// How the comparison is logged in at.
+const PEER: Kind = Kind { choice: None, assets: &[], resource: None, scope: "openid profile email" };
+
+/// The certificates of one benchmark.
+pub(crate) struct Certificates {
+    /// The CA.
+    pub(crate) ca: PathBuf,
+    /// Everybody's server certificate.
+    pub(crate) chain: PathBuf,
+    /// Its key.
+    pub(crate) key: PathBuf,
+}
+
+impl Certificates {
+    /// Makes them.
+    pub(crate) fn make(data: &Path) -> Result<Self, Failed> {
+        let ca = DevCa::open(&data.join("ca"), jose::now()).map_err(|error| error.to_string())?;
+        let (chain, key) = ca.issue("server", &["localhost"]).map_err(|error| error.to_string())?;
+        Ok(Self { ca: ca.certificate(), chain, key })
+    }
+}
+
+/// Something that is measured, up and answering.
+pub(crate) struct Target {
+    /// Its process.
+    pub(crate) process: Measured,
+    /// Where to log in.
+    pub(crate) site: Arc<Site>,
+    /// Seconds from start to first answer.
+    pub(crate) ready_after: f64,
+}
+
+/// The gateway's files.
+pub(crate) struct GatewayFiles {
+    binary: PathBuf,
+    config: PathBuf,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl GatewayFiles {
+    /// Writes configuration and bundle into a new folder.
+    pub(crate) fn write(
+        arguments: &Arguments,
+        folder: &Path,
+        certificates: &Certificates,
+        portal: &Portal,
+    ) -> Result<Self, Failed> {
+        let binary = match &arguments.gateway {
+            Some(binary) => binary.clone(),
+            None => beside_us("gateway")?,
+        };
+        if !binary.is_file() {
+            return Err(format!("{}: build it with cargo build --release --bin gateway", binary.display()));
+        }
+        let (port, config) = (free_port()?, folder.join("gateway.toml"));
+        write_bundle(&folder.join("bundle"), portal)?;
+        let master = folder.join("master.key");
+        let made = Command::new(&binary).arg("master-key").arg(&master).output();
+        made.map_err(|error| format!("{}: {error}", binary.display()))?;
+        let text = format!(
+            "issuer = \"https://localhost:{port}\"\nlisten = \"127.0.0.1:{port}\"\n\
+             [tls]\ncertificate = {:?}\nkey = {:?}\n[keys]\nmaster = \"master.key\"\n\
+             [store]\nnode = \"bench\"\nengine = \"embedded\"\npath = \"store\"\n[bundle]\nfolder = \"bundle\"\n\
+             [egress]\ntrust = {:?}\nprivate_addresses = true\n",
+            certificates.chain, certificates.key, certificates.ca
+        );
+        put(&config, &text)?;
+        Ok(Self { binary, config, folder: folder.to_owned(), port })
+    }
+
+    /// Starts the gateway and waits until it answers.
+    pub(crate) async fn start(&self, core: usize, portal: &Arc<Portal>) -> Result<Target, Failed> {
+        let (binary, config) = (self.binary.display().to_string(), self.config.display().to_string());
+        let log = self.folder.join("gateway.log");
+        let began = Instant::now();
+        let process = Measured::start(core, &[&binary, "serve", "--config", &config], &log)?;
+        answering(process, self.port, portal, GATEWAY, began, &log).await
+    }
+
+    /// Follows the audit chain: how many records verify.
+    pub(crate) fn verify_audit(&self) -> Result<u64, Failed> {
+        let output = Command::new(&self.binary).args(["audit", "verify", "--config"]).arg(&self.config).output();
+        let output = output.map_err(|error| error.to_string())?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let records = text.split_whitespace().find_map(|word| word.parse().ok());
+        match records {
+            Some(records) if output.status.success() => Ok(records),
+            _ => Err(format!("audit verify: {text}{}", String::from_utf8_lossy(&output.stderr))),
+        }
+    }
+
+    /// How much the gateway wrote, in KiB: its store and its log.
+    pub(crate) fn written(&self) -> (u64, u64) {
+        (size(&self.folder.join("store")) / 1024, size(&self.folder.join("gateway.log")) / 1024)
+    }
+}
+
+/// Starts the comparison: `broker.mjs`.
+pub(crate) async fn start_peer(
+    arguments: &Arguments,
+    folder: &Path,
+    certificates: &Certificates,
+    portal: &Arc<Portal>,
+) -> Result<Target, Failed> {
+    let port = free_port()?;
+    let settings = json!({
+        "port": port, "cert": certificates.chain, "key": certificates.key, "ca": certificates.ca,
+        "issuer": format!("https://localhost:{port}"),
+        "clients": [{
+            "client_id": CLIENT, "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "private_key_jwt",
+            "token_endpoint_auth_signing_alg": "ES256", "jwks": portal.key.jwks(),
+        }],
+        "upstream": {"issuer": portal.provider.issuer, "client_id": "broker", "client_secret": "only of this benchmark"},
+    });
+    let (file, log) = (folder.join("broker.json"), folder.join("broker.log"));
+    put(&file, &settings.to_string())?;
+    let script = arguments.peers.join("broker.mjs").display().to_string();
+    let file = file.display().to_string();
+    let began = Instant::now();
+    let mut process = Measured::start(arguments.gateway_core, &["node", &script, &file], &log)?;
+    let mut line = String::new();
+    if let Some(stdout) = process.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
+    }
+    answering(process, port, portal, PEER, began, &log).await
+}
+
+async fn answering(
+    mut process: Measured,
+    port: u16,
+    portal: &Arc<Portal>,
+    kind: Kind,
+    began: Instant,
+    log: &Path,
+) -> Result<Target, Failed> {
+    while began.elapsed() < Duration::from_secs(20) && process.is_running() {
+        if let Ok(site) = Site::discover(port, portal, kind.clone()).await {
+            return Ok(Target { process, site: Arc::new(site), ready_after: began.elapsed().as_secs_f64() });
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Err(format!("it does not answer:\n{}", fs::read_to_string(log).unwrap_or_default()))
+}
+
+/// The whole shipped catalogue. Only one provider can be reached, and the gateway signs its requests there.
+fn write_bundle(bundle: &Path, portal: &Portal) -> Result<(), Failed> {
+    for (name, text) in policies::documents::SERVICES {
+        put(&bundle.join("services").join(name), text)?;
+    }
+    put(&bundle.join("vocabulary/vocabulary.toml"), policies::documents::VOCABULARY)?;
+    for (name, template) in CLIENTS {
+        let text = template
+            .replace("@PORTAL@", PORTAL)
+            .replace("@SECRET@", &jose::s256("only of this benchmark"))
+            .replace("@JWKS@", &portal.key.jwks().to_string());
+        put(&bundle.join(format!("clients/{name}.toml")), &text)?;
+    }
+    for (name, template) in PROVIDERS {
+        let issuer = if name == "hk-iam-smart" { portal.provider.issuer.as_str() } else { "https://localhost:1" };
+        let text = template
+            .replace("@ISSUER@", issuer)
+            .replace("client_secret_basic", "private_key_jwt")
+            .replace("client_secret_post", "private_key_jwt");
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("client_secret_file")).collect();
+        put(&bundle.join(format!("providers/{name}.toml")), &lines.join("\n"))?;
+    }
+    Ok(())
+}
+
+/// A fresh key for the portal.
+pub(crate) fn portal_key() -> Result<Key, Failed> {
+    Key::es256()
+}
+
+/// A binary in the folder of this one.
+fn beside_us(name: &str) -> Result<PathBuf, Failed> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    Ok(own.with_file_name(name))
+}
+
+fn free_port() -> Result<u16, Failed> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(|error| error.to_string())?;
+    listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
+}
+
+fn put(path: &Path, text: &str) -> Result<(), Failed> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    fs::write(path, text).map_err(failed)
+}
+
+fn size(path: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else { return fs::metadata(path).map_or(0, |data| data.len()) };
+    entries.filter_map(Result::ok).map(|entry| size(&entry.path())).sum()
+}

@@ -1,0 +1,161 @@
+//! The order of a benchmark: yardstick, gateway, comparison, yardstick, as often as asked; then how much it can take.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::calibrate::{self, Calibration};
+use crate::http::{self, Manner};
+use crate::load::{self, Load, Plan};
+use crate::process::Usage;
+use crate::provider::Provider;
+use crate::report::{Machine, Report, Run, Subject};
+use crate::rig::{self, Certificates, GatewayFiles, Target};
+use crate::site::Portal;
+use crate::{Arguments, Failed};
+
+/// A step of the search for the limit fails beyond this p99 of a whole login, in milliseconds.
+const TOO_SLOW: f64 = 1_000.0;
+/// The gateway may be one core busy and no more; when the generator is, the limit is not the gateway's.
+const STEPS: usize = 16;
+
+/// What all runs share.
+struct Bench<'a> {
+    arguments: &'a Arguments,
+    data: PathBuf,
+    certificates: Certificates,
+    portal: Arc<Portal>,
+}
+
+/// Everything that was asked for.
+pub(crate) async fn all(arguments: &Arguments) -> Result<Report, Failed> {
+    let data = match &arguments.data {
+        Some(data) => data.clone(),
+        None => std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("bench-data"),
+    };
+    if data.join("ca").exists() {
+        fs::remove_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
+    }
+    fs::create_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
+    let certificates = Certificates::make(&data)?;
+    let portal = portal(arguments, &certificates).await?;
+    let bench = Bench { arguments, data, certificates, portal };
+    let mut report = Report::new(Machine::look(arguments, calibrate::barriers(&bench.data)?));
+    for number in 1..=arguments.runs {
+        eprintln!("run {number} of {}", arguments.runs);
+        report.runs.push(bench.run(number).await?);
+    }
+    if arguments.saturate {
+        (report.steps, report.limit) = bench.saturate().await?;
+    }
+    fs::remove_dir_all(&bench.data).map_err(|error| error.to_string())?;
+    Ok(report)
+}
+
+async fn portal(arguments: &Arguments, certificates: &Certificates) -> Result<Arc<Portal>, Failed> {
+    let roots = certs::tls::read_certificates(&certificates.ca).map_err(|error| error.to_string())?;
+    let browsers = Manner { classic: arguments.classic, h1: false };
+    let back_end = Manner { classic: arguments.classic, h1: arguments.portal_h1 };
+    let certificate = certs::tls::ReloadingCert::load(&certificates.chain, &certificates.key);
+    let server = certs::tls::server(certificate.map_err(|error| error.to_string())?);
+    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
+    Ok(Arc::new(Portal {
+        key: rig::portal_key()?,
+        provider: Provider::start(listener, server.map_err(|error| error.to_string())?)?,
+        browser_tls: http::tls(&roots, browsers)?,
+        portal_tls: http::tls(&roots, back_end)?,
+    }))
+}
+
+impl Bench<'_> {
+    fn folder(&self, name: &str) -> Result<PathBuf, Failed> {
+        let folder = self.data.join(name);
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(folder)
+    }
+
+    fn yardstick(&self) -> Result<Calibration, Failed> {
+        calibrate::on_core(self.arguments.gateway_core, 2)
+    }
+
+    fn plan(&self, rate: f64) -> Plan {
+        let (warmup, measured) = (self.arguments.warmup, self.arguments.seconds);
+        Plan { rate, warmup: Duration::from_secs(warmup), measured: Duration::from_secs(measured) }
+    }
+
+    async fn run(&self, number: usize) -> Result<Run, Failed> {
+        let before = self.yardstick()?;
+        let folder = self.folder(&format!("run-{number}"))?;
+        let files = GatewayFiles::write(self.arguments, &folder, &self.certificates, &self.portal)?;
+        let target = files.start(self.arguments.gateway_core, &self.portal).await?;
+        let (gateway, load) = loaded(target, self.plan(self.arguments.rate)).await?;
+        let between = self.yardstick()?;
+        let gateway = gateway.against(&load, before, between);
+        let audited = files.verify_audit()?;
+        let (stored_kib, logged_kib) = files.written();
+        let peer = if self.arguments.no_peer { None } else { Some(self.peer(&folder, between).await?) };
+        fs::remove_dir_all(&folder).map_err(|error| error.to_string())?;
+        Ok(Run { gateway, audited, stored_kib, logged_kib, peer })
+    }
+
+    async fn peer(&self, folder: &Path, before: Calibration) -> Result<Subject, Failed> {
+        let target = rig::start_peer(self.arguments, folder, &self.certificates, &self.portal).await?;
+        let (peer, load) = loaded(target, self.plan(self.arguments.peer_rate)).await?;
+        Ok(peer.against(&load, before, self.yardstick()?))
+    }
+
+    /// Raises the rate by a tenth at a time, each step on the same gateway, until it no longer keeps up.
+    async fn saturate(&self) -> Result<(Vec<Load>, Option<Load>), Failed> {
+        let folder = self.folder("saturate")?;
+        let files = GatewayFiles::write(self.arguments, &folder, &self.certificates, &self.portal)?;
+        let target = files.start(self.arguments.gateway_core, &self.portal).await?;
+        let pid = target.process.pid();
+        let (mut steps, mut limit, mut rate) = (Vec::new(), None, self.arguments.rate);
+        for _ in 0..STEPS {
+            let plan = Plan { rate, warmup: Duration::from_secs(3), measured: Duration::from_secs(8) };
+            let load = load::run(&target.site, pid, plan).await;
+            eprintln!("{rate:.0}/s offered, {:.0}/s finished, p99 {:.0} ms", load.finished, load.whole.p99);
+            let kept_up = load.errors.is_empty() && load.whole.p99 < TOO_SLOW && load.finished > 0.97 * rate;
+            steps.push(load.clone());
+            if !kept_up {
+                break;
+            }
+            limit = Some(load);
+            rate *= 1.1;
+        }
+        target.process.stop()?;
+        Ok((steps, limit))
+    }
+}
+
+/// Puts a load on a target and stops it.
+async fn loaded(target: Target, plan: Plan) -> Result<(Idle, Load), Failed> {
+    let pid = target.process.pid();
+    let idle = Idle { ready_after: target.ready_after, resident: Usage::of(pid).resident };
+    let load = load::run(&target.site, pid, plan).await;
+    target.process.stop()?;
+    Ok((idle, load))
+}
+
+/// A target before anybody came.
+struct Idle {
+    ready_after: f64,
+    resident: u64,
+}
+
+impl Idle {
+    fn against(self, load: &Load, before: Calibration, after: Calibration) -> Subject {
+        let verify_us = f64::midpoint(before.verify_us, after.verify_us);
+        Subject {
+            ready_after: self.ready_after,
+            resident_idle: self.resident,
+            load: load.clone(),
+            units: load.cpu_us / verify_us,
+            before,
+            after,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Real servers from the machine's packages, started for one test on a free port of the loopback address.
+
+use std::net::TcpListener;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A server that ends with its value.
+pub struct Running {
+    /// Its port.
+    pub port: u16,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that nobody listens on.
+#[must_use]
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port()
+}
+
+/// The newest PostgreSQL of the machine.
+fn postgres_binaries() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed");
+    let mut versions: Vec<_> = versions.filter_map(Result::ok).map(|entry| entry.path().join("bin")).collect();
+    versions.sort();
+    versions.pop().expect("PostgreSQL is installed")
+}
+
+/// Runs a command as the user that PostgreSQL runs as: it refuses to be root.
+fn as_postgres(program: &Path) -> Command {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    if !root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+    command
+}
+
+fn hand_over(folder: &Path) {
+    let id = |flag| {
+        let output = Command::new("id").args([flag, "postgres"]).output().expect("id");
+        String::from_utf8_lossy(&output.stdout).trim().parse::<u32>().ok()
+    };
+    // Without such a user the tests are not root either, and nothing has to change hands.
+    if let (Some(user), Some(group)) = (id("-u"), id("-g")) {
+        let _ = chown(folder, Some(user), Some(group));
+    }
+}
+
+/// Starts PostgreSQL with an empty database.
+pub async fn postgres() -> Running {
+    let folder = tempfile::Builder::new().prefix("pg").tempdir().expect("a folder");
+    hand_over(folder.path());
+    let (binaries, data, port) = (postgres_binaries(), folder.path().join("data"), free_port());
+    let made = as_postgres(&binaries.join("initdb"))
+        .args(["--auth=trust", "--username=gateway", "--encoding=UTF8", "--locale=C", "-D"])
+        .arg(&data)
+        .output()
+        .expect("initdb");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let child = as_postgres(&binaries.join("postgres"))
+        .arg("-D")
+        .arg(&data)
+        .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("postgres");
+    let running = Running { port, child, _folder: folder };
+    let address = postgres_address(&running);
+    wait_for("PostgreSQL", async || tokio_postgres::connect(&address, tokio_postgres::NoTls).await.is_ok()).await;
+    running
+}
+
+/// The address of a PostgreSQL started here.
+#[must_use]
+pub fn postgres_address(server: &Running) -> String {
+    format!("host=127.0.0.1 port={} user=gateway dbname=postgres", server.port)
+}
+
+/// Starts Redis without persistence.
+pub async fn redis() -> Running {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    let child = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
+        .arg(folder.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed");
+    let running = Running { port, child, _folder: folder };
+    wait_for("Redis", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
+    running
+}
+
+async fn wait_for(name: &str, ready: impl AsyncFn() -> bool) {
+    for _ in 0..200 {
+        if ready().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{name} did not start");
+}

@@ -1,0 +1,210 @@
+//! A whole world in one process: the demonstration on free ports, with a clock that tests can set.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gateway::ports::{Clock, SystemClock};
+use gateway_core::client::SecretDigest;
+use gateway_core::time::Timestamp;
+use rustls::ClientConfig;
+use sandbox::demo::{Demo, Options};
+use sandbox::provider::{Control, form_handle};
+use url::Url;
+
+use crate::browser::{Browser, Reply};
+use crate::rp::{Rp, query};
+
+/// The machine's clock, moved ahead by as much as a test wants.
+#[derive(Debug, Default)]
+pub struct TestClock {
+    ahead: AtomicU64,
+}
+
+impl TestClock {
+    /// Moves the gateway's time ahead.
+    pub fn advance(&self, seconds: u64) {
+        self.ahead.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(SystemClock.now().0 + self.ahead.load(Ordering::SeqCst))
+    }
+}
+
+/// A running world.
+pub struct World {
+    /// What runs.
+    pub demo: Demo,
+    /// The gateway's clock.
+    pub clock: Arc<TestClock>,
+    /// Where it keeps its files.
+    pub data: PathBuf,
+    tls: Arc<ClientConfig>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// A client document with a secret, or public; further lines may be added.
+#[must_use]
+pub fn client_document(id: &str, redirect_uri: &str, auth: &str, more: &str) -> String {
+    let texts = "{ zh-Hans = \"测试\", zh-Hant-HK = \"測試\", pt = \"Teste\", en = \"Test\" }";
+    format!(
+        "client_id = \"{id}\"\njurisdiction = \"CN-GD\"\nsector = \"{id}\"\nredirect_uris = [\"{redirect_uri}\"]\n\
+         name = {texts}\noperator = {texts}\ntoken_endpoint_auth_method = \"{auth}\"\n{more}\n"
+    )
+}
+
+/// A service document that accepts these providers from these clients and releases name and e-mail address.
+#[must_use]
+pub fn service_document(id: &str, clients: &[&str], providers: &[&str], more: &str) -> String {
+    let texts =
+        "{ zh-Hans = \"测试事项\", zh-Hant-HK = \"測試事項\", pt = \"Serviço de teste\", en = \"Test service\" }";
+    format!(
+        "service = \"{id}\"\nresource = \"https://services.example/{id}\"\nclients = {clients:?}\nname = {texts}\n{more}\n\
+         [[allow]]\nproviders = {providers:?}\nidentity = 1\nauthentication = 1\n\
+         [[release]]\nclaim = \"name\"\nfrom = 'claims.name'\non_missing = \"clear\"\npurpose = \"identify-applicant\"\n\
+         ground = \"consent\"\n\
+         [[release]]\nclaim = \"email\"\nfrom = 'claims.email'\non_missing = \"clear\"\npurpose = \"contact\"\n\
+         ground = \"consent\"\noptional = true\n"
+    )
+}
+
+/// The secret of clients that tests add.
+pub const SECRET: &str = "a-secret-of-a-test-client-that-is-long-enough";
+
+/// The line of a client document for [`SECRET`].
+#[must_use]
+pub fn secret_line() -> String {
+    format!("client_secret_sha256 = \"{}\"", SecretDigest::of(SECRET).as_str())
+}
+
+impl World {
+    /// A world with the shipped documents.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A world with further documents: path below the bundle, and text.
+    pub async fn with(documents: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        let mut world = Self::at(&data, documents).await;
+        world._folder = Some(folder);
+        world
+    }
+
+    /// A world whose files stay when it ends.
+    pub async fn at(data: &Path, documents: &[(&str, &str)]) -> Self {
+        let add = data.with_extension("add");
+        for (path, text) in documents {
+            let path = add.join(path);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, text).expect("a document");
+        }
+        let clock = Arc::new(TestClock::default());
+        let add = if documents.is_empty() { Vec::new() } else { vec![add] };
+        let options = Options { data: data.to_owned(), port: None, add, clock: Arc::clone(&clock) as Arc<dyn Clock> };
+        let demo = Demo::start(&options).await.unwrap_or_else(|error| panic!("{error}"));
+        let roots = certs::tls::read_certificates(&demo.ca).expect("a CA");
+        let tls = Arc::new(certs::tls::client(roots).expect("TLS"));
+        Self { demo, clock, data: data.to_owned(), tls, _folder: None }
+    }
+
+    /// A person's browser, new and empty.
+    #[must_use]
+    pub fn browser(&self) -> Browser {
+        Browser::new(Arc::clone(&self.tls))
+    }
+
+    /// The gateway's issuer.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.demo.issuer
+    }
+
+    /// The Bay Area portal, played by the test.
+    #[must_use]
+    pub fn rp(&self) -> Rp {
+        let secret = std::fs::read_to_string(self.data.join("secrets/gd-bay-area-services")).expect("a secret");
+        let portal = self.demo.portals.iter().find(|portal| portal.client_id == "gd-bay-area-services");
+        self.client("gd-bay-area-services", Some(&secret), &format!("{}/callback", portal.expect("a portal").url))
+    }
+
+    /// Any client, played by the test.
+    #[must_use]
+    pub fn client(&self, id: &str, secret: Option<&str>, redirect_uri: &str) -> Rp {
+        Rp {
+            issuer: self.issuer().to_owned(),
+            client_id: id.to_owned(),
+            secret: secret.map(str::to_owned),
+            redirect_uri: redirect_uri.to_owned(),
+            http: self.browser(),
+        }
+    }
+
+    /// Makes a provider misbehave.
+    #[must_use]
+    pub fn provider(&self, id: &str) -> &Control {
+        &self.demo.providers.iter().find(|provider| provider.id == id).expect("a provider").control
+    }
+
+    /// Signs in at a provider as one of its people, from the address that leads there; the callback's address.
+    pub async fn sign_in_at_provider(&self, browser: &mut Browser, address: &Url, person: &str) -> Url {
+        let page = browser.get(address).await;
+        if let Some(back) = page.location() {
+            return back;
+        }
+        let handle = form_handle(&page.body).unwrap_or_else(|| panic!("no form: {}", page.body)).to_owned();
+        let decide = address.join("/authorize/decide").expect("an address");
+        browser.post(decide, &[("handle", &handle), ("person", person)]).await.target()
+    }
+
+    /// From a request to a provider's page: by the chooser, or directly where there is no choice.
+    pub async fn to_provider(&self, browser: &mut Browser, authorize: &str, provider: &str) -> Url {
+        let reply = browser.get(authorize).await;
+        match reply.location() {
+            Some(address) => address,
+            None => {
+                let needle = format!("/to/{provider}\"");
+                let end =
+                    reply.body.find(&needle).unwrap_or_else(|| panic!("{provider} is not offered: {}", reply.body));
+                let start = reply.body[..end].rfind('"').expect("a link") + 1;
+                let href = &reply.body[start..end + needle.len() - 1];
+                browser.get(format!("{}{href}", self.issuer())).await.target()
+            }
+        }
+    }
+
+    /// From a request to the page after the provider: consent, or a failure.
+    pub async fn to_consent(&self, browser: &mut Browser, authorize: &str, provider: &str, person: &str) -> Reply {
+        let address = self.to_provider(browser, authorize, provider).await;
+        let callback = self.sign_in_at_provider(browser, &address, person).await;
+        browser.follow_within(callback, self.issuer()).await
+    }
+
+    /// Agrees on the consent page, with these optional claims ticked; where the browser is sent.
+    pub async fn agree(&self, browser: &mut Browser, page: &Reply, ticked: &[&str]) -> Url {
+        let question = page.field("question").unwrap_or_else(|| panic!("no consent page: {}", page.body));
+        let mut form = vec![("question", question.as_str()), ("decision", "allow")];
+        form.extend(ticked.iter().map(|claim| ("claim", *claim)));
+        browser.post(&page.url, &form).await.target()
+    }
+
+    /// A whole sign-in; the address at the portal, with the code.
+    pub async fn sign_in(&self, browser: &mut Browser, authorize: &str, provider: &str, person: &str) -> Url {
+        let page = self.to_consent(browser, authorize, provider, person).await;
+        match page.location() {
+            // An earlier answer of this person covers the release.
+            Some(back) => back,
+            None => self.agree(browser, &page, &[]).await,
+        }
+    }
+
+    /// A whole sign-in; the code.
+    pub async fn code(&self, rp: &Rp, service: &str, provider: &str, person: &str) -> String {
+        let back = self.sign_in(&mut self.browser(), &rp.authorize(service, &[]), provider, person).await;
+        query(&back, "code").unwrap_or_else(|| panic!("no code: {back}"))
+    }
+}

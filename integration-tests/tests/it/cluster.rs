@@ -1,0 +1,150 @@
+//! Several nodes over PostgreSQL and Redis: one contract, one login across both, one winner for each code.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use gateway::config::{Config, Engine, StoreConfig};
+use gateway::ports::Clock;
+use gateway::server::Server;
+use gateway::store::{Store, conformance};
+use integration_tests::browser::Balancer;
+use integration_tests::rp::query;
+use integration_tests::servers::{Running, postgres, postgres_address, redis};
+use integration_tests::{Browser, Rp, World};
+
+fn engine(postgres: &Running, redis: &Running) -> Engine {
+    Engine::Cluster { postgres: postgres_address(postgres), redis: format!("redis://127.0.0.1:{}/", redis.port) }
+}
+
+async fn open(node: &str, engine: &Engine) -> Store {
+    let config = StoreConfig { node: node.to_owned(), engine: engine.clone() };
+    Store::open(&config, b"audit".to_vec()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cluster_engine_keeps_the_contract_and_survives_a_restart() {
+    let (postgres, redis) = (postgres().await, redis().await);
+    let engine = engine(&postgres, &redis);
+    conformance::run(Arc::new(open("node-1", &engine).await)).await;
+    let restarted = self::postgres().await;
+    let fresh = self::engine(&restarted, &redis);
+    conformance::write_before_restart(&open("node-1", &fresh).await).await;
+    conformance::read_after_restart(&open("node-1", &fresh).await).await;
+}
+
+/// Any missing or changed record is found, whichever it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_missing_or_changed_is_found() {
+    let (postgres, redis) = (postgres().await, redis().await);
+    let engine = engine(&postgres, &redis);
+    let store = open("node-1", &engine).await;
+    conformance::write_before_restart(&store).await;
+    let (client, connection) =
+        tokio_postgres::connect(&postgres_address(&postgres), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let broken = async |change: &str| {
+        client
+            .batch_execute(
+                "CREATE TABLE kept AS TABLE gateway_audit; CREATE TABLE kept_heads AS TABLE gateway_audit_heads",
+            )
+            .await
+            .unwrap();
+        client.batch_execute(change).await.unwrap();
+        let report = store.verify_audit().await.unwrap().remove(0);
+        client
+            .batch_execute(
+                "TRUNCATE gateway_audit, gateway_audit_heads; INSERT INTO gateway_audit TABLE kept;
+                 INSERT INTO gateway_audit_heads TABLE kept_heads; DROP TABLE kept, kept_heads",
+            )
+            .await
+            .unwrap();
+        report.broken.is_some()
+    };
+    assert!(!broken("SELECT 1").await);
+    for sequence in [1, 5, 10] {
+        assert!(broken(&format!("DELETE FROM gateway_audit WHERE sequence = {sequence}")).await, "{sequence} missing");
+        let change = "convert_to(replace(convert_from(record, 'UTF8'), 'portal', 'p0rtal'), 'UTF8')";
+        assert!(broken(&format!("UPDATE gateway_audit SET record = {change} WHERE sequence = {sequence}")).await);
+    }
+    assert!(broken("DELETE FROM gateway_audit").await);
+    assert!(broken("DELETE FROM gateway_audit_heads").await);
+    let forged =
+        "UPDATE gateway_audit_heads SET head = convert_to(replace(convert_from(head, 'UTF8'), '10', '9'), 'UTF8')";
+    assert!(broken(&format!("DELETE FROM gateway_audit WHERE sequence = 10; {forged}")).await);
+}
+
+struct Cluster {
+    world: World,
+    nodes: Vec<Server>,
+    balancer: Arc<Balancer>,
+    _servers: (Running, Running),
+}
+
+async fn cluster() -> Cluster {
+    let servers = (postgres().await, redis().await);
+    let world = World::start().await;
+    let mut config = Config::load(&world.demo.config).unwrap();
+    let port = config.listen.port();
+    let mut nodes = Vec::new();
+    for node in ["node-1", "node-2"] {
+        config.listen.set_port(0);
+        config.store = StoreConfig { node: node.to_owned(), engine: engine(&servers.0, &servers.1) };
+        let clock: Arc<dyn Clock> = Arc::clone(&world.clock) as Arc<dyn Clock>;
+        nodes.push(Server::start(&config, clock).await.unwrap_or_else(|error| panic!("{error}")));
+    }
+    let ports = nodes.iter().map(|node| node.address().port()).collect();
+    let balancer = Arc::new(Balancer { port, nodes: ports, count: AtomicUsize::new(0) });
+    Cluster { world, nodes, balancer, _servers: servers }
+}
+
+impl Cluster {
+    fn browser(&self) -> Browser {
+        Browser { balancer: Some(Arc::clone(&self.balancer)), ..self.world.browser() }
+    }
+
+    fn rp(&self) -> Rp {
+        Rp { http: self.browser(), ..self.world.rp() }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_login_whose_every_step_lands_on_the_other_node() {
+    let cluster = cluster().await;
+    let (world, rp, mut browser) = (&cluster.world, cluster.rp(), cluster.browser());
+    let page = world.to_consent(&mut browser, &rp.authorize("school-enrolment", &[]), "hk-iam-smart", "hk-chan").await;
+    let back = world.agree(&mut browser, &page, &[]).await;
+    let tokens = rp.redeem(&query(&back, "code").unwrap()).await.json();
+    let userinfo = rp.userinfo(tokens["access_token"].as_str().unwrap()).await;
+    assert_eq!(userinfo.json()["name_zh"], "陳大文");
+    let requests = cluster.balancer.count.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(requests >= 7, "{requests} requests, each on the other node than the one before");
+    // Both verify tokens by the same keys, and the session serves on either.
+    let jwks = async |browser: &mut Browser| browser.get(format!("{}/jwks", world.issuer())).await.json();
+    assert_eq!(jwks(&mut browser).await, jwks(&mut browser).await);
+    let sso = browser.get(rp.authorize("school-enrolment", &[("prompt", "none")])).await.target();
+    assert!(query(&sso, "code").is_some(), "{sso}");
+    let reports = cluster.nodes[0].app().store.verify_audit().await.unwrap();
+    assert_eq!(reports.len(), 2, "one chain a node");
+    assert!(reports.iter().all(|report| report.broken.is_none() && report.records >= 1), "{reports:?}");
+}
+
+/// F34 across nodes.
+#[tokio::test(flavor = "multi_thread")]
+async fn f34_a_code_redeemed_on_two_nodes_at_once_succeeds_once() {
+    let cluster = cluster().await;
+    let rp = cluster.rp();
+    let back =
+        cluster.world.sign_in(&mut cluster.browser(), &rp.authorize("e-invoice", &[]), "hk-iam-smart", "hk-chan").await;
+    let code = query(&back, "code").unwrap();
+    let tasks: Vec<_> = (0..100)
+        .map(|_| {
+            let (rp, code) = (rp.clone(), code.clone());
+            tokio::spawn(async move { rp.redeem(&code).await.status.is_success() })
+        })
+        .collect();
+    let mut successes = 0;
+    for task in tasks {
+        successes += u32::from(task.await.unwrap());
+    }
+    assert_eq!(successes, 1);
+}

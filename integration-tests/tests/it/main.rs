@@ -1,0 +1,16 @@
+//! The gateway from outside. One binary, so that it links once.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
+
+mod authorize;
+mod callback;
+mod client_auth;
+mod cluster;
+mod login;
+mod peers;
+mod secrecy;
+mod session;
+mod tidy;
+mod token;
+mod upstream;
+mod userinfo;

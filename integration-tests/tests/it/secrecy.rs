@@ -1,0 +1,99 @@
+//! What must never be written down: every secret and every personal value of a whole run, looked for in the logs and in
+//! everything on disk.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use integration_tests::World;
+use integration_tests::rp::query;
+use sandbox::provider::Misbehaviour;
+use tracing_subscriber::fmt::MakeWriter;
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Buffer {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+fn files(folder: &Path, into: &mut Vec<u8>) {
+    for entry in std::fs::read_dir(folder).unwrap().filter_map(Result::ok) {
+        if entry.path().is_dir() {
+            files(&entry.path(), into);
+        } else {
+            into.extend(std::fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+fn holds(haystack: &[u8], needle: &str) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle.as_bytes())
+}
+
+/// CVE-2024-39315, RUSTSEC-2022-0086: canaries of a whole run leave no trace in logs, and none at rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn cve_2024_39315_no_secret_and_no_personal_value_in_logs_or_at_rest() {
+    let log = Buffer::default();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_env_filter("trace,h2=info,hyper=info,rustls=info,hyper_util=info")
+        .with_writer(log.clone())
+        .finish();
+    // Other tests of this binary log here as well; that only adds to what must be clean.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    let world = World::start().await;
+    let (rp, mut browser) = (world.rp(), world.browser());
+    let address = world.to_provider(&mut browser, &rp.authorize("school-enrolment", &[]), "hk-iam-smart").await;
+    let callback = world.sign_in_at_provider(&mut browser, &address, "hk-leung").await;
+    let page = browser.follow_within(&callback, world.issuer()).await;
+    let cookies: Vec<String> = browser.cookies.values().cloned().collect();
+    let back = world.agree(&mut browser, &page, &["phone_number"]).await;
+    let code = query(&back, "code").unwrap();
+    let tokens = rp.redeem(&code).await.json();
+    let access = tokens["access_token"].as_str().unwrap().to_owned();
+    let userinfo = rp.userinfo(&access).await.json();
+    rp.redeem(&code).await;
+    world.provider("hk-iam-smart").set(Misbehaviour::WrongNonce);
+    let failed =
+        world.to_consent(&mut world.browser(), &rp.authorize("e-invoice", &[]), "hk-iam-smart", "hk-leung").await;
+    assert!(failed.failure().is_some());
+
+    let mut canaries = vec![
+        code,
+        access,
+        tokens["id_token"].as_str().unwrap().to_owned(),
+        query(&callback, "code").unwrap(),
+        query(&callback, "state").unwrap(),
+        query(&address, "nonce").unwrap(),
+        rp.secret.clone().unwrap(),
+        std::fs::read_to_string(world.data.join("secrets/hk-iam-smart")).unwrap(),
+        "LEUNG".to_owned(),
+        "梁詠".to_owned(),
+        userinfo["phone_number"].as_str().unwrap().to_owned(),
+    ];
+    canaries.extend(cookies);
+    canaries.extend(browser.cookies.values().cloned());
+    let log = log.0.lock().unwrap().clone();
+    assert!(holds(&log, "sign-in begins"), "the log was listened to");
+    let mut at_rest = Vec::new();
+    files(&world.data.join("store"), &mut at_rest);
+    assert!(holds(&at_rest, "code_issued"), "the store was looked at");
+    for canary in canaries {
+        assert!(!holds(&log, &canary), "{canary} is in the log");
+        assert!(!holds(&at_rest, &canary), "{canary} is at rest");
+    }
+}

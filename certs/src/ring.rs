@@ -37,6 +37,12 @@ impl Rotation {
         Self { period: period.as_secs().max(3_600) }
     }
 
+    /// The length of a period, in seconds.
+    #[must_use]
+    pub fn period(&self) -> u64 {
+        self.period
+    }
+
     /// The phase at `now`, in seconds since 1970.
     #[must_use]
     pub fn at(&self, now: u64) -> Phase {

@@ -13,6 +13,7 @@ use certs::key::KeySet;
 use certs::ring::Rotation;
 use certs::tls::ReloadingCert;
 use certs::vault::Vault;
+use gateway_core::client::SigningAlg;
 use gateway_core::document::Problems;
 use gateway_core::ids::ProviderId;
 use gateway_core::secret::Secret;
@@ -88,7 +89,7 @@ pub struct App {
     pub client_keys: Remote<KeySet>,
     active: ArcSwap<Active>,
     egress: Arc<Egress>,
-    folder: Option<PathBuf>,
+    folder: PathBuf,
 }
 
 impl App {
@@ -119,7 +120,7 @@ impl App {
             client_keys: Remote::new(http, |json| KeySet::parse(json).ok()),
             active: ArcSwap::from_pointee(active),
             egress,
-            folder: Some(config.bundle.clone()),
+            folder: config.bundle.clone(),
         }))
     }
 
@@ -133,58 +134,81 @@ impl App {
         self.clock.now()
     }
 
-    /// Swaps a bundle in, whole.
-    ///
-    /// # Errors
-    /// Every problem of the bundle; the active one stays.
-    pub fn activate(&self, bundle: &Bundle) -> Result<(), Problems> {
-        let catalog = Catalog::compile(bundle)?;
+    /// Swaps a checked bundle in, whole.
+    pub fn activate(&self, catalog: Catalog) {
         let version = catalog.policies().version().to_owned();
         self.active.store(Arc::new(connect(&self.issuer, catalog, &self.egress, &self.keys)));
         tracing::info!(version, "bundle activated");
-        Ok(())
     }
 
     /// True when the store answers.
     pub async fn is_ready(&self) -> bool {
         let key = Key::new("health", "probe");
-        let durable = self.store.get(Class::Durable, &key, self.now()).await;
-        let ephemeral = self.store.get(Class::Ephemeral, &key, self.now()).await;
-        durable.is_ok() && ephemeral.is_ok()
+        let both = async {
+            let durable = self.store.get(Class::Durable, &key, self.now()).await;
+            let ephemeral = self.store.get(Class::Ephemeral, &key, self.now()).await;
+            durable.is_ok() && ephemeral.is_ok()
+        };
+        tokio::time::timeout(Duration::from_secs(1), both).await.unwrap_or(false)
     }
 
     /// What has to happen now and then: keys, certificates, a changed bundle, expired records.
     pub async fn tend(&self, certificate: Option<&ReloadingCert>) {
-        let now = self.now();
+        self.reload_bundle().await;
         let algorithms = self.bundle().catalog.algorithms();
-        if let Err(error) = self.keys.refresh(&algorithms, &self.store, &self.seals, now).await {
-            tracing::error!(%error, "signing keys cannot be refreshed");
-        }
+        self.refresh_keys(&algorithms).await;
         match certificate.map(ReloadingCert::reload) {
             Some(Ok(true)) => tracing::info!("server certificate reloaded"),
             Some(Err(error)) => tracing::error!(%error, "the changed server certificate is not used"),
             _ => {}
         }
-        self.reload_bundle();
-        match self.store.sweep(now).await {
-            Ok(freed) if freed > 0 => tracing::debug!(freed, "expired records"),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "sweep"),
+        self.sweep().await;
+    }
+
+    async fn refresh_keys(&self, algorithms: &[SigningAlg]) {
+        if let Err(error) = self.keys.refresh(algorithms, &self.store, &self.seals, self.now()).await {
+            tracing::error!(%error, "signing keys cannot be refreshed");
         }
     }
 
-    /// Takes over a bundle folder that changed. A folder with a problem changes nothing and is named in the log.
-    fn reload_bundle(&self) {
-        let Some(folder) = &self.folder else { return };
-        let changed = Bundle::read(folder)
-            .map(|bundle| (bundle.version() != self.bundle().catalog.policies().version()).then_some(bundle));
-        let outcome = match changed {
-            Ok(Some(bundle)) => self.activate(&bundle),
-            Ok(None) => Ok(()),
-            Err(problems) => Err(problems),
-        };
-        for problem in outcome.err().into_iter().flatten() {
-            tracing::error!(%problem, "the changed bundle is not used");
+    /// Frees what expired, in portions, until nothing is left; others get their turn in between.
+    async fn sweep(&self) {
+        let mut freed = 0;
+        loop {
+            match self.store.sweep(self.now()).await {
+                Ok(0) => break,
+                Ok(portion) => freed += portion,
+                Err(error) => {
+                    tracing::warn!(%error, "sweep");
+                    break;
+                }
+            }
+        }
+        if freed > 0 {
+            tracing::debug!(freed, "expired records");
+        }
+    }
+
+    /// Takes over a bundle folder that changed. A folder with a problem changes nothing and is named in the log. Keys for
+    /// an algorithm that the new bundle asks for are there before it is active.
+    async fn reload_bundle(&self) {
+        let (folder, version) = (self.folder.clone(), self.bundle().catalog.policies().version().to_owned());
+        let read = tokio::task::spawn_blocking(move || {
+            let bundle = Bundle::read(&folder)?;
+            if bundle.version() == version { Ok(None) } else { Catalog::compile(&bundle).map(Some) }
+        });
+        match read.await {
+            Ok(Ok(Some(catalog))) => {
+                self.refresh_keys(&catalog.algorithms()).await;
+                self.activate(catalog);
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(problems)) => {
+                for problem in problems {
+                    tracing::error!(%problem, "the changed bundle is not used");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the bundle cannot be read"),
         }
     }
 }

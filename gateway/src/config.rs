@@ -130,7 +130,8 @@ fn read_issuer(doc: &Section<'_>) -> Option<String> {
         && issuer.query().is_none()
         && issuer.fragment().is_none()
         && issuer.path() == "/"
-        && issuer.username().is_empty();
+        && issuer.username().is_empty()
+        && issuer.password().is_none();
     if !sound {
         doc.refuse_field("issuer", "must be https:// and a host, with no path, query or fragment");
     }

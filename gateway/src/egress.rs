@@ -220,7 +220,7 @@ impl hyper::rt::Write for Stream {
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
+            let [a, b, c, _] = v4.octets();
             !(v4.is_private()
                 || v4.is_loopback()
                 || v4.is_link_local()
@@ -231,14 +231,15 @@ fn is_public(address: IpAddr) -> bool {
                 || a >= 240
                 || (a == 100 && (64..128).contains(&b))
                 || (a == 198 && (b == 18 || b == 19))
-                || (a == 192 && b == 0))
+                || (a == 192 && (b == 0 || (b == 88 && c == 99))))
         }
         IpAddr::V6(v6) => {
             let first = v6.segments()[0];
             let global = first & 0xe000 == 0x2000;
+            // 2001::/23 holds Teredo and other special blocks; 6to4 carries IPv4 addresses inside.
+            let special = first == 0x2001 && v6.segments()[1] < 0x0200;
             let documentation = first == 0x2001 && v6.segments()[1] == 0x0db8;
-            // 6to4 and NAT64 carry IPv4 addresses inside: nobody's provider is behind either.
-            global && !documentation && first != 0x2002 && first != 0x0064
+            global && !special && !documentation && first != 0x2002
         }
     }
 }
@@ -274,6 +275,8 @@ mod tests {
             "64:ff9b::7f00:1",
             "2002:7f00:1::",
             "2001:db8::1",
+            "2001::7f00:1",
+            "192.88.99.1",
         ] {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }

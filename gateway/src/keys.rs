@@ -32,7 +32,7 @@ pub enum KeysError {
 /// The keys of one phase of the rotation.
 struct Table {
     current: BTreeMap<&'static str, Arc<SigningKey>>,
-    published: Vec<(Algorithm, Arc<SigningKey>)>,
+    published: Vec<Arc<SigningKey>>,
     verifying: KeySet,
     period: u64,
     algorithms: BTreeSet<&'static str>,
@@ -104,11 +104,17 @@ impl Keys {
         jws::sign(key, typ, claims)
     }
 
+    /// The algorithms that there are keys for.
+    #[must_use]
+    pub fn algorithms(&self) -> Vec<&'static str> {
+        self.table.load().algorithms.iter().copied().collect()
+    }
+
     /// The public keys: signing, next and retiring ones (OpenID Connect Core section 10.1.1).
     #[must_use]
     pub fn jwks(&self) -> Value {
         let table = self.table.load();
-        json!({ "keys": table.published.iter().map(|(_, key)| key.public_jwk()).collect::<Vec<_>>() })
+        json!({ "keys": table.published.iter().map(|key| key.public_jwk()).collect::<Vec<_>>() })
     }
 
     /// The public keys, to verify what we signed ourselves.
@@ -150,38 +156,48 @@ async fn load(
         algorithms: algorithms.iter().map(|alg| alg.name()).collect(),
     };
     for algorithm in algorithms.iter().copied() {
-        for number in phase.published() {
-            let make = phase.retiring != Some(number);
-            let Some(key) = load_key(rotation, algorithm, number, make, store, seals, now).await? else { continue };
-            let key = Arc::new(key);
-            if number == phase.current {
-                table.current.insert(algorithm.name(), Arc::clone(&key));
-            }
-            table.published.push((algorithm, key));
-        }
+        let key = Arc::new(load_key(rotation, algorithm, phase.current, store, seals, now).await?);
+        load_key(rotation, algorithm, phase.next, store, seals, now).await?;
+        table.current.insert(algorithm.name(), key);
     }
+    table.published = stored_keys(store, seals, now).await?;
     let verifying: Result<Vec<_>, _> =
-        table.published.iter().map(|(_, key)| VerifyingKey::from_jwk(key.public_jwk())).collect();
+        table.published.iter().map(|key| VerifyingKey::from_jwk(key.public_jwk())).collect();
     table.verifying = verifying?.into_iter().flatten().collect();
     Ok(table)
 }
 
-/// The key of one algorithm and period; made when it is not there and `make` says so.
+/// The key of one algorithm and period, made when it is not there.
 async fn load_key(
     rotation: Rotation,
     algorithm: Algorithm,
     number: u64,
-    make: bool,
     store: &Store,
     seals: &Seals,
     now: Timestamp,
-) -> Result<Option<SigningKey>, KeysError> {
-    let name = format!("{}-{number}", algorithm.name());
+) -> Result<SigningKey, KeysError> {
+    // The period's length is part of the name: after a change of the rotation old keys keep their own numbers.
+    let name = format!("{SIGNING}{}-{}-{number}", algorithm.name(), rotation.period());
     let until = Some(Timestamp(rotation.retired_at(number)));
-    let generate = || Ok::<_, KeysError>(SigningKey::generate(algorithm)?.to_pkcs8()?.to_vec());
-    let make = if make { Some(&generate as &(dyn Fn() -> _ + Sync)) } else { None };
-    let stored = kept_secret(store, seals, &name, until, make, now).await?;
-    stored.map(|der| SigningKey::from_pkcs8(algorithm, der.expose())).transpose().map_err(KeysError::from)
+    let make = || Ok(SigningKey::generate(algorithm)?.to_pkcs8()?.to_vec());
+    let der = kept_secret(store, seals, &name, until, &make, now).await?;
+    Ok(SigningKey::from_pkcs8(algorithm, der.expose())?)
+}
+
+/// Names of signing keys begin so; what follows is the algorithm, the period's length and its number.
+const SIGNING: &str = "signing-";
+
+/// Every signing key that has not retired: the current ones, the next ones, those of the period before, and those of an
+/// algorithm or rotation that is no longer configured.
+async fn stored_keys(store: &Store, seals: &Seals, now: Timestamp) -> Result<Vec<Arc<SigningKey>>, KeysError> {
+    let mut keys = Vec::new();
+    for (key, sealed) in store.list("secret", None, 1_000, now).await? {
+        let name = key.id();
+        let algorithm = name.strip_prefix(SIGNING).and_then(|rest| rest.split('-').next());
+        let Some(algorithm) = algorithm.and_then(|name| name.parse().ok()) else { continue };
+        keys.push(Arc::new(SigningKey::from_pkcs8(algorithm, &seals.open_at_rest(name, &sealed)?)?));
+    }
+    Ok(keys)
 }
 
 /// A random secret that outlives every restart and is the same on every node.
@@ -195,33 +211,32 @@ pub async fn lasting_secret(
     fresh: [u8; 32],
     now: Timestamp,
 ) -> Result<Secret<Vec<u8>>, KeysError> {
-    let make = || Ok(fresh.to_vec());
-    let kept = kept_secret(store, seals, name, None, Some(&make), now).await?;
-    kept.ok_or_else(|| StoreError::Unavailable("a secret that was just written is gone".to_owned()).into())
+    kept_secret(store, seals, name, None, &|| Ok(fresh.to_vec()), now).await
 }
 
 type Make<'a> = &'a (dyn Fn() -> Result<Vec<u8>, KeysError> + Sync);
 
-/// A secret kept sealed in the durable class. Whichever node writes it first wins; the others read it.
+/// A secret kept sealed in the durable class, made when it is not there. Whichever node writes it first wins; the others
+/// read it.
 async fn kept_secret(
     store: &Store,
     seals: &Seals,
     name: &str,
     until: Option<Timestamp>,
-    make: Option<Make<'_>>,
+    make: Make<'_>,
     now: Timestamp,
-) -> Result<Option<Secret<Vec<u8>>>, KeysError> {
+) -> Result<Secret<Vec<u8>>, KeysError> {
     let key = Key::new("secret", name);
-    for _ in 0..2 {
-        if let Some(sealed) = store.get(Class::Durable, &key, now).await? {
-            return Ok(Some(Secret::new(seals.open_at_rest(name, &sealed)?)));
-        }
-        let Some(make) = make else { return Ok(None) };
-        let sealed = seals.at_rest(name, &make()?)?;
-        match store.commit(Class::Durable, Batch::of(Write::Insert(key.clone(), sealed, until)), now).await {
-            Ok(()) | Err(StoreError::Conflict) => {}
-            Err(error) => return Err(error.into()),
-        }
+    let stored = async || Ok::<_, KeysError>(store.get(Class::Durable, &key, now).await?);
+    if let Some(sealed) = stored().await? {
+        return Ok(Secret::new(seals.open_at_rest(name, &sealed)?));
     }
-    Ok(None)
+    let sealed = seals.at_rest(name, &make()?)?;
+    match store.commit(Class::Durable, Batch::of(Write::Insert(key.clone(), sealed, until)), now).await {
+        Ok(()) | Err(StoreError::Conflict) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let sealed = stored().await?;
+    let sealed = sealed.ok_or_else(|| StoreError::Unavailable("a secret that was just written is gone".to_owned()))?;
+    Ok(Secret::new(seals.open_at_rest(name, &sealed)?))
 }

@@ -97,6 +97,8 @@ pub struct Released {
     pub ground: String,
     /// Whether the person may leave it out.
     pub optional: bool,
+    /// The rule that made it: its expression, and what it says of absence.
+    pub rule: String,
 }
 
 impl fmt::Debug for Released {
@@ -151,6 +153,7 @@ pub fn release(
             purpose: row.purpose.clone(),
             ground: row.ground.clone(),
             optional: row.optional,
+            rule: format!("{} {:?}", row.from.source, row.on_missing),
         });
     }
     Ok(released)

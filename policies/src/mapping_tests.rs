@@ -1,5 +1,4 @@
 use gateway_core::assertion::UpstreamSubject;
-use gateway_core::assurance::Assurance;
 use gateway_core::jurisdiction::Jurisdiction;
 use proptest::prelude::*;
 use serde_json::json;
@@ -15,7 +14,7 @@ fn assertion(claims: &Value) -> Assertion {
         provider: "hk".parse().unwrap(),
         jurisdiction: Jurisdiction::HongKong,
         subject: UpstreamSubject::parse("x").unwrap(),
-        assurance: Assurance::LEAST,
+        acr: None,
         amr: vec![],
         auth_time: None,
         time_stated: false,

@@ -182,7 +182,10 @@ impl Oidc {
         request.request_async(&self.port()).await.map_err(|error| match error {
             RequestTokenError::Request(error) => UpstreamError::Unavailable(error),
             RequestTokenError::ServerResponse(refusal) => {
-                UpstreamError::Refused(format!("token request: {}", refusal.error().as_ref()))
+                // Its own words stay out of our log: only what the standard names is repeated.
+                let known = !matches!(refusal.error(), CoreErrorResponseType::Extension(_));
+                let error = if known { refusal.error().as_ref() } else { "an error of its own" };
+                UpstreamError::Refused(format!("token request: {error}"))
             }
             RequestTokenError::Parse(..) => UpstreamError::misbehaved("the token answer cannot be read"),
             RequestTokenError::Other(_) => UpstreamError::misbehaved("the token answer is not of the right kind"),

@@ -118,12 +118,17 @@ impl Oidc {
             }
         }
         let subject = UpstreamSubject::parse(claims.subject().as_str());
-        let auth_time = claims.auth_time().map(|time| u64::try_from(time.timestamp()).map(Timestamp));
+        let auth_time = claims.auth_time().map(|time| u64::try_from(time.timestamp()).map(Timestamp)).transpose();
+        let auth_time = auth_time.map_err(|_| Wrong::Other("auth_time is not a time"))?;
+        // A time in the future (or in milliseconds) would make a login fresh for ever.
+        if auth_time.is_some_and(|time| time > now.plus(SKEW)) {
+            return Err(Wrong::Other("auth_time is in the future"));
+        }
         Ok(IdTokenFacts {
             subject: subject.ok_or(Wrong::Other("the subject is empty"))?,
             acr: claims.auth_context_ref().map(|acr| acr.to_string()),
             amr: claims.auth_method_refs().into_iter().flatten().map(|method| method.to_string()).collect(),
-            auth_time: auth_time.transpose().map_err(|_| Wrong::Other("auth_time is not a time"))?,
+            auth_time,
             claims: payload(token).ok_or(Wrong::Other("the payload cannot be read"))?,
         })
     }

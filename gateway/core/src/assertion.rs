@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::assurance::Assurance;
 use crate::claims::Claims;
 use crate::ids::ProviderId;
 use crate::jurisdiction::Jurisdiction;
@@ -43,9 +42,10 @@ pub struct Assertion {
     pub jurisdiction: Jurisdiction,
     /// The person there.
     pub subject: UpstreamSubject,
-    /// The login on both axes, translated by the provider's table.
-    pub assurance: Assurance,
-    /// Authentication methods (RFC 8176).
+    /// The provider's own word for how surely, when it gave one. What it means is asked of the active table each time, so
+    /// that a table made stricter holds for logins already made.
+    pub acr: Option<String>,
+    /// The authentication methods it named.
     pub amr: Vec<String>,
     /// When the person authenticated: as the provider states it, or when it was asked, for a provider that is known to
     /// have authenticated them anew for us. `None` when neither is known.
@@ -87,7 +87,7 @@ mod tests {
             provider: "p".parse().unwrap(),
             jurisdiction: Jurisdiction::Macao,
             subject: UpstreamSubject::parse("x").unwrap(),
-            assurance: Assurance::LEAST,
+            acr: None,
             amr: vec![],
             auth_time,
             time_stated: false,

@@ -149,13 +149,20 @@ impl AuthorizationRequest {
     /// The address to which an error or a code travels.
     #[must_use]
     pub fn reply_to(&self) -> ReplyTo {
-        ReplyTo { redirect: self.redirect.clone(), mode: self.response_mode, state: self.state.clone() }
+        ReplyTo {
+            client: self.client.clone(),
+            redirect: self.redirect.clone(),
+            mode: self.response_mode,
+            state: self.state.clone(),
+        }
     }
 }
 
 /// Everything needed to answer a client through the browser.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplyTo {
+    /// Who.
+    pub client: ClientId,
     /// Where.
     pub redirect: CheckedRedirect,
     /// How.
@@ -180,7 +187,7 @@ pub enum Refusal {
 pub fn parse(params: &Params, registry: &dyn Registry, now: Timestamp) -> Result<AuthorizationRequest, Refusal> {
     let client = find_client(params, registry)?;
     let redirect = find_redirect(params, client)?;
-    let mut reply = ReplyTo { redirect, mode: ResponseMode::Query, state: None };
+    let mut reply = ReplyTo { client: client.id.clone(), redirect, mode: ResponseMode::Query, state: None };
     let mut draft = Draft { params, registry, client, reply: &mut reply, request: Parts::default() };
     for (_, check) in CHECKS {
         if let Err(error) = check(&mut draft) {
@@ -399,7 +406,7 @@ fn check_claims(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
     for (name, detail) in &id_token {
         match name.as_str() {
             "acr" => draft.request.acr = read_acr(detail).ok_or_else(wrong)?,
-            "sub" => draft.request.subject = detail.get("value").and_then(Value::as_str).map(str::to_owned),
+            "sub" => draft.request.subject = read_subject(detail).ok_or_else(wrong)?,
             _ => {}
         }
     }
@@ -423,6 +430,15 @@ fn is_essential(detail: &Value) -> Option<bool> {
     }
 }
 
+/// The one subject that is asked for, if one is; `None` for a request that cannot be honoured.
+fn read_subject(detail: &Value) -> Option<Option<String>> {
+    match (detail.get("value"), detail.get("values")) {
+        (None, None) => Some(None),
+        (Some(Value::String(subject)), None) => Some(Some(subject.clone())),
+        _ => None,
+    }
+}
+
 fn read_acr(detail: &Value) -> Option<AcrRequest> {
     let listed = detail.get("values").and_then(Value::as_array).into_iter().flatten();
     let named = listed.chain(detail.get("value")).filter_map(Value::as_str);
@@ -441,8 +457,11 @@ fn check_acr_values(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
 fn check_id_token_hint(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
     let Some(token) = draft.params.one("id_token_hint")? else { return Ok(()) };
     let subject = draft.registry.hinted_subject(draft.client, token);
-    draft.request.subject =
-        Some(subject.ok_or_else(|| invalid("id_token_hint is not an ID token issued to this client"))?);
+    let subject = subject.ok_or_else(|| invalid("id_token_hint is not an ID token issued to this client"))?;
+    if draft.request.subject.as_ref().is_some_and(|asked| *asked != subject) {
+        return Err(invalid("id_token_hint and claims ask for different people"));
+    }
+    draft.request.subject = Some(subject);
     Ok(())
 }
 

@@ -78,6 +78,9 @@ fn each_check_answers_its_own_error() {
         ("&claims={\"id_token\":3}", OAuthCode::InvalidRequest),
         ("&claims={\"id_token\":{\"acr\":{\"essential\":\"yes\"}}}", OAuthCode::InvalidRequest),
         ("&id_token_hint=theirs", OAuthCode::InvalidRequest),
+        ("&claims={\"id_token\":{\"sub\":{\"value\":7}}}", OAuthCode::InvalidRequest),
+        ("&claims={\"id_token\":{\"sub\":{\"values\":[\"a\"]}}}", OAuthCode::InvalidRequest),
+        ("&claims={\"id_token\":{\"sub\":{\"value\":\"a\"}}}&id_token_hint=ours", OAuthCode::InvalidRequest),
     ] {
         assert_eq!(code(&format!("{BASE}{extra}")), expected, "{extra}");
     }

@@ -34,6 +34,8 @@ pub struct Proposal {
     pub crossing: Option<Crossing>,
     /// What would be released.
     pub items: Vec<Item>,
+    /// A digest of what the items' names stand for: where each value comes from, and who the recipient is in law.
+    pub terms: String,
     /// The policy that says so.
     pub policy_version: String,
 }
@@ -42,8 +44,8 @@ impl Proposal {
     /// A digest of everything that the person's answer depends on: when it changes, an earlier answer no longer holds.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let terms = (&self.client, &self.service, &self.provider, &self.crossing, &self.items);
-        base64url(&sha256(&serde_json::to_vec(&terms).unwrap_or_default()))
+        let all = (&self.client, &self.service, &self.provider, &self.crossing, &self.items, &self.terms);
+        base64url(&sha256(&serde_json::to_vec(&all).unwrap_or_default()))
     }
 }
 
@@ -88,6 +90,7 @@ mod tests {
             provider: "p".parse().unwrap(),
             crossing: None,
             items: vec![item],
+            terms: "t".into(),
             policy_version: "1".into(),
         };
         Receipt {
@@ -116,6 +119,10 @@ mod tests {
         more.items.push(Item { claim: "hkid".into(), ..more.items[0].clone() });
         let mut other = receipt.proposal.clone();
         other.items[0].purpose = "advertise".into();
-        assert!(!receipt.covers(&more, Timestamp(11)) && !receipt.covers(&other, Timestamp(11)));
+        let mut elsewhere = receipt.proposal.clone();
+        elsewhere.terms = "another source for the same name, or another recipient".into();
+        for changed in [more, other, elsewhere] {
+            assert!(!receipt.covers(&changed, Timestamp(11)));
+        }
     }
 }

@@ -6,9 +6,10 @@ use crate::assurance::Assurance;
 use crate::client::SigningAlg;
 use crate::locale::Locale;
 
-/// The discovery document of an issuer whose clients may be released `claims`.
+/// The discovery document of an issuer whose clients may be released `claims`, and whose ID tokens some client has
+/// signed with each of `signing`.
 #[must_use]
-pub fn metadata(issuer: &str, claims: &[String]) -> Value {
+pub fn metadata(issuer: &str, claims: &[String], signing: &[&str]) -> Value {
     let at = |path: &str| format!("{issuer}{path}");
     let algs = SigningAlg::ALL.map(SigningAlg::as_str);
     json!({
@@ -23,7 +24,7 @@ pub fn metadata(issuer: &str, claims: &[String]) -> Value {
         "grant_types_supported": ["authorization_code"],
         "subject_types_supported": ["pairwise"],
         "acr_values_supported": Assurance::all().map(Assurance::acr).collect::<Vec<_>>(),
-        "id_token_signing_alg_values_supported": algs,
+        "id_token_signing_alg_values_supported": signing,
         "token_endpoint_auth_methods_supported":
             ["private_key_jwt", "client_secret_basic", "client_secret_post", "none"],
         "token_endpoint_auth_signing_alg_values_supported": algs,
@@ -48,7 +49,7 @@ mod tests {
     /// GHSA-9h47-pqcx-hjr4: metadata must not advertise `none` as an algorithm, or plain PKCE.
     #[test]
     fn ghsa_9h47_pqcx_hjr4_nothing_weak_is_advertised() {
-        let document = metadata("https://gw.example", &["name".to_owned()]);
+        let document = metadata("https://gw.example", &["name".to_owned()], &["ES256"]);
         assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
         let algs = document["id_token_signing_alg_values_supported"].to_string();
         assert!(!algs.contains("none") && !algs.contains("HS256"));

@@ -81,7 +81,8 @@ pub enum Origin {
     ThisLogin,
 }
 
-/// A proven login, as the decision function judged it.
+/// A proven login, as the decision function judged it. The verdict includes what the client demands of the login itself:
+/// a login made before the question never serves a request that demands one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evidence {
     /// Where it comes from.
@@ -168,7 +169,7 @@ fn usable(situation: &Situation<'_>) -> Usable {
         Some(Evidence { origin: Origin::ThisLogin, right_subject: false, .. }) => Usable::WrongPerson,
         Some(Evidence { origin: Origin::ThisLogin, .. }) => Usable::Yes,
         Some(Evidence { origin: Origin::Session, verdict, right_subject }) => {
-            if verdict.is_ok() && right_subject && !situation.request.demands_login() {
+            if verdict.is_ok() && right_subject {
                 Usable::Yes
             } else {
                 Usable::Nothing

@@ -48,19 +48,6 @@ fn a_session_that_falls_short_leads_to_one_new_login_never_to_a_loop() {
 }
 
 #[test]
-fn max_age_zero_and_prompt_login_never_use_a_session_and_accept_this_login() {
-    let mut zero = request();
-    zero.max_age = Some(0);
-    let mut login = request();
-    login.prompt.login = true;
-    for request in [zero, login] {
-        assert_eq!(step(&request, Some(FINE), Consent::Covered), Step::Choose);
-        let this = Evidence { origin: Origin::ThisLogin, ..FINE };
-        assert_eq!(step(&request, Some(this), Consent::Covered), Step::Issue);
-    }
-}
-
-#[test]
 fn prompt_none_shows_nothing() {
     let mut request = request();
     request.prompt.none = true;

@@ -95,6 +95,12 @@ impl Params {
         self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
+    /// The parameters in `application/x-www-form-urlencoded`.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
+    }
+
     /// The name of a parameter that appears more than once, `resource` aside.
     #[must_use]
     pub fn repeated(&self) -> Option<&str> {

@@ -50,6 +50,9 @@ impl TokenRequest {
             return Err(OAuthError::new(OAuthCode::InvalidRequest, "a parameter is repeated"));
         }
         let secret = |text: &str| Secret::new(text.to_owned());
+        if params.all("resource").nth(1).is_some() {
+            return Err(OAuthError::new(OAuthCode::InvalidTarget, "a token is for one service"));
+        }
         Ok(Self {
             code: secret(params.required("code")?),
             redirect_uri: params.required("redirect_uri")?.to_owned(),

@@ -8,7 +8,6 @@ use axum::Router;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -24,6 +23,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADER: Duration = Duration::from_secs(5);
 /// The largest header block.
 const MAX_HEADER: usize = 16 * 1024;
+/// How long a connection may carry no request. Pings keep no idle connection open.
+const IDLE: Duration = Duration::from_secs(60);
 /// The time that running requests get when the process ends.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -42,7 +43,6 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, router: Router, mut stop: watch::Receiver<bool>) {
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let draining = GracefulShutdown::new();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
         let tcp = tokio::select! {
@@ -57,25 +57,47 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, router: Router
             },
             _ = stop.changed() => break,
         };
-        let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), draining.watcher());
+        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
         tokio::spawn(async move {
-            connection(tcp, acceptor, router, watcher).await;
+            connection(tcp, acceptor, router, stop).await;
             drop(place);
         });
     }
-    let _ = timeout(DRAIN, draining.shutdown()).await;
+    drop(listener);
+    // Every place comes back when its connection ends.
+    let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
+    let _ = timeout(DRAIN, places.acquire_many(all)).await;
 }
 
-async fn connection(
-    tcp: TcpStream,
-    acceptor: TlsAcceptor,
-    router: Router,
-    watcher: hyper_util::server::graceful::Watcher,
-) {
+async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, router: Router, mut stop: watch::Receiver<bool>) {
     let _ = tcp.set_nodelay(true);
     let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(tcp)).await else { return };
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| router.clone().call(request));
-    let mut builder = Builder::new(TokioExecutor::new());
+    // The protocol is what TLS agreed on; nothing is guessed from the first bytes, which might never come.
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let (activity, idle) = Activity::new();
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        let (answer, running) = (router.clone().call(request), activity.begin());
+        async move {
+            let answer = answer.await;
+            drop(running);
+            answer
+        }
+    });
+    let builder = builder(h2);
+    let served = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(served);
+    tokio::select! {
+        _ = served.as_mut() => return,
+        () = idle.passed(IDLE) => {}
+        _ = stop.changed() => {}
+    }
+    served.as_mut().graceful_shutdown();
+    let _ = timeout(DRAIN, served).await;
+}
+
+fn builder(h2: bool) -> Builder<TokioExecutor> {
+    let builder = Builder::new(TokioExecutor::new());
+    let mut builder = if h2 { builder.http2_only() } else { builder.http1_only() };
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER).max_buf_size(MAX_HEADER).max_headers(64);
     builder
         .http2()
@@ -85,8 +107,48 @@ async fn connection(
         // Set by hand: a default once became "unlimited" unnoticed.
         .max_pending_accept_reset_streams(Some(20))
         .max_local_error_reset_streams(Some(64))
-        .keep_alive_interval(Some(Duration::from_secs(60)))
+        .keep_alive_interval(Some(Duration::from_secs(30)))
         .keep_alive_timeout(Duration::from_secs(20));
-    let served = builder.serve_connection(TokioIo::new(stream), service);
-    let _ = watcher.watch(served.into_owned()).await;
+    builder
+}
+
+/// Whether requests are running on a connection, told by the service.
+#[derive(Clone)]
+struct Activity(Arc<watch::Sender<usize>>);
+
+/// The same, watched by the connection.
+struct Idle(watch::Receiver<usize>);
+
+/// A request that runs.
+struct RunningRequest(Activity);
+
+impl Activity {
+    fn new() -> (Self, Idle) {
+        let (sender, receiver) = watch::channel(0);
+        (Self(Arc::new(sender)), Idle(receiver))
+    }
+
+    fn begin(&self) -> RunningRequest {
+        self.0.send_modify(|running| *running += 1);
+        RunningRequest(self.clone())
+    }
+}
+
+impl Drop for RunningRequest {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|running| *running = running.saturating_sub(1));
+    }
+}
+
+impl Idle {
+    /// Returns once nothing has run for `span`.
+    async fn passed(mut self, span: Duration) {
+        loop {
+            let busy = *self.0.borrow_and_update() > 0;
+            let changed = timeout(span, self.0.changed()).await;
+            if !busy && changed.is_err() {
+                return;
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use gateway_core::authorize::{ReplyTo, ResponseMode};
 use gateway_core::error::{OAuthCode, OAuthError};
+use gateway_core::redirect::CheckedRedirect;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, PRAGMA, REFERRER_POLICY, SET_COOKIE,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -15,12 +16,14 @@ use serde_json::{Value, json};
 ///
 /// `form-action` allows any `https` address because browsers apply it to every redirect that follows a form: the client's
 /// page may well send the browser on to another of its hosts, and a login must not end there.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' https:; \
-    base-uri 'none'; frame-ancestors 'none'";
-
-/// The policy of the one page that submits itself: our own script as well.
-const FORM_POST_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; \
-    form-action 'self' https: http://localhost:* http://127.0.0.1:*; base-uri 'none'; frame-ancestors 'none'";
+/// A native client's loopback address is named as well.
+fn policy(script: &str, target: Option<&CheckedRedirect>) -> String {
+    let origin = target.map(CheckedRedirect::origin).filter(|origin| origin.starts_with("http://")).unwrap_or_default();
+    format!(
+        "default-src 'none'; style-src 'self'; img-src 'self'; script-src {script}; form-action 'self' https: {origin}; \
+         base-uri 'none'; frame-ancestors 'none'"
+    )
+}
 
 /// An answer with the headers that all answers have.
 fn reply(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
@@ -37,18 +40,20 @@ fn reply(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Respo
     response
 }
 
-/// A page.
-pub fn page(status: StatusCode, html: String) -> Response {
-    with_policy(reply(status, "text/html; charset=utf-8", html), PAGE_POLICY)
+/// A page. `target` is where its forms may lead in the end.
+pub fn page(status: StatusCode, html: String, target: Option<&CheckedRedirect>) -> Response {
+    with_policy(reply(status, "text/html; charset=utf-8", html), &policy("'none'", target))
 }
 
-/// The page of `response_mode=form_post`.
-pub fn form_post_page(html: String) -> Response {
-    with_policy(reply(StatusCode::OK, "text/html; charset=utf-8", html), FORM_POST_POLICY)
+/// The page of `response_mode=form_post`, the only one with a script: ours, which submits it.
+pub fn form_post_page(html: String, target: &CheckedRedirect) -> Response {
+    with_policy(reply(StatusCode::OK, "text/html; charset=utf-8", html), &policy("'self'", Some(target)))
 }
 
-fn with_policy(mut response: Response, policy: &'static str) -> Response {
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+fn with_policy(mut response: Response, policy: &str) -> Response {
+    if let Ok(policy) = HeaderValue::from_str(policy) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
     response
 }
 

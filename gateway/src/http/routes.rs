@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::middleware::map_response;
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 use gateway_core::error::Failure;
@@ -19,7 +19,7 @@ use crate::pages;
 
 /// Every path that exists.
 pub fn router(app: Arc<App>) -> Router {
-    let strict = !app.issuer.starts_with("https://localhost");
+    let local = url::Url::parse(&app.issuer).is_ok_and(|issuer| issuer.host_str() == Some("localhost"));
     let routes = Router::new()
         .route("/.well-known/openid-configuration", get(discovery::metadata))
         .route("/jwks", get(discovery::jwks))
@@ -35,8 +35,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/health", get(health))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&app), plain_paths))
         .with_state(app);
-    if strict { routes.layer(map_response(only_https)) } else { routes }
+    if local { routes } else { routes.layer(map_response(only_https)) }
+}
+
+/// None of our paths needs percent-encoding; one that has it is not ours, and is never decoded.
+async fn plain_paths(State(app): State<Arc<App>>, request: Request<Body>, next: Next) -> Response {
+    if request.uri().path().contains('%') { not_found(State(app), request).await } else { next.run(request).await }
 }
 
 /// Browsers remember to come by https (RFC 6797). Not said of `localhost`, where it would bind every other program too.

@@ -32,8 +32,8 @@ pub async fn get(State(app): State<Arc<App>>, request: Request<Body>) -> Respons
     }
 }
 
-/// `POST /authorize`. A portal's cross-site POST comes without our cookies, so the browser is sent on by GET, which
-/// brings them.
+/// `POST /authorize`. A portal's cross-site POST comes without our cookies, so the browser brings the same request again
+/// by GET, which has them.
 pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let visit = Visit::new(&app, &parts);
@@ -41,10 +41,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
         return visit.failure_page(StatusCode::BAD_REQUEST, Failure::MalformedRequest, None);
     };
     match visit.open(&params) {
-        Ok(transaction) => {
-            let next = format!("{}/login/{}?begin=1", app.issuer, transaction.id);
-            visit.kept(reply::see_other(&next), transaction)
-        }
+        Ok(_) => reply::see_other(&format!("{}/authorize?{}", app.issuer, params.encode())),
         Err(response) => *response,
     }
 }
@@ -52,13 +49,23 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
 impl Visit<'_> {
     /// Checks a request and opens its transaction, or answers why not.
     fn open(&self, params: &Params) -> Result<Transaction, Box<Response>> {
-        let request = authorize::parse(params, self, self.now).map_err(|refusal| {
+        let mut request = authorize::parse(params, self, self.now).map_err(|refusal| {
             Box::new(match refusal {
                 Refusal::Page(failure) => self.failure_page(StatusCode::BAD_REQUEST, failure, None),
                 Refusal::Reply(to, error) => self.client_error(&to, &error),
             })
         })?;
+        self.keep_releasable(&mut request);
         self.transaction_for(request).map_err(|error| Box::new(self.internal(&error, None)))
+    }
+
+    /// Lets go of claims that the service is never given: they need not travel.
+    fn keep_releasable(&self, request: &mut AuthorizationRequest) {
+        let service = self.active.catalog.policies().service(&request.service);
+        let releasable =
+            |name: &String| service.is_some_and(|service| service.release.iter().any(|row| row.claim.as_str() == name));
+        request.claims.id_token.retain(|name, _| releasable(name));
+        request.claims.userinfo.retain(|name, _| releasable(name));
     }
 
     fn transaction_for(&self, request: AuthorizationRequest) -> Result<Transaction, crate::ports::NoEntropy> {

@@ -38,13 +38,7 @@ pub async fn post(State(app): State<Arc<App>>, Path(provider): Path<String>, req
     let (Ok(params), Ok(provider)) = (request::form(&parts, body).await, provider.parse::<ProviderId>()) else {
         return visit.failure_page(StatusCode::BAD_REQUEST, Failure::ProviderMisbehaved, None);
     };
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    for name in ["code", "state", "iss", "error"] {
-        for value in params.all(name) {
-            query.append_pair(name, value);
-        }
-    }
-    reply::see_other(&format!("{}/callback/{provider}?{}", app.issuer, query.finish()))
+    reply::see_other(&format!("{}/callback/{provider}?{}", app.issuer, params.encode()))
 }
 
 impl Visit<'_> {
@@ -104,10 +98,10 @@ impl Visit<'_> {
                 return self.stop(transaction, error.failure());
             }
         };
-        let Some(assertion) = self.translate(&transaction, hop, answer) else {
-            return self.stop(transaction, Failure::AssuranceTooLow);
+        let Some(assertion) = self.assertion(hop, answer) else {
+            return self.stop(transaction, Failure::ProviderNotAccepted);
         };
-        match self.person(&assertion).await {
+        match self.person(&assertion, None).await {
             Ok(known) => {
                 let proof = Proof { origin: Origin::ThisLogin, assertion, known };
                 self.proceed(transaction, Some(proof), None).await
@@ -116,22 +110,18 @@ impl Visit<'_> {
         }
     }
 
-    /// Puts the provider's words on our two axes. A word that its table does not have means nothing.
-    fn translate(&self, transaction: &Transaction, hop: &Hop, answer: adapters::Answer) -> Option<Assertion> {
+    /// What was proved, in the provider's own words.
+    fn assertion(&self, hop: &Hop, answer: adapters::Answer) -> Option<Assertion> {
         let provider = self.active.catalog.policies().provider(&hop.provider)?;
-        let Some(row) = provider.translate(answer.acr.as_deref(), &answer.amr) else {
-            tracing::warn!(provider = %hop.provider, trace = Self::trace(transaction), "an acr that its table does not have");
-            return None;
-        };
-        // A provider that authenticates anew when told to, and was told to, did so after it was asked.
-        let demanded = transaction.request.demands_login() && provider.can.reauthenticates_on_demand;
-        let anew = (demanded || provider.can.reauthenticates_always).then_some(hop.left_at);
+        // Only a provider that authenticates anew every time can be silent about when: what it was told travelled
+        // through the browser, and proves nothing.
+        let anew = provider.can.reauthenticates_always.then_some(hop.left_at);
         Some(Assertion {
             provider: hop.provider.clone(),
             jurisdiction: provider.jurisdiction,
             subject: answer.subject,
-            assurance: row.assurance,
-            amr: if answer.amr.is_empty() { row.amr.clone() } else { answer.amr },
+            acr: answer.acr,
+            amr: answer.amr,
             auth_time: answer.auth_time.or(anew),
             time_stated: answer.auth_time.is_some(),
             asked_at: hop.left_at,

@@ -29,7 +29,7 @@ enum Credential<'a> {
     None(&'a str),
     Basic(String, String),
     Post(&'a str, &'a str),
-    Assertion(&'a str),
+    Assertion(&'a str, Option<&'a str>),
 }
 
 /// One answer for every wrong credential, so that nobody learns which part was wrong.
@@ -54,7 +54,7 @@ pub async fn authenticate<'a>(
         (ClientAuth::None, Credential::None(_)) => true,
         (ClientAuth::SecretBasic(digest), Credential::Basic(_, secret)) => digest.matches(&secret),
         (ClientAuth::SecretPost(digest), Credential::Post(_, secret)) => digest.matches(secret),
-        (ClientAuth::PrivateKeyJwt(source), Credential::Assertion(token)) => {
+        (ClientAuth::PrivateKeyJwt(source), Credential::Assertion(token, _)) => {
             assertion(app, registered, source, token).await?;
             true
         }
@@ -77,7 +77,7 @@ fn read<'a>(parts: &Parts, form: &'a Params) -> Result<Credential<'a>, OAuthErro
             Ok(Credential::Basic(name, secret))
         }
         (false, Some(secret), None, None) => Ok(Credential::Post(id.ok_or_else(invalid)?, secret)),
-        (false, None, Some(ASSERTION_TYPE), Some(token)) => Ok(Credential::Assertion(token)),
+        (false, None, Some(ASSERTION_TYPE), Some(token)) => Ok(Credential::Assertion(token, id)),
         (false, None, None, None) => Ok(Credential::None(id.ok_or_else(invalid)?)),
         (false, None, ..) => Err(invalid()),
         _ => Err(OAuthError::new(OAuthCode::InvalidRequest, "more than one way of client authentication")),
@@ -100,7 +100,10 @@ fn find<'a>(active: &'a Active, credential: &Credential<'_>) -> Result<&'a Regis
     let id: Option<ClientId> = match credential {
         Credential::None(id) | Credential::Post(id, _) => id.parse().ok(),
         Credential::Basic(id, _) => id.parse().ok(),
-        Credential::Assertion(token) => claimed_client(token),
+        // RFC 7521 section 4.2: a client_id beside the assertion must name the same client.
+        Credential::Assertion(token, id) => {
+            claimed_client(token).filter(|claimed| id.is_none_or(|id| id == claimed.as_str()))
+        }
     };
     let found = id.and_then(|id| active.catalog.client(&id));
     if found.is_none() {

@@ -7,7 +7,6 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use gateway_core::consent::Receipt;
 use gateway_core::error::Failure;
-use gateway_core::ids::base64url;
 use gateway_core::interaction::{Stage, Transaction};
 use gateway_core::params::Params;
 use http::{Request, StatusCode};
@@ -24,7 +23,10 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     let visit = Visit::new(&app, &parts);
     match visit.offered(&id).await {
         Ok((transaction, _, offer)) => match visit.consent_page(&transaction, &offer) {
-            Some(page) => visit.kept(reply::page(StatusCode::OK, page), transaction),
+            Some(page) => {
+                let response = reply::page(StatusCode::OK, page.html(), Some(&transaction.request.redirect));
+                visit.kept(response, transaction)
+            }
             None => visit.stop(transaction, Failure::PolicyRefused),
         },
         Err(response) => *response,
@@ -65,9 +67,8 @@ impl Visit<'_> {
         }
     }
 
-    fn consent_page(&self, transaction: &Transaction, offer: &Offer) -> Option<String> {
-        let locale = self.locale(Some(transaction));
-        pages::Consent::new(&self.active, locale, transaction, &offer.proposal).map(|page| page.html())
+    fn consent_page(&self, transaction: &Transaction, offer: &Offer) -> Option<pages::Consent> {
+        pages::Consent::new(&self.active, self.locale(Some(transaction)), transaction, &offer.proposal)
     }
 
     async fn settle(&self, transaction: Transaction, proof: Proof, offer: Offer, form: &Params) -> Response {
@@ -82,19 +83,20 @@ impl Visit<'_> {
             }
             _ => return self.stop(transaction, Failure::WrongStep),
         }
-        // The answer is to the page that was shown. If policy changed meanwhile, the new question is put first.
-        if one("question") != Some(offer.proposal.fingerprint().as_str()) {
-            let page = format!("{}/login/{}/consent", self.app.issuer, transaction.id);
-            return self.kept(reply::see_other(&page), transaction);
-        }
-        let Some(text) = self.consent_page(&transaction, &offer) else {
+        let Some(page) = self.consent_page(&transaction, &offer) else {
             return self.stop(transaction, Failure::PolicyRefused);
         };
-        let receipt = self.receipt(&transaction, &offer, form, &text);
+        // The answer is to the very page that was shown: its terms, its words, its language. If anything changed
+        // meanwhile, the new question is put first.
+        if one("question") != Some(page.question()) {
+            let again = format!("{}/login/{}/consent", self.app.issuer, transaction.id);
+            return self.kept(reply::see_other(&again), transaction);
+        }
+        let receipt = self.receipt(&transaction, &offer, form, page.question());
         self.issue(transaction, &proof, offer, Some(receipt)).await
     }
 
-    fn receipt(&self, transaction: &Transaction, offer: &Offer, form: &Params, text: &str) -> Receipt {
+    fn receipt(&self, transaction: &Transaction, offer: &Offer, form: &Params, question: &str) -> Receipt {
         let ticked: Vec<&str> = form.all("claim").collect();
         let agreed = offer.proposal.items.iter().filter(|item| !item.optional || ticked.contains(&item.claim.as_str()));
         let service = self.active.catalog.policies().service(&offer.proposal.service);
@@ -104,7 +106,7 @@ impl Visit<'_> {
             subject: offer.subject.clone(),
             proposal: offer.proposal.clone(),
             agreed: agreed.map(|item| item.claim.clone()).collect(),
-            text_digest: base64url(&gateway_core::digest::sha256(text.as_bytes())),
+            text_digest: question.to_owned(),
             locale: self.locale(Some(transaction)),
             given_at: self.now,
             remembered_until: self.now.plus(remember),

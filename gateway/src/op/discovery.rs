@@ -10,8 +10,8 @@ use crate::http::reply;
 
 /// `GET /.well-known/openid-configuration`.
 pub async fn metadata(State(app): State<Arc<App>>) -> Response {
-    let claims = app.bundle().catalog.claim_names();
-    reply::public_json(&gateway_core::discovery::metadata(&app.issuer, &claims), 300)
+    let (claims, signing) = (app.bundle().catalog.claim_names(), app.keys.algorithms());
+    reply::public_json(&gateway_core::discovery::metadata(&app.issuer, &claims, &signing), 300)
 }
 
 /// `GET /jwks`. Keys are published a whole period before they sign, so that five minutes in a cache hurt nobody.

@@ -4,8 +4,9 @@ use axum::response::Response;
 use gateway_core::assertion::Assertion;
 use gateway_core::authorize::AuthorizationRequest;
 use gateway_core::consent::{Item, Proposal, Receipt};
+use gateway_core::digest::sha256;
 use gateway_core::error::Failure;
-use gateway_core::ids::{ProviderId, base64url};
+use gateway_core::ids::{PersonId, ProviderId, base64url};
 use gateway_core::interaction::{Consent, Evidence, Hop, Origin, Situation, Stage, Step, Transaction, next};
 use gateway_core::jurisdiction::Crossing;
 use gateway_core::secret::Secret;
@@ -13,6 +14,7 @@ use gateway_core::subject::pairwise;
 use http::StatusCode;
 use policies::decide::Demand;
 use policies::mapping::{self, MappingError, Released};
+use policies::provider::AssuranceRow;
 use policies::set::Candidate;
 use policies::{Facts, Permit, Refusal};
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,7 @@ pub(super) struct Proof {
 #[derive(Serialize, Deserialize)]
 struct Waiting {
     from_session: bool,
+    person: PersonId,
     assertion: Assertion,
 }
 
@@ -69,7 +72,7 @@ impl Visit<'_> {
         };
         let Some(session) = session else { return self.proceed(transaction, None, None).await };
         let preferred = session.assertion.provider.clone();
-        match self.person(&session.assertion).await {
+        match self.person(&session.assertion, None).await {
             Ok(known) if known.person == session.person => {
                 let proof = Proof { origin: Origin::Session, assertion: session.assertion, known };
                 self.proceed(transaction, Some(proof), Some(&preferred)).await
@@ -148,16 +151,22 @@ impl Visit<'_> {
     pub(super) fn judge(&self, request: &AuthorizationRequest, proof: &Proof) -> Result<Permit, Refusal> {
         let assertion = &proof.assertion;
         let in_answer = proof.origin == Origin::ThisLogin && assertion.is_in_answer();
-        let verdict = self.active.catalog.policies().decide(&Facts {
-            client: &request.client,
-            service: &request.service,
-            provider: &assertion.provider,
-            jurisdiction: assertion.jurisdiction,
-            assurance: assertion.assurance,
-            age: if in_answer { std::time::Duration::ZERO } else { assertion.age(self.now) },
-            time_stated: assertion.time_stated,
-            demand: Demand { acr: &request.acr, max_age: request.max_age },
-        });
+        let refuse = |failure, rule: &str| Err(Refusal { failure, rules: vec![rule.to_owned()] });
+        let verdict = match self.meaning(assertion) {
+            None => refuse(Failure::AssuranceTooLow, "acr-in-provider-table"),
+            // Whatever the provider was told, only its answer shows that the person signed in anew.
+            Some(_) if request.demands_login() && !in_answer => refuse(Failure::NotFresh, "request-login"),
+            Some(row) => self.active.catalog.policies().decide(&Facts {
+                client: &request.client,
+                service: &request.service,
+                provider: &assertion.provider,
+                jurisdiction: assertion.jurisdiction,
+                assurance: row.assurance,
+                age: if in_answer { std::time::Duration::ZERO } else { assertion.age(self.now) },
+                time_stated: assertion.time_stated,
+                demand: Demand { acr: &request.acr, max_age: request.max_age },
+            }),
+        };
         if let Err(refusal) = &verdict {
             tracing::info!(
                 client = %request.client, service = %request.service, provider = %assertion.provider,
@@ -166,6 +175,12 @@ impl Visit<'_> {
             );
         }
         verdict
+    }
+
+    /// What the provider's words mean by the table that is active now; nothing, when it does not have them.
+    pub(super) fn meaning(&self, assertion: &Assertion) -> Option<&AssuranceRow> {
+        let provider = self.active.catalog.policies().provider(&assertion.provider)?;
+        provider.translate(assertion.acr.as_deref(), &assertion.amr)
     }
 
     fn evidence(&self, request: &AuthorizationRequest, proof: &Proof, verdict: &Result<Permit, Refusal>) -> Evidence {
@@ -208,12 +223,15 @@ impl Visit<'_> {
             ground: released.ground.clone(),
             optional: released.optional,
         };
+        let sources: Vec<&str> = released.iter().map(|released| released.rule.as_str()).collect();
+        let terms = serde_json::to_vec(&(sources, &client.operator)).unwrap_or_default();
         let proposal = Proposal {
             client: client.id.clone(),
             service: service.id.clone(),
             provider: proof.assertion.provider.clone(),
             crossing: Crossing::between(proof.assertion.jurisdiction, client.jurisdiction),
             items: released.iter().map(item).collect(),
+            terms: base64url(&sha256(&terms)),
             policy_version: permit.policy_version().to_owned(),
         };
         let subject = pairwise(&self.app.pairwise, &proof.known.person, &client.sector);
@@ -231,7 +249,7 @@ impl Visit<'_> {
         let candidates = self.candidates(&transaction.request);
         let page =
             pages::Chooser::new(&self.active, self.locale(Some(&transaction)), &transaction, service, &candidates);
-        let response = reply::page(StatusCode::OK, page.html());
+        let response = reply::page(StatusCode::OK, page.html(), Some(&transaction.request.redirect));
         self.kept(response, transaction)
     }
 
@@ -250,11 +268,17 @@ impl Visit<'_> {
         if let Err(failure) = fit.map_or(Err(Failure::ProviderNotAccepted), |candidate| candidate.fit) {
             return self.stop(transaction, failure);
         }
+        let on_demand = document.can.reauthenticates_on_demand;
+        let anew = request.demands_login() && on_demand;
+        // A portal's hint may be a document number: it does not cross a border before the person agreed.
+        let client = self.active.catalog.client(&request.client).map(|registered| registered.client.jurisdiction);
+        let crosses = client != Some(document.jurisdiction);
         let wish = adapters::Wish {
             acr_values: document.words_for(ask.assurance),
-            max_age: ask.max_age.filter(|_| document.can.reauthenticates_on_demand),
-            login: request.demands_login() && document.can.reauthenticates_on_demand,
-            login_hint: request.login_hint.clone(),
+            // Zero obliges the provider to state when the person signed in (OpenID Connect Core section 3.1.2.1).
+            max_age: if anew { Some(std::time::Duration::ZERO) } else { ask.max_age.filter(|_| on_demand) },
+            login: anew,
+            login_hint: request.login_hint.clone().filter(|_| !crosses),
             locale: Some(self.locale(Some(&transaction))),
         };
         let begun = match (self.fresh(), self.state(&transaction)) {
@@ -291,7 +315,8 @@ impl Visit<'_> {
     async fn wait_for_consent(&self, mut transaction: Transaction, proof: Proof) -> Response {
         let stored = async {
             let secret = self.app.entropy.token()?;
-            let waiting = Waiting { from_session: proof.origin == Origin::Session, assertion: proof.assertion };
+            let from_session = proof.origin == Origin::Session;
+            let waiting = Waiting { from_session, person: proof.known.person, assertion: proof.assertion };
             let sealed = self.app.seals.record(secret.expose(), &waiting)?;
             let until = transaction.request.received_at.plus(gateway_core::interaction::TRANSACTION_LIFETIME);
             let write = Write::Put(Key::of_secret(WAITING, secret.expose()), sealed, Some(until));
@@ -321,7 +346,7 @@ impl Visit<'_> {
         };
         let waiting: Waiting = self.app.seals.open_record(secret, &sealed)?;
         let origin = if waiting.from_session { Origin::Session } else { Origin::ThisLogin };
-        let known = self.person(&waiting.assertion).await?;
+        let known = self.person(&waiting.assertion, Some(waiting.person)).await?;
         Ok(Some(Proof { origin, assertion: waiting.assertion, known }))
     }
 

@@ -2,6 +2,7 @@
 //! `Permit` of their own.
 
 use axum::response::Response;
+use gateway_core::assertion::Assertion;
 use gateway_core::audit::{Event, LoginFacts};
 use gateway_core::claims::Claims;
 use gateway_core::consent::Receipt;
@@ -17,7 +18,8 @@ use serde_json::{Value, json};
 use super::Visit;
 use super::flow::{Offer, Proof, consent_key};
 use super::session::SessionError;
-use crate::app::App;
+use crate::app::{Active, App};
+use crate::http::reply;
 use crate::keys::algorithm;
 use crate::store::take::Taken;
 use crate::store::{Batch, Class, Key, RETENTION, StoreError, Write};
@@ -30,7 +32,8 @@ pub(super) const ACCESS: &str = "access";
 impl Visit<'_> {
     /// Commits consent, link and audit record in one durable step, then sends the code.
     ///
-    /// The code follows from the transaction, so that a form posted twice gets the same answer and not two.
+    /// The code follows from the transaction, the person and their answer, so that a form posted twice is answered alike,
+    /// and nobody else's answer to the same transaction is.
     pub(super) async fn issue(
         &self,
         transaction: Transaction,
@@ -43,12 +46,20 @@ impl Visit<'_> {
                 let to = transaction.request.reply_to();
                 let mut response = self.client_response(&to, &[("code", code.expose())]);
                 Self::forget(&mut response, &transaction);
+                if proof.origin == Origin::Session {
+                    return response;
+                }
                 match self.begin_session(&mut response, &proof.known.person, &proof.assertion).await {
                     Ok(()) => response,
                     Err(error) => self.internal(&error, Some(&transaction)),
                 }
             }
             Err(IssueError::Finished) => self.stop(transaction, Failure::AlreadyFinished),
+            // Another tab linked this very person a moment ago: the question is put again, for the person as linked.
+            Err(IssueError::Again) => {
+                let page = format!("{}/login/{}/consent", self.app.issuer, transaction.id);
+                self.kept(reply::see_other(&page), transaction)
+            }
             Err(IssueError::Other(error)) => self.internal(&error, Some(&transaction)),
         }
     }
@@ -60,33 +71,50 @@ impl Visit<'_> {
         offer: &Offer,
         answer: Option<Receipt>,
     ) -> Result<Secret<String>, IssueError> {
-        let code = self.app.seals.derived("code", transaction.id.as_str()).map_err(SessionError::from)?;
-        let code = Secret::new(base64url(&code));
         let receipt = answer.as_ref().or(offer.receipt.as_ref());
         let agreed = receipt.map(|receipt| receipt.agreed.as_slice()).unwrap_or_default();
         let released: Vec<&Released> =
             offer.released.iter().filter(|r| agreed.iter().any(|name| name == r.claim.as_str())).collect();
+        let basis =
+            [transaction.id.as_str(), &offer.subject, &offer.proposal.fingerprint(), &agreed.join(" ")].join("\n");
+        let code = Secret::new(base64url(&self.app.seals.derived("code", &basis).map_err(SessionError::from)?));
         let event = Event::CodeIssued(Box::new(facts(transaction, proof, offer, receipt, &released)));
-        match self.commit_release(transaction, proof, offer, answer.as_ref(), event).await {
-            Ok(()) => {}
-            // The form was posted twice: the first post made the code, and the same one answers this post.
-            Err(StoreError::Conflict) => return self.same_code_again(code).await,
-            Err(error) => return Err(SessionError::from(error).into()),
-        }
         let grant = self.code_grant(transaction, proof, offer, &released);
-        let sealed = self.app.seals.record(code.expose(), &grant).map_err(SessionError::from)?;
-        let until = Some(self.now.plus(CODE_LIFETIME));
-        let write = Write::Put(Key::of_secret(CODES, code.expose()), sealed, until);
-        self.app.store.commit(Class::Ephemeral, Batch::of(write), self.now).await.map_err(SessionError::from)?;
-        Ok(code)
+        // The code is laid down before anything says that it was issued, so that whoever finds the sign-in finished also
+        // finds its code. Nobody knows it before it is sent.
+        let laid_down = self.lay_down(&code, &grant).await?;
+        match self.commit_release(transaction, proof, offer, answer.as_ref(), event).await {
+            Ok(()) => Ok(code),
+            // The form was posted twice: the first post made the code, and the same one answers this post.
+            Err(StoreError::Conflict) if !laid_down => Ok(code),
+            Err(StoreError::Conflict) => {
+                self.take_back(&code).await?;
+                Err(self.why_not(transaction).await?)
+            }
+            Err(error) => Err(SessionError::from(error).into()),
+        }
     }
 
-    async fn same_code_again(&self, code: Secret<String>) -> Result<Secret<String>, IssueError> {
-        let key = Key::of_secret(CODES, code.expose());
-        match self.app.store.get(Class::Ephemeral, &key, self.now).await.map_err(SessionError::from)? {
-            Some(_) => Ok(code),
-            None => Err(IssueError::Finished),
+    /// Stores the sealed grant under its code; false when the same code lies there already.
+    async fn lay_down(&self, code: &Secret<String>, grant: &CodeGrant) -> Result<bool, SessionError> {
+        let sealed = self.app.seals.record(code.expose(), grant)?;
+        let write = Write::Insert(Key::of_secret(CODES, code.expose()), sealed, Some(self.now.plus(CODE_LIFETIME)));
+        match self.app.store.commit(Class::Ephemeral, Batch::of(write), self.now).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    async fn take_back(&self, code: &Secret<String>) -> Result<(), SessionError> {
+        let delete = Batch::of(Write::Delete(Key::of_secret(CODES, code.expose())));
+        Ok(self.app.store.commit(Class::Ephemeral, delete, self.now).await?)
+    }
+
+    /// Whether a release was refused because the sign-in is finished, or because another tab was faster to link.
+    async fn why_not(&self, transaction: &Transaction) -> Result<IssueError, SessionError> {
+        let finished = self.app.store.get(Class::Durable, &finished_key(transaction), self.now).await?;
+        Ok(if finished.is_some() { IssueError::Finished } else { IssueError::Again })
     }
 
     /// The one durable commit of a sign-in: that it is finished, the link, the receipt, the audit record.
@@ -99,7 +127,7 @@ impl Visit<'_> {
         event: Event,
     ) -> Result<(), StoreError> {
         let until = Some(transaction.request.received_at.plus(2 * gateway_core::interaction::TRANSACTION_LIFETIME));
-        let finished = Write::Insert(Key::new("finished", transaction.id.as_str()), Vec::new(), until);
+        let finished = Write::Insert(finished_key(transaction), Vec::new(), until);
         let mut batch = Batch::of(finished).recording(event);
         batch.writes.extend(proof.known.write());
         if let Some(receipt) = answer {
@@ -110,6 +138,14 @@ impl Visit<'_> {
                 .and(Write::Insert(Key::new("receipt", &receipt.id), bytes, kept));
         }
         self.app.store.commit(Class::Durable, batch, self.now).await
+    }
+
+    /// How the person authenticated: the provider's words where they are registered ones, or else its table's.
+    fn methods(&self, assertion: &Assertion) -> Vec<String> {
+        let stated = assertion.amr.iter().filter(|method| METHODS.contains(&method.as_str())).cloned();
+        let stated: Vec<String> = stated.collect();
+        let by_table = || self.meaning(assertion).map(|row| row.amr.clone()).unwrap_or_default();
+        if stated.is_empty() { by_table() } else { stated }
     }
 
     fn code_grant(&self, transaction: &Transaction, proof: &Proof, offer: &Offer, released: &[&Released]) -> CodeGrant {
@@ -136,7 +172,7 @@ impl Visit<'_> {
             scopes: request.claims.scopes.clone(),
             subject: offer.subject.clone(),
             acr: offer.permit.stated(),
-            amr: proof.assertion.amr.clone(),
+            amr: self.methods(&proof.assertion),
             auth_time: proof.assertion.auth_time,
             id_token_claims,
             userinfo_claims,
@@ -144,6 +180,16 @@ impl Visit<'_> {
         }
     }
 }
+
+fn finished_key(transaction: &Transaction) -> Key {
+    Key::new("finished", transaction.id.as_str())
+}
+
+/// Authentication method names that RFC 8176 registers; a provider's others are its own business.
+const METHODS: [&str; 21] = [
+    "face", "fpt", "geo", "hwk", "iris", "kba", "mca", "mfa", "otp", "pin", "pop", "pwd", "rba", "retina", "sc", "sms",
+    "swk", "tel", "user", "vbm", "wia",
+];
 
 fn grounds(permit: &Permit, proof: &Proof) -> Grounds {
     Grounds {
@@ -181,10 +227,14 @@ fn facts(
 
 /// Mints the tokens of a grant that was taken, under a permit of this moment (RFC 6749 section 5.1, OpenID Connect Core
 /// section 3.1.3.3).
-pub(super) async fn tokens(app: &App, permit: &Permit, grant: Taken<CodeGrant>) -> Result<Value, SessionError> {
+pub(super) async fn tokens(
+    app: &App,
+    active: &Active,
+    permit: &Permit,
+    grant: Taken<CodeGrant>,
+) -> Result<Value, SessionError> {
     let now = app.now();
     let access = app.entropy.token()?;
-    let active = app.bundle();
     let alg = active.catalog.client(permit.client()).map(|registered| algorithm(registered.client.id_token_alg));
     let alg = alg.ok_or_else(|| StoreError::Unavailable("the client is gone".to_owned()))?;
     let expires_at = now.plus(ACCESS_TOKEN_LIFETIME);
@@ -220,6 +270,9 @@ enum IssueError {
     /// The sign-in was finished before, and its code is gone.
     #[error("finished already")]
     Finished,
+    /// The person was linked by another tab meanwhile.
+    #[error("to be put again")]
+    Again,
     #[error(transparent)]
     Other(#[from] SessionError),
 }

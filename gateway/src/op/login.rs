@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use gateway_core::error::Failure;
 use gateway_core::ids::{ProviderId, TransactionId};
-use gateway_core::interaction::{Stage, Transaction};
+use gateway_core::interaction::Transaction;
 use gateway_core::locale::Locale;
 use http::{Request, StatusCode};
 
@@ -31,22 +31,15 @@ impl Visit<'_> {
     }
 }
 
-/// `GET /login/{transaction}`: the chooser; where a portal's POST and a retry continue.
+/// `GET /login/{transaction}`: the chooser, where a retry continues.
 pub async fn chooser(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
     let visit = Visit::new(&app, &parts);
     match visit.running(&id) {
         Err(response) => *response,
-        Ok(transaction) if begins(&visit) && matches!(transaction.stage, Stage::Choosing) => {
-            visit.begin(transaction).await
-        }
         Ok(transaction) if transaction.request.prompt.none => visit.proceed(transaction, None, None).await,
         Ok(transaction) => visit.choose(transaction),
     }
-}
-
-fn begins(visit: &Visit<'_>) -> bool {
-    request::query(visit.parts).is_ok_and(|params| params.one("begin").ok().flatten().is_some())
 }
 
 /// `GET /login/{transaction}/to/{provider}`: off to a provider.

@@ -6,6 +6,7 @@ use gateway_core::ids::{PersonId, base64url};
 
 use super::Visit;
 use crate::ports::NoEntropy;
+use crate::seal::SealError;
 use crate::store::{Class, Key, StoreError, Write};
 
 /// A person, and whether the link to their provider's subject is stored already.
@@ -13,14 +14,14 @@ use crate::store::{Class, Key, StoreError, Write};
 pub(super) struct Known {
     pub(super) person: PersonId,
     key: Key,
-    stored: bool,
+    /// The sealed link, when it is not stored yet.
+    fresh: Option<Vec<u8>>,
 }
 
 impl Known {
     /// The write that stores the link, when it is new. It rides in the commit that follows the person's own act.
     pub(super) fn write(&self) -> Option<Write> {
-        let bytes = self.person.as_str().as_bytes().to_vec();
-        (!self.stored).then(|| Write::Insert(self.key.clone(), bytes, None))
+        self.fresh.clone().map(|sealed| Write::Insert(self.key.clone(), sealed, None))
     }
 }
 
@@ -31,20 +32,34 @@ pub(super) enum PersonError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error("a stored link names no person")]
+    Unreadable,
 }
 
 impl Visit<'_> {
     /// The person behind an assertion. Providers' subjects never meet: two providers, or two spellings, are two people
     /// until they are linked.
-    pub(super) async fn person(&self, assertion: &Assertion) -> Result<Known, PersonError> {
+    ///
+    /// Somebody new is `new`, if this sign-in named them already, so that a form posted twice is about one person.
+    pub(super) async fn person(&self, assertion: &Assertion, new: Option<PersonId>) -> Result<Known, PersonError> {
         let (provider, subject) = (assertion.provider.as_str().as_bytes(), assertion.subject.expose().as_bytes());
         let name = keyed(self.app.pairwise.expose(), &[b"link", provider, subject]);
         let key = Key::new("link", &base64url(&name));
         let stored = self.app.store.get(Class::Durable, &key, self.now).await?;
-        let person = stored.and_then(|bytes| String::from_utf8(bytes).ok()).and_then(|text| text.parse().ok());
-        match person {
-            Some(person) => Ok(Known { person, key, stored: true }),
-            None => Ok(Known { person: PersonId::from_random(self.app.entropy.bytes()?), key, stored: false }),
-        }
+        // Sealed and bound to its name: whoever can write to the store still cannot make one subject another's person.
+        let Some(sealed) = stored else {
+            let person = match new {
+                Some(person) => person,
+                None => PersonId::from_random(self.app.entropy.bytes()?),
+            };
+            let fresh = Some(self.app.seals.at_rest(key.as_str(), person.as_str().as_bytes())?);
+            return Ok(Known { person, key, fresh });
+        };
+        let opened = self.app.seals.open_at_rest(key.as_str(), &sealed)?;
+        let person =
+            String::from_utf8(opened).ok().and_then(|text| text.parse().ok()).ok_or(PersonError::Unreadable)?;
+        Ok(Known { person, key, fresh: None })
     }
 }

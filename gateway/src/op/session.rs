@@ -50,14 +50,14 @@ impl Visit<'_> {
         Ok((!session.ends_at.is_past(self.now)).then_some(session))
     }
 
-    /// Puts a new session in place of the browser's old one.
+    /// Puts a new session in place of the browser's old one. It ends a fixed time after the sign-in that it rests on.
     pub(super) async fn begin_session(
         &self,
         response: &mut Response,
         person: &PersonId,
         assertion: &Assertion,
     ) -> Result<(), SessionError> {
-        let ends_at = self.now.plus(self.app.session_lifetime);
+        let ends_at = assertion.received_at.plus(self.app.session_lifetime);
         let secret = self.app.entropy.token()?;
         let session = Session { person: person.clone(), assertion: assertion.clone(), ends_at };
         let sealed = self.app.seals.record(secret.expose(), &session)?;
@@ -66,7 +66,7 @@ impl Visit<'_> {
             batch = batch.and(Write::Delete(Key::of_secret(TABLE, old)));
         }
         self.app.store.commit(Class::Ephemeral, batch, self.now).await?;
-        reply::set_cookie(response, COOKIE, secret.expose(), self.app.session_lifetime.as_secs());
+        reply::set_cookie(response, COOKIE, secret.expose(), ends_at.0.saturating_sub(self.now.0));
         Ok(())
     }
 }

@@ -61,14 +61,22 @@ async fn redeem(app: &App, active: &Active, client: &Client, request: &TokenRequ
     let Some(grant) = find(app, &request.code, now).await? else {
         return Err(replay(app, &taken_key, &client.id, now).await);
     };
-    check_code(request, &client.id, &grant, now)?;
+    if let Err(error) = check_code(request, &client.id, &grant, now) {
+        // A wrong request for a code that was taken is a replay all the same.
+        return Err(if was_taken(app, &taken_key, now).await? {
+            replay(app, &taken_key, &client.id, now).await
+        } else {
+            error
+        });
+    }
+    client.check_redirect(grant.redirect.as_str()).ok_or_else(invalid_grant)?;
     check_resource(active, client, request, &grant)?;
     let permit = decide(active, &client.id, &grant.service, &grant.grounds).ok_or_else(invalid_grant)?;
     let (id, event) = (grant.id.clone(), Event::CodeRedeemed { grant: grant.id.clone(), client: client.id.clone() });
     // The mark outlives the code and every token that follows from it.
     let until = grant.issued_at.plus(CODE_LIFETIME).plus(ACCESS_TOKEN_LIFETIME);
     match take(&app.store, taken_key.clone(), grant, &id, event, now, until).await {
-        Ok(grant) => issue::tokens(app, &permit, grant).await.map_err(|error| internal(&error)),
+        Ok(grant) => issue::tokens(app, active, &permit, grant).await.map_err(|error| internal(&error)),
         Err(StoreError::Conflict) => Err(replay(app, &taken_key, &client.id, now).await),
         Err(error) => Err(internal(&error)),
     }
@@ -78,6 +86,11 @@ async fn find(app: &App, code: &Secret<String>, now: Timestamp) -> Result<Option
     let key = Key::of_secret(issue::CODES, code.expose());
     let sealed = app.store.get(Class::Ephemeral, &key, now).await.map_err(|error| internal(&error))?;
     sealed.map(|sealed| app.seals.open_record(code.expose(), &sealed).map_err(|error| internal(&error))).transpose()
+}
+
+async fn was_taken(app: &App, taken: &Key, now: Timestamp) -> Result<bool, OAuthError> {
+    let mark = app.store.get(Class::Durable, taken, now).await.map_err(|error| internal(&error))?;
+    Ok(mark.is_some())
 }
 
 /// A code that was taken before: whatever was minted from it is revoked (RFC 6749 section 4.1.2), once, on record.

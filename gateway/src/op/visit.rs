@@ -62,7 +62,7 @@ impl<'a> Visit<'a> {
             transaction: transaction.map(|transaction| transaction.id.as_str()),
             service: transaction.and_then(|transaction| self.service_name(transaction)),
         };
-        reply::page(status, page.html())
+        reply::page(status, page.html(), transaction.map(|transaction| &transaction.request.redirect))
     }
 
     fn service_name(&self, transaction: &Transaction) -> Option<String> {
@@ -77,15 +77,20 @@ impl<'a> Visit<'a> {
         self.client_response(to, &[("error", error.code.as_str()), ("error_description", &error.description)])
     }
 
-    /// Answers the client through the browser.
+    /// Answers the client through the browser, if the address is still registered: a sign-in may have begun before it
+    /// was taken off the list.
     #[must_use]
     pub fn client_response(&self, to: &ReplyTo, params: &[(&'static str, &str)]) -> Response {
+        let client = self.active.catalog.client(&to.client);
+        if client.and_then(|registered| registered.client.check_redirect(to.redirect.as_str())).is_none() {
+            return self.failure_page(StatusCode::BAD_REQUEST, Failure::RedirectMismatch, None);
+        }
         let params = reply::response_params(to, &self.app.issuer, params);
         match to.mode {
             ResponseMode::Query => reply::query_response(to, &params),
             ResponseMode::FormPost => {
                 let page = pages::FormPost { locale: self.locale(None), action: to.redirect.as_str(), params: &params };
-                reply::form_post_page(page.html())
+                reply::form_post_page(page.html(), &to.redirect)
             }
         }
     }

@@ -4,7 +4,9 @@ pub mod texts;
 
 use askama::Template;
 use gateway_core::consent::{Item, Proposal};
+use gateway_core::digest::sha256;
 use gateway_core::error::{Failure, Side};
+use gateway_core::ids::base64url;
 use gateway_core::interaction::Transaction;
 use gateway_core::locale::Locale;
 use policies::Service;
@@ -154,7 +156,7 @@ impl Consent {
             Some(_) => t.with_two("consent-border", ("from", &from), ("to", &to)),
             None => t.with("consent-no-border", "place", &to),
         };
-        Some(Self {
+        let mut page = Self {
             t,
             here: format!("/login/{}/consent", transaction.id),
             provider: provider.name.get(locale).to_owned(),
@@ -168,7 +170,15 @@ impl Consent {
             required: proposal.items.iter().filter(|item| !item.optional).map(line).collect(),
             optional: proposal.items.iter().filter(|item| item.optional).map(line).collect(),
             question: proposal.fingerprint(),
-        })
+        };
+        page.question = base64url(&sha256(page.html().as_bytes()));
+        Some(page)
+    }
+
+    /// A digest of the whole page, the terms behind its words included: what an answer is an answer to.
+    #[must_use]
+    pub fn question(&self) -> &str {
+        &self.question
     }
 
     /// The page.

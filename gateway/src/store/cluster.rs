@@ -6,8 +6,9 @@
 //! chain belongs to the node, so no node waits for another's.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use gateway_core::time::Timestamp;
 use redis::aio::ConnectionManager;
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +22,9 @@ const GROUP: usize = 256;
 const QUEUE: usize = 8_192;
 /// The most connections one node opens.
 const CONNECTIONS: usize = 8;
+
+/// The longest that anything here waits for a server.
+const LIMIT: Duration = Duration::from_secs(5);
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS gateway_records (
@@ -44,18 +48,22 @@ SELECT * FROM unnest($1::text[], $2::bytea[], $3::bigint[]) AS t (key, value, ex
 ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
 
 /// One atomic step in Redis: every key to insert must be absent; then everything is written.
-/// ARGV: the number of keys to insert (which come first), then a value and a life in milliseconds for each key;
-/// a life of -1 deletes, 0 never ends.
+/// ARGV: the number of keys to insert (which come first), the time in seconds, then a value and a life in milliseconds
+/// for each key; a life of -1 deletes, 0 never ends. A value begins with the time at which it ends.
 const REDIS_COMMIT: &str = r"
-local inserts = tonumber(ARGV[1])
+local inserts, now = tonumber(ARGV[1]), tonumber(ARGV[2])
 for i = 1, inserts do
-  if redis.call('EXISTS', KEYS[i]) == 1 then return 0 end
+  local stored = redis.call('GET', KEYS[i])
+  if stored then
+    local ends = struct.unpack('>I8', stored)
+    if ends == 0 or ends > now then return 0 end
+  end
 end
 for i = 1, #KEYS do
-  local life = tonumber(ARGV[2 * i + 1])
+  local life = tonumber(ARGV[2 * i + 2])
   if life == -1 then redis.call('DEL', KEYS[i])
-  elseif life == 0 then redis.call('SET', KEYS[i], ARGV[2 * i])
-  else redis.call('SET', KEYS[i], ARGV[2 * i], 'PX', life) end
+  elseif life == 0 then redis.call('SET', KEYS[i], ARGV[2 * i + 1])
+  else redis.call('SET', KEYS[i], ARGV[2 * i + 1], 'PX', life) end
 end
 return 1
 ";
@@ -95,9 +103,17 @@ pub struct Cluster {
 
 impl Cluster {
     pub(super) async fn open(postgres: &str, redis: &str, mut chain: Chain) -> Result<Self, StoreError> {
-        let config: tokio_postgres::Config = postgres.parse()?;
+        let mut config: tokio_postgres::Config = postgres.parse()?;
+        let limits = format!("{} -c statement_timeout={}", config.get_options().unwrap_or_default(), LIMIT.as_millis());
+        config.options(limits.trim()).connect_timeout(LIMIT);
         let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let pool = Pool::builder(Manager::from_config(config, NoTls, recycle)).max_size(CONNECTIONS).build();
+        let pool = Pool::builder(Manager::from_config(config, NoTls, recycle)).max_size(CONNECTIONS);
+        let pool = pool.runtime(Runtime::Tokio1).timeouts(Timeouts {
+            wait: Some(LIMIT),
+            create: Some(LIMIT),
+            recycle: Some(LIMIT),
+        });
+        let pool = pool.build();
         let pool = pool.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let connection = pool.get().await?;
         // Two nodes that start at once would both create the tables: one waits for the other.
@@ -157,7 +173,8 @@ impl Cluster {
                 let gone = || StoreError::Unavailable("the committer has stopped".to_owned());
                 let (done, outcome) = oneshot::channel();
                 self.jobs.send(Job { batch, now, done }).await.map_err(|_| gone())?;
-                outcome.await.map_err(|_| gone())?
+                let late = |_| StoreError::Unavailable("the database did not answer in time".to_owned());
+                tokio::time::timeout(2 * LIMIT, outcome).await.map_err(late)?.map_err(|_| gone())?
             }
             Class::Ephemeral => self.commit_ephemeral(&batch, now).await,
         }
@@ -167,7 +184,7 @@ impl Cluster {
         let (inserts, others): (Vec<_>, Vec<_>) =
             batch.writes.iter().partition(|write| matches!(write, Write::Insert(..)));
         let mut call = self.script.prepare_invoke();
-        call.arg(inserts.len());
+        call.arg(inserts.len()).arg(now.0);
         for write in inserts.into_iter().chain(others) {
             match write {
                 Write::Insert(key, value, expires) | Write::Put(key, value, expires) => {
@@ -254,11 +271,9 @@ impl Committer {
                 let Ok(job) = queue.try_recv() else { break };
                 group.push(job);
             }
-            let before = self.chain.clone();
-            let outcomes = self.settle(&group).await.unwrap_or_else(|error| {
-                self.chain = before;
-                vec![Err(error); group.len()]
-            });
+            let settled = tokio::time::timeout(2 * LIMIT, self.settle(&group)).await;
+            let late = || Err(StoreError::Unavailable("the database did not answer in time".to_owned()));
+            let outcomes = settled.unwrap_or_else(|_| late()).unwrap_or_else(|error| vec![Err(error); group.len()]);
             for (job, outcome) in group.into_iter().zip(outcomes) {
                 let _ = job.done.send(outcome);
             }
@@ -279,6 +294,14 @@ impl Committer {
     }
 
     async fn record(&mut self, transaction: &Transaction<'_>, jobs: &[&Job]) -> Result<(), StoreError> {
+        if jobs.iter().all(|job| job.batch.events.is_empty()) {
+            return Ok(());
+        }
+        // The head is read anew each time, under a lock: a commit whose outcome nobody knows, or a second process of the
+        // same name, can then neither fork the chain nor stop it.
+        let head = "SELECT head FROM gateway_audit_heads WHERE node = $1 FOR UPDATE";
+        let stored = transaction.query_opt(head, &[&self.chain.node]).await?;
+        self.chain.resume(stored.map(|row| row.get::<_, Vec<u8>>(0)).as_deref())?;
         let (mut places, mut records) = (Vec::new(), Vec::new());
         for job in jobs {
             for event in &job.batch.events {
@@ -286,9 +309,6 @@ impl Committer {
                 places.push(i64::try_from(place).unwrap_or(i64::MAX));
                 records.push(bytes);
             }
-        }
-        if places.is_empty() {
-            return Ok(());
         }
         let insert = "INSERT INTO gateway_audit (node, sequence, record)
                       SELECT $1, * FROM unnest($2::bigint[], $3::bytea[])";
@@ -300,7 +320,8 @@ impl Committer {
     }
 }
 
-/// Which batches may go on: those whose every inserted key was theirs to take. A batch that got only some of its keys
+/// Which batches may go on (a batch may also be refused for a key that another of the same group wanted and then gave
+/// back: whoever is refused looks before believing that the key is there): those whose every inserted key was theirs to take. A batch that got only some of its keys
 /// gives them back.
 async fn claim(transaction: &Transaction<'_>, group: &[Job]) -> Result<Vec<bool>, StoreError> {
     let mut accepted = vec![true; group.len()];
@@ -353,10 +374,7 @@ async fn write(transaction: &Transaction<'_>, jobs: &[&Job]) -> Result<(), Store
         match change {
             Write::Put(key, value, expires) if seen.insert(key) => rows.push(key, value, *expires),
             Write::Delete(key) if seen.insert(key) => deleted.push(key.as_str()),
-            Write::Insert(key, ..) => {
-                seen.insert(key);
-            }
-            Write::Put(..) | Write::Delete(_) => {}
+            Write::Insert(..) | Write::Put(..) | Write::Delete(_) => {}
         }
     }
     if !rows.keys.is_empty() {

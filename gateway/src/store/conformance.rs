@@ -163,9 +163,11 @@ async fn sweeping(store: &Store) {
         put(store, class, &Key::new("sweep", "renewed"), "x", Some(later(5))).await;
         put(store, class, &Key::new("sweep", "renewed"), "y", Some(later(5_000))).await;
     }
-    store.sweep(later(10)).await.unwrap();
+    while store.sweep(later(10)).await.unwrap() > 0 {}
+    // A store that forgets by itself, like Redis, does so by its own clock: only the durable class can be asked.
+    assert_eq!(value(store, Class::Durable, &Key::new("sweep", "short"), NOW).await, None, "swept");
     for class in [Class::Durable, Class::Ephemeral] {
-        assert_eq!(value(store, class, &Key::new("sweep", "short"), NOW).await, None, "swept");
+        assert_eq!(value(store, class, &Key::new("sweep", "short"), later(10)).await, None);
         assert_eq!(value(store, class, &Key::new("sweep", "renewed"), later(20)).await.as_deref(), Some("y"));
     }
 }

@@ -90,22 +90,22 @@ impl Shelf {
         Ok(())
     }
 
-    /// Removes up to a thousand expired records.
+    /// Looks at up to a thousand entries that are due and removes what expired; how many it looked at.
     fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
         let mut batch = self.database.batch();
-        let mut freed = 0;
+        let mut due = 0;
         for entry in self.expiry.range(..index_prefix(now.plus(std::time::Duration::from_secs(1)))).take(1_000) {
             let index = entry.key()?;
             let Some(key) = index.get(8..) else { continue };
             // A record written again meanwhile lives on under its later entry.
             if self.records.get(key)?.is_some_and(|stored| live(&stored, now).is_none()) {
                 batch.remove(&self.records, key);
-                freed += 1;
             }
+            due += 1;
             batch.remove(&self.expiry, index);
         }
         batch.commit()?;
-        Ok(freed)
+        Ok(due)
     }
 }
 

@@ -50,6 +50,12 @@ impl Key {
         Self::new(table, &base64url(&sha256(secret.as_bytes())))
     }
 
+    /// The id within its table.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.0.split_once('/').map_or("", |(_, id)| id)
+    }
+
     /// The whole name.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -133,7 +139,10 @@ impl Chain {
 
     /// Takes up the chain where the stored head says it ends.
     fn resume(&mut self, stored: Option<&[u8]>) -> Result<(), StoreError> {
-        let Some(stored) = stored else { return Ok(()) };
+        let Some(stored) = stored else {
+            self.head = Head::EMPTY;
+            return Ok(());
+        };
         self.head =
             self.read_head(stored).ok_or_else(|| StoreError::Unavailable("the audit head is not ours".into()))?;
         Ok(())
@@ -233,7 +242,7 @@ impl Store {
         }
     }
 
-    /// Frees the space of records that expired; returns how many. Correctness never depends on it.
+    /// Frees the space of one portion of the records that expired; 0 when none is left. Correctness never depends on it.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

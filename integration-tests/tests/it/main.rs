@@ -6,6 +6,7 @@ mod authorize;
 mod callback;
 mod client_auth;
 mod cluster;
+mod flaws;
 mod login;
 mod peers;
 mod secrecy;

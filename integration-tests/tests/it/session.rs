@@ -150,7 +150,8 @@ async fn a_session_ends_and_its_identifier_changes_with_each_login() {
     let rp = world.rp();
     let mut browser = signed_in(&world, &rp, "e-invoice", "hk-iam-smart", "hk-chan").await;
     let first = browser.cookies["__Host-session"].clone();
-    browser.get(rp.authorize("e-invoice", &[])).await;
+    let anew = rp.authorize("e-invoice", &[("prompt", "login")]);
+    world.to_consent(&mut browser, &anew, "hk-iam-smart", "hk-chan").await;
     let second = browser.cookies["__Host-session"].clone();
     assert_ne!(first, second, "CVE-2024-7341: the identifier is new at each sign-in");
     let mut thief = world.browser();

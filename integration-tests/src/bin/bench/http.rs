@@ -9,10 +9,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs as crypto;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{CipherSuite, ClientConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -34,6 +34,8 @@ pub(crate) fn tls(roots: &[CertificateDer<'static>], manner: Manner) -> Result<A
         store.add(root.clone()).map_err(|error| error.to_string())?;
     }
     let mut provider = crypto::default_provider();
+    // Browsers put AES-128 first, rustls AES-256; a server lets them have their way.
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
     if manner.classic {
         provider.kx_groups = vec![crypto::kx_group::X25519];
     }

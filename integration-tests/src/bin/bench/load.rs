@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::login::{Fault, Timing, login};
-use crate::process::Usage;
+use crate::process::{Usage, core_busy};
 use crate::site::Site;
 
 /// How long a login may take before it counts as an error.
@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) warmup: Duration,
     /// What is measured.
     pub(crate) measured: Duration,
+    /// The core of the process that is measured.
+    pub(crate) core: usize,
 }
 
 /// Milliseconds.
@@ -59,6 +61,8 @@ pub(crate) struct Load {
     pub(crate) system_us: f64,
     /// How busy what is measured was, 1 being one core.
     pub(crate) busy: f64,
+    /// How busy others kept the same core: what is above a few hundredths makes a run noisy.
+    pub(crate) others: f64,
     /// How busy the generator was.
     pub(crate) generator_busy: f64,
     /// Logins that were finished since it was started, warm-up included.
@@ -76,15 +80,17 @@ struct Mark {
     at: Instant,
     target: Usage,
     generator: Usage,
+    core: f64,
     finished: u64,
 }
 
 impl Mark {
-    fn now(pid: u32, finished: &AtomicU64) -> Self {
+    fn now(pid: u32, core: usize, finished: &AtomicU64) -> Self {
         Self {
             at: Instant::now(),
             target: Usage::of(pid),
             generator: Usage::of(std::process::id()),
+            core: core_busy(core),
             finished: finished.load(Ordering::Relaxed),
         }
     }
@@ -104,7 +110,7 @@ pub(crate) async fn run(site: &Arc<Site>, pid: u32, plan: Plan) -> Load {
         tokio::time::sleep_until(intended.into()).await;
         let measured = intended >= start + plan.warmup;
         if measured && from.is_none() {
-            from = Some(Mark::now(pid, &finished));
+            from = Some(Mark::now(pid, plan.core, &finished));
         }
         let (site, finished) = (Arc::clone(site), Arc::clone(&finished));
         running.spawn(async move {
@@ -119,7 +125,7 @@ pub(crate) async fn run(site: &Arc<Site>, pid: u32, plan: Plan) -> Load {
             outcomes.push(outcome);
         }
     }
-    let to = Mark::now(pid, &finished);
+    let to = Mark::now(pid, plan.core, &finished);
     while let Some(done) = running.join_next().await {
         outcomes.extend(done);
     }
@@ -140,6 +146,7 @@ fn between(load: &mut Load, from: &Mark, to: &Mark) {
     load.cpu_us = each(to.target.cpu() - from.target.cpu());
     load.system_us = each(to.target.system - from.target.system);
     load.busy = (to.target.cpu() - from.target.cpu()) / seconds;
+    load.others = ((to.core - from.core) / seconds - load.busy).max(0.0);
     load.generator_busy = (to.generator.cpu() - from.generator.cpu()) / seconds;
     (load.resident, load.peak) = (to.target.resident, to.target.peak);
 }

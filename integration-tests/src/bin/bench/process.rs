@@ -113,6 +113,15 @@ impl Usage {
     }
 }
 
+/// Seconds that a core has been busy since the machine started, whoever for; the hypervisor's share counts.
+pub(crate) fn core_busy(core: usize) -> f64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let name = format!("cpu{core} ");
+    let line = stat.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_default();
+    let ticks = line.split_whitespace().enumerate().filter(|(at, _)| matches!(at, 0..3 | 5..8));
+    ticks.filter_map(|(_, field)| field.parse::<f64>().ok()).sum::<f64>() / ticks_a_second()
+}
+
 fn ticks_a_second() -> f64 {
     static TICKS: OnceLock<f64> = OnceLock::new();
     *TICKS.get_or_init(|| first_line("getconf", &["CLK_TCK"]).parse().unwrap_or(100.0))

@@ -197,6 +197,7 @@ fn subject(subjects: &[&Subject]) -> Vec<String> {
         }),
         row("CPU of one login in ES256 verifications", "units", subjects, |s| s.units),
         row("busy", "cores", subjects, |s| s.load.busy),
+        row("others on its core", "cores", subjects, |s| s.load.others),
         row("generator busy", "cores", subjects, |s| s.load.generator_busy),
         row("start to first answer", "s", subjects, |s| s.ready_after),
         row("memory before", "MiB", subjects, |s| mib(s.resident_idle)),
@@ -219,13 +220,14 @@ fn limit(report: &Report) -> Vec<String> {
     for step in &report.steps {
         lines.push(format!(
             "  {:>5.0}/s offered {:>5.0}/s finished  whole p50 {:>6.1} p99 {:>7.1} ms  /token p99 {:>6.1} ms  \
-             gateway {:.2} cores, generator {:.2}  CPU {:.0} us  errors {}",
+             gateway {:.2} cores, others {:.2}, generator {:.2}  CPU {:.0} us  errors {}",
             step.offered,
             step.finished,
             step.whole.p50,
             step.whole.p99,
             step.token.p99,
             step.busy,
+            step.others,
             step.generator_busy,
             step.cpu_us,
             step.errors.values().sum::<u64>()

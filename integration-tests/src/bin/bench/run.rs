@@ -19,7 +19,7 @@ use crate::{Arguments, Failed};
 
 /// A step of the search for the limit fails beyond this p99 of a whole login, in milliseconds.
 const TOO_SLOW: f64 = 1_000.0;
-/// The gateway may be one core busy and no more; when the generator is, the limit is not the gateway's.
+/// The most steps.
 const STEPS: usize = 16;
 
 /// What all runs share.
@@ -82,8 +82,12 @@ impl Bench<'_> {
     }
 
     fn plan(&self, rate: f64) -> Plan {
-        let (warmup, measured) = (self.arguments.warmup, self.arguments.seconds);
-        Plan { rate, warmup: Duration::from_secs(warmup), measured: Duration::from_secs(measured) }
+        self.plan_of(rate, self.arguments.warmup, self.arguments.seconds)
+    }
+
+    fn plan_of(&self, rate: f64, warmup: u64, measured: u64) -> Plan {
+        let (warmup, measured) = (Duration::from_secs(warmup), Duration::from_secs(measured));
+        Plan { rate, warmup, measured, core: self.arguments.gateway_core }
     }
 
     async fn run(&self, number: usize) -> Result<Run, Failed> {
@@ -115,8 +119,7 @@ impl Bench<'_> {
         let pid = target.process.pid();
         let (mut steps, mut limit, mut rate) = (Vec::new(), None, self.arguments.rate);
         for _ in 0..STEPS {
-            let plan = Plan { rate, warmup: Duration::from_secs(3), measured: Duration::from_secs(8) };
-            let load = load::run(&target.site, pid, plan).await;
+            let load = load::run(&target.site, pid, self.plan_of(rate, 3, 8)).await;
             eprintln!("{rate:.0}/s offered, {:.0}/s finished, p99 {:.0} ms", load.finished, load.whole.p99);
             let kept_up = load.errors.is_empty() && load.whole.p99 < TOO_SLOW && load.finished > 0.97 * rate;
             steps.push(load.clone());

@@ -1,0 +1,190 @@
+//! The `gateway` command, as an operator types it.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use certs::devca::DevCa;
+use gateway::config::{Engine, StoreConfig};
+use gateway::ports::{Clock as _, SystemClock};
+use gateway::seal::Seals;
+use gateway::store::{Batch, Class, Store};
+use gateway_core::audit::Event;
+
+fn gateway(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_gateway")).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const TEXTS: &str = "{ zh-Hans = \"甲\", zh-Hant-HK = \"甲\", pt = \"A\", en = \"A\" }";
+
+/// A whole configuration that holds no problem.
+fn write(folder: &Path, port: u16) -> String {
+    let ca = DevCa::open(&folder.join("ca"), SystemClock.now().0).unwrap();
+    ca.issue("server", &["localhost"]).unwrap();
+    let bundle = folder.join("bundle");
+    for kind in ["clients", "services", "providers", "vocabulary"] {
+        fs::create_dir_all(bundle.join(kind)).unwrap();
+    }
+    fs::write(bundle.join("vocabulary/v.toml"), policies::documents::VOCABULARY).unwrap();
+    fs::write(
+        bundle.join("clients/a.toml"),
+        format!(
+            "client_id = \"a\"\njurisdiction = \"CN-GD\"\nsector = \"s\"\nredirect_uris = [\"https://a.example/cb\"]\n\
+             name = {TEXTS}\noperator = {TEXTS}\ntoken_endpoint_auth_method = \"none\"\n"
+        ),
+    )
+    .unwrap();
+    let config = folder.join("gateway.toml");
+    fs::write(
+        &config,
+        format!(
+            "issuer = \"https://localhost:{port}\"\nlisten = \"127.0.0.1:{port}\"\n\
+             [tls]\ncertificate = \"ca/server.pem\"\nkey = \"ca/server.key\"\n[keys]\nmaster = \"master.key\"\n\
+             [store]\nnode = \"node-1\"\nengine = \"embedded\"\npath = \"data\"\n[bundle]\nfolder = \"bundle\"\n\
+             [egress]\ntrust = \"ca/ca.pem\"\n"
+        ),
+    )
+    .unwrap();
+    config.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_master_key_is_made_once_and_a_client_secret_with_its_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("master.key");
+    let path = file.to_str().unwrap();
+    assert!(gateway(&["master-key", path]).status.success());
+    assert!(!gateway(&["master-key", path]).status.success(), "never over an existing file");
+    let said = text(&gateway(&["client-secret"]).stdout);
+    let value = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    let digest = gateway_core::client::SecretDigest::of(&value("client_secret "));
+    assert_eq!(digest.as_str(), value("client_secret_sha256 "));
+}
+
+#[test]
+fn check_reports_every_problem_at_once_and_binds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    // The port is taken: a check that bound it would fail.
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let config = write(folder.path(), taken.local_addr().unwrap().port());
+    let missing = gateway(&["check", "--config", &config]);
+    assert!(!missing.status.success() && text(&missing.stderr).contains("master.key"), "F26: no default key");
+    gateway(&["master-key", folder.path().join("master.key").to_str().unwrap()]);
+    let sound = gateway(&["check", "--config", &config]);
+    assert!(sound.status.success(), "{}", text(&sound.stderr));
+    let bundle = folder.path().join("bundle");
+    fs::write(bundle.join("services/s.toml"), "service = \"S\"\n[[alow]]\n").unwrap();
+    fs::write(bundle.join("providers/p.toml"), "id = \"p\"\nkind = \"magic\"\n").unwrap();
+    fs::write(bundle.join("clients/b.toml"), "client_id = \"b\nnewline = \"in header\"\n").unwrap();
+    let broken = gateway(&["check", "--config", &config]);
+    assert_eq!(broken.status.code(), Some(1));
+    let said = text(&broken.stderr);
+    for expected in [
+        "s.toml:1: service:",
+        "s.toml:2: alow is not a known field; did you mean allow?",
+        "p.toml:2: kind: magic",
+        "b.toml:1:",
+    ] {
+        assert!(said.contains(expected), "{expected} is not in\n{said}");
+    }
+    assert!(!folder.path().join("data").exists(), "a check leaves nothing behind");
+}
+
+#[test]
+fn a_taken_port_is_a_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let config = write(folder.path(), taken.local_addr().unwrap().port());
+    gateway(&["master-key", folder.path().join("master.key").to_str().unwrap()]);
+    let served = gateway(&["serve", "--config", &config]);
+    assert!(!served.status.success());
+    assert!(text(&served.stderr).contains("is taken by another program"), "{}", text(&served.stderr));
+}
+
+#[test]
+fn serve_stops_when_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let config = write(folder.path(), port);
+    gateway(&["master-key", folder.path().join("master.key").to_str().unwrap()]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .args(["serve", "--config", &config])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let listening = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    assert!(listening, "it listens");
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+async fn append(config: &StoreConfig, seals: &Seals, count: u64) {
+    // The folder is free again a moment after the store before was dropped.
+    let mut opened = Store::open(config, seals.key("audit").unwrap()).await;
+    while opened.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        opened = Store::open(config, seals.key("audit").unwrap()).await;
+    }
+    let store = Arc::new(opened.unwrap_or_else(|error| panic!("{error}")));
+    for number in 0..count {
+        let event = Event::CodeRedeemed { grant: number.to_string(), client: "a".parse().unwrap() };
+        store.commit(Class::Durable, Batch::default().recording(event), SystemClock.now()).await.unwrap();
+    }
+}
+
+/// Any missing or changed record, and a head that is not ours, make the command exit non-zero.
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_verify_finds_what_is_missing_or_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), 1);
+    let key = folder.path().join("master.key");
+    gateway(&["master-key", key.to_str().unwrap()]);
+    let data = folder.path().join("data");
+    let config = StoreConfig { node: "node-1".into(), engine: Engine::Embedded(data.clone()) };
+    let seals = Seals::new(certs::vault::Vault::load(&key).unwrap());
+    append(&config, &seals, 6).await;
+    let verify = || loop {
+        let output = gateway(&["audit", "verify", "--config", &path]);
+        if !text(&output.stderr).contains("Locked") {
+            return output;
+        }
+    };
+    let sound = verify();
+    assert!(sound.status.success(), "{}", text(&sound.stderr));
+    assert!(text(&sound.stdout).contains("node-1: 6 records verify"));
+    let tamper = |change: &dyn Fn(&fjall::Keyspace)| {
+        let database = fjall::Database::builder(data.join("durable")).open().unwrap();
+        let audit = database.keyspace("audit-node-1", fjall::KeyspaceCreateOptions::default).unwrap();
+        change(&audit);
+        database.persist(fjall::PersistMode::SyncAll).unwrap();
+    };
+    let record = |sequence: u64| sequence.to_be_bytes();
+    for sequence in 1..=6 {
+        tamper(&|audit| audit.remove(record(sequence)).unwrap());
+        assert_eq!(verify().status.code(), Some(1), "record {sequence} is missing");
+        tamper(&|audit| audit.insert(record(sequence), forged(sequence)).unwrap());
+        assert_eq!(verify().status.code(), Some(1), "record {sequence} was changed");
+        fs::remove_dir_all(&data).unwrap();
+        append(&config, &seals, 6).await;
+    }
+}
+
+/// A record of the right shape that nobody wrote.
+fn forged(sequence: u64) -> String {
+    format!(
+        "{{\"node\":\"node-1\",\"sequence\":{sequence},\"time\":1,\"previous\":\"{}\",\"event\":\"code_redeemed\",\
+         \"grant\":\"x\",\"client\":\"a\"}}",
+        "0".repeat(64)
+    )
+}

@@ -2,7 +2,6 @@
 //! operator. Panics where something that a test rests on is not there.
 
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,

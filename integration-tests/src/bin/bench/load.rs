@@ -59,6 +59,8 @@ pub(crate) struct Load {
     pub(crate) cpu_us: f64,
     /// Of that, in the kernel.
     pub(crate) system_us: f64,
+    /// Connections that it opened to the provider, in a thousand logins.
+    pub(crate) upstream_connections: f64,
     /// How busy what is measured was, 1 being one core.
     pub(crate) busy: f64,
     /// How busy others kept the same core: what is above a few hundredths makes a run noisy.
@@ -81,16 +83,18 @@ struct Mark {
     target: Usage,
     generator: Usage,
     core: f64,
+    upstream: u64,
     finished: u64,
 }
 
 impl Mark {
-    fn now(pid: u32, core: usize, finished: &AtomicU64) -> Self {
+    fn now(pid: u32, core: usize, site: &Site, finished: &AtomicU64) -> Self {
         Self {
             at: Instant::now(),
             target: Usage::of(pid),
             generator: Usage::of(std::process::id()),
             core: core_busy(core),
+            upstream: site.portal.provider.connections(),
             finished: finished.load(Ordering::Relaxed),
         }
     }
@@ -110,7 +114,7 @@ pub(crate) async fn run(site: &Arc<Site>, pid: u32, plan: Plan) -> Load {
         tokio::time::sleep_until(intended.into()).await;
         let measured = intended >= start + plan.warmup;
         if measured && from.is_none() {
-            from = Some(Mark::now(pid, plan.core, &finished));
+            from = Some(Mark::now(pid, plan.core, site, &finished));
         }
         let (site, finished) = (Arc::clone(site), Arc::clone(&finished));
         running.spawn(async move {
@@ -125,7 +129,7 @@ pub(crate) async fn run(site: &Arc<Site>, pid: u32, plan: Plan) -> Load {
             outcomes.push(outcome);
         }
     }
-    let to = Mark::now(pid, plan.core, &finished);
+    let to = Mark::now(pid, plan.core, site, &finished);
     while let Some(done) = running.join_next().await {
         outcomes.extend(done);
     }
@@ -145,6 +149,8 @@ fn between(load: &mut Load, from: &Mark, to: &Mark) {
     load.finished = logins / seconds;
     load.cpu_us = each(to.target.cpu() - from.target.cpu());
     load.system_us = each(to.target.system - from.target.system);
+    let opened = u32::try_from(to.upstream - from.upstream).map_or(0.0, f64::from);
+    load.upstream_connections = each(opened / 1e3);
     load.busy = (to.target.cpu() - from.target.cpu()) / seconds;
     load.others = ((to.core - from.core) / seconds - load.busy).max(0.0);
     load.generator_busy = (to.generator.cpu() - from.generator.cpu()) / seconds;

@@ -37,6 +37,7 @@ pub(crate) struct Provider {
     key: Key,
     realm: String,
     people: AtomicU64,
+    connections: AtomicU64,
     codes: Mutex<HashMap<String, Visit>>,
     tokens: Mutex<HashMap<String, u64>>,
 }
@@ -50,6 +51,7 @@ impl Provider {
             key: Key::rs256()?,
             realm: jose::token()?.chars().take(8).collect(),
             people: AtomicU64::default(),
+            connections: AtomicU64::default(),
             codes: Mutex::default(),
             tokens: Mutex::default(),
         });
@@ -71,6 +73,11 @@ impl Provider {
         self.codes.lock().unwrap_or_else(PoisonError::into_inner).insert(code.clone(), visit);
         let mut answer = form_urlencoded::Serializer::new(format!("{redirect}?"));
         Ok(answer.append_pair("code", &code).append_pair("state", &state).append_pair("iss", &self.issuer).finish())
+    }
+
+    /// Connections that were opened to it: what is measured should keep them.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     fn subject(&self, person: u64) -> String {
@@ -144,6 +151,7 @@ impl Provider {
 
 async fn serve(listener: TcpListener, tls: TlsAcceptor, provider: Arc<Provider>) {
     while let Ok((tcp, _)) = listener.accept().await {
+        provider.connections.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(connection(tcp, tls.clone(), Arc::clone(&provider)));
     }
 }

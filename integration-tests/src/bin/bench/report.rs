@@ -196,6 +196,7 @@ fn subject(subjects: &[&Subject]) -> Vec<String> {
             f64::midpoint(s.before.verify_us, s.after.verify_us)
         }),
         row("CPU of one login in ES256 verifications", "units", subjects, |s| s.units),
+        row("connections opened to the provider", "in 1000", subjects, |s| s.load.upstream_connections),
         row("busy", "cores", subjects, |s| s.load.busy),
         row("others on its core", "cores", subjects, |s| s.load.others),
         row("generator busy", "cores", subjects, |s| s.load.generator_busy),

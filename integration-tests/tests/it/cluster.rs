@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicUsize;
 use gateway::config::{Config, Engine, StoreConfig};
 use gateway::ports::Clock;
 use gateway::server::Server;
-use gateway::store::{Store, conformance};
+use gateway::store::{Batch, Class, Store, conformance};
+use gateway_core::audit::Event;
+use gateway_core::time::Timestamp;
 use integration_tests::browser::Balancer;
 use integration_tests::rp::query;
 use integration_tests::servers::{Running, postgres, postgres_address, redis};
@@ -71,6 +73,24 @@ async fn a_record_that_is_missing_or_changed_is_found() {
     let forged =
         "UPDATE gateway_audit_heads SET head = convert_to(replace(convert_from(head, 'UTF8'), '10', '9'), 'UTF8')";
     assert!(broken(&format!("DELETE FROM gateway_audit WHERE sequence = 10; {forged}")).await);
+}
+
+/// A node whose chain went on elsewhere (a commit nobody heard the end of, a second process of the same name) was stuck
+/// until its restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_of_one_name_neither_fork_nor_stop_the_chain() {
+    let (postgres, redis) = (postgres().await, redis().await);
+    let engine = engine(&postgres, &redis);
+    let stores = [open("node-1", &engine).await, open("node-1", &engine).await];
+    for round in 0..10 {
+        for (number, store) in stores.iter().enumerate() {
+            let event = Event::CodeRedeemed { grant: format!("{round}-{number}"), client: "a".parse().unwrap() };
+            // Only the very first record of a chain may have to be tried again: there is no head to lock yet.
+            store.commit(Class::Durable, Batch::default().recording(event), Timestamp(1)).await.unwrap();
+        }
+    }
+    let report = stores[0].verify_audit().await.unwrap().remove(0);
+    assert_eq!((report.records, report.broken), (20, None));
 }
 
 struct Cluster {

@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Failed;
+use crate::{Failed, jose};
 
 /// Microseconds of CPU on the gateway's core.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -37,18 +37,13 @@ pub(crate) fn print(seconds: u64) -> Result<bool, Failed> {
     let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key().as_ref());
     let public = public.map_err(|error| error.to_string())?;
     let message = [7_u8; 300];
-    let random = gateway_random();
+    let random = jose::random();
     let signature = pair.sign(&random, &message).map_err(|error| error.to_string())?;
     let verify_us = per_turn(seconds, || public.verify_sig(&message, signature.as_ref()).is_ok());
     let sign_us = per_turn(1, || pair.sign(&random, &message).is_ok());
     let measured = Calibration { verify_us, sign_us };
     println!("{}", serde_json::to_string(&measured).map_err(|error| error.to_string())?);
     Ok(true)
-}
-
-#[expect(clippy::disallowed_methods, reason = "a signature's own nonce is the library's business")]
-fn gateway_random() -> aws_lc_rs::rand::SystemRandom {
-    aws_lc_rs::rand::SystemRandom::new()
 }
 
 /// Microseconds of this thread's CPU time for one turn.

@@ -34,8 +34,9 @@ pub(crate) fn now() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
+/// What the library wants to be handed for a signature.
 #[expect(clippy::disallowed_methods, reason = "a signature's own nonce is the library's business")]
-fn random() -> SystemRandom {
+pub(crate) fn random() -> SystemRandom {
     SystemRandom::new()
 }
 

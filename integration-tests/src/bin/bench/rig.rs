@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use certs::devca::DevCa;
 use serde_json::json;
 
-use crate::jose::{self, Key};
+use crate::jose;
 use crate::process::Measured;
 use crate::site::{CLIENT, Kind, PORTAL, Portal, REDIRECT, Site};
 use crate::{Arguments, Failed};
@@ -203,11 +203,6 @@ fn write_bundle(bundle: &Path, portal: &Portal) -> Result<(), Failed> {
         put(&bundle.join(format!("providers/{name}.toml")), &lines.join("\n"))?;
     }
     Ok(())
-}
-
-/// A fresh key for the portal.
-pub(crate) fn portal_key() -> Result<Key, Failed> {
-    Key::es256()
 }
 
 /// A binary in the folder of this one.

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::calibrate::{self, Calibration};
 use crate::http::{self, Manner};
+use crate::jose::Key;
 use crate::load::{self, Load, Plan};
 use crate::process::Usage;
 use crate::provider::Provider;
@@ -63,7 +64,7 @@ async fn portal(arguments: &Arguments, certificates: &Certificates) -> Result<Ar
     let server = certs::tls::server(certificate.map_err(|error| error.to_string())?);
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
     Ok(Arc::new(Portal {
-        key: rig::portal_key()?,
+        key: Key::es256()?,
         provider: Provider::start(listener, server.map_err(|error| error.to_string())?)?,
         browser_tls: http::tls(&roots, browsers)?,
         portal_tls: http::tls(&roots, back_end)?,

@@ -45,13 +45,6 @@ impl<T> Deref for Verified<T> {
     }
 }
 
-impl<T> Verified<T> {
-    /// The value, when what follows no longer needs the evidence.
-    pub fn into_inner(self) -> T {
-        self.0
-    }
-}
-
 impl<T> fmt::Debug for Verified<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Verified([redacted])")
@@ -65,7 +58,6 @@ pub struct Unverified<'a> {
     signature: Vec<u8>,
     algorithm: Algorithm,
     kid: Option<String>,
-    typ: Option<String>,
 }
 
 impl<'a> Unverified<'a> {
@@ -91,7 +83,6 @@ impl<'a> Unverified<'a> {
             signature: from_base64url(signature).ok_or(JwsError::Malformed)?,
             algorithm: algorithm.parse().map_err(|_| JwsError::Algorithm)?,
             kid: text(&header, "kid")?,
-            typ: text(&header, "typ")?,
         })
     }
 
@@ -105,12 +96,6 @@ impl<'a> Unverified<'a> {
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
-    }
-
-    /// The type the token claims (RFC 8725 section 3.11).
-    #[must_use]
-    pub fn typ(&self) -> Option<&str> {
-        self.typ.as_deref()
     }
 
     /// Verifies the signature and reads the claims.

@@ -77,6 +77,14 @@ impl Config {
         Self::parse(&file, &text, base)
     }
 
+    /// The bundle's folder, as far as a configuration that may be broken elsewhere names one.
+    #[must_use]
+    pub fn bundle_folder(path: &Path) -> Option<PathBuf> {
+        let table: toml::Table = std::fs::read_to_string(path).ok()?.parse().ok()?;
+        let folder = table.get("bundle")?.get("folder")?.as_str()?;
+        Some(path.parent().unwrap_or(Path::new(".")).join(folder))
+    }
+
     /// Reads a configuration from its text.
     ///
     /// # Errors

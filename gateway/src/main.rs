@@ -113,24 +113,32 @@ async fn serve(path: &Path) -> Result<(), Failed> {
 }
 
 fn check(path: &Path) -> Result<(), Failed> {
-    let config = Config::load(path).map_err(|found| problems(&found))?;
     let mut lines: Vec<String> = Vec::new();
-    if let Err(found) = Bundle::read(&config.bundle).and_then(|bundle| Catalog::compile(&bundle)) {
-        lines.extend(found.iter().map(ToString::to_string));
+    let mut report = |problems: Problems| lines.extend(problems.iter().map(ToString::to_string));
+    let config = Config::load(path).map_err(&mut report).ok();
+    // A broken configuration does not hide what is wrong with the bundle.
+    if let Some(folder) = config.as_ref().map(|config| config.bundle.clone()).or_else(|| Config::bundle_folder(path)) {
+        let _ = Bundle::read(&folder).and_then(|bundle| Catalog::compile(&bundle)).map_err(&mut report);
     }
-    let parts: [Result<(), StartError>; 3] = [
-        certs::vault::Vault::load(&config.master_key).map(drop).map_err(StartError::from),
-        certs::tls::ReloadingCert::load(&config.certificate, &config.certificate_key)
-            .map(drop)
-            .map_err(StartError::from),
-        gateway::egress::Egress::open(&config.egress).map(drop).map_err(StartError::from),
-    ];
-    lines.extend(parts.into_iter().filter_map(Result::err).map(|error| error.to_string()));
+    if let Some(config) = &config {
+        lines.extend(unusable_files(config));
+    }
     if lines.is_empty() {
         say("no problem found");
         return Ok(());
     }
     Err(Failed(lines))
+}
+
+/// The files a configuration names that cannot be used.
+fn unusable_files(config: &Config) -> Vec<String> {
+    let certificate = certs::tls::ReloadingCert::load(&config.certificate, &config.certificate_key);
+    let parts: [Result<(), StartError>; 3] = [
+        certs::vault::Vault::load(&config.master_key).map(drop).map_err(StartError::from),
+        certificate.map(drop).map_err(StartError::from),
+        gateway::egress::Egress::open(&config.egress).map(drop).map_err(StartError::from),
+    ];
+    parts.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect()
 }
 
 fn master_key(file: &Path) -> Result<(), Failed> {

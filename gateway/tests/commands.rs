@@ -84,10 +84,13 @@ fn check_reports_every_problem_at_once_and_binds_nothing() {
     fs::write(bundle.join("services/s.toml"), "service = \"S\"\n[[alow]]\n").unwrap();
     fs::write(bundle.join("providers/p.toml"), "id = \"p\"\nkind = \"magic\"\n").unwrap();
     fs::write(bundle.join("clients/b.toml"), "client_id = \"b\nnewline = \"in header\"\n").unwrap();
+    let text_of_config = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text_of_config.replace("engine = \"embedded\"", "engine = \"floppy\"")).unwrap();
     let broken = gateway(&["check", "--config", &config]);
     assert_eq!(broken.status.code(), Some(1));
     let said = text(&broken.stderr);
     for expected in [
+        "gateway.toml:10: engine: must be embedded or cluster",
         "s.toml:1: service:",
         "s.toml:2: alow is not a known field; did you mean allow?",
         "p.toml:2: kind: magic",

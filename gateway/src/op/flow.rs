@@ -51,6 +51,8 @@ pub(super) struct Offer {
     pub(super) released: Vec<Released>,
     pub(super) subject: String,
     pub(super) receipt: Option<Receipt>,
+    /// Anybody can pretend to be a public client, so its releases are never silent (CVE-2023-34246).
+    always_ask: bool,
 }
 
 const WAITING: &str = "waiting";
@@ -92,7 +94,10 @@ impl Visit<'_> {
     ) -> Response {
         let request = &transaction.request;
         let judged = proof.as_ref().map(|proof| (proof, self.judge(request, proof)));
-        let candidates = self.candidates(request);
+        let evidence = judged.as_ref().map(|(proof, verdict)| self.evidence(request, proof, verdict));
+        // Who else could serve is asked only when nothing serves yet.
+        let served = evidence.is_some_and(|evidence| evidence.verdict.is_ok() && evidence.right_subject);
+        let candidates = if served { Vec::new() } else { self.candidates(request) };
         let eligible: Vec<ProviderId> =
             candidates.iter().filter(|candidate| candidate.fit.is_ok()).map(|c| c.provider.clone()).collect();
         // Where only one provider is trusted there is nothing to choose.
@@ -100,7 +105,7 @@ impl Visit<'_> {
             if let ([one], [_]) = (candidates.as_slice(), eligible.as_slice()) { Some(&one.provider) } else { None };
         let mut situation = Situation {
             request,
-            evidence: judged.as_ref().map(|(proof, verdict)| self.evidence(request, proof, verdict)),
+            evidence,
             consent: Consent::Unknown,
             eligible: &eligible,
             preferred: preferred.or(only),
@@ -237,7 +242,7 @@ impl Visit<'_> {
         let subject = pairwise(&self.app.pairwise, &proof.known.person, &client.sector);
         let stored = self.app.store.get(Class::Durable, &consent_key(&subject, &proposal), self.now).await?;
         let receipt = stored.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Ok(Offer { permit, proposal, released, subject, receipt })
+        Ok(Offer { permit, proposal, released, subject, receipt, always_ask: client.is_public() })
     }
 
     /// Shows the chooser.
@@ -390,7 +395,7 @@ impl Visit<'_> {
 impl Offer {
     fn consent(&self, visit: &Visit<'_>) -> Consent {
         match &self.receipt {
-            Some(receipt) if receipt.covers(&self.proposal, visit.now) => Consent::Covered,
+            Some(receipt) if !self.always_ask && receipt.covers(&self.proposal, visit.now) => Consent::Covered,
             _ => Consent::Needed,
         }
     }

@@ -117,10 +117,15 @@ struct Line {
     ground: String,
 }
 
-/// The consent page. Its whole text is what the receipt's digest covers.
+/// The consent page, and the digest of it that an answer must carry.
+pub struct Consent {
+    html: String,
+    question: String,
+}
+
 #[derive(Template)]
 #[template(path = "consent.html")]
-pub struct Consent {
+struct ConsentPage {
     t: Texts,
     here: String,
     provider: String,
@@ -156,7 +161,7 @@ impl Consent {
             Some(_) => t.with_two("consent-border", ("from", &from), ("to", &to)),
             None => t.with("consent-no-border", "place", &to),
         };
-        let mut page = Self {
+        let page = ConsentPage {
             t,
             here: format!("/login/{}/consent", transaction.id),
             provider: provider.name.get(locale).to_owned(),
@@ -171,8 +176,10 @@ impl Consent {
             optional: proposal.items.iter().filter(|item| item.optional).map(line).collect(),
             question: proposal.fingerprint(),
         };
-        page.question = base64url(&sha256(page.html().as_bytes()));
-        Some(page)
+        // Rendered once, with the terms' digest in place of the page's own.
+        let draft = render(&page);
+        let question = base64url(&sha256(draft.as_bytes()));
+        Some(Self { html: draft.replacen(&page.question, &question, 1), question })
     }
 
     /// A digest of the whole page, the terms behind its words included: what an answer is an answer to.
@@ -183,8 +190,8 @@ impl Consent {
 
     /// The page.
     #[must_use]
-    pub fn html(&self) -> String {
-        render(self)
+    pub fn html(self) -> String {
+        self.html
     }
 }
 

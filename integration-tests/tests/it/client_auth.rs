@@ -173,3 +173,23 @@ async fn a_public_client_proves_itself_by_pkce_alone() {
     let code = signing.world.code(&rp, "matter", "hk-iam-smart", "hk-chan").await;
     assert!(rp.redeem(&code).await.status.is_success());
 }
+
+/// CVE-2023-34246: anybody can pretend to be a public client, so nothing is released to one in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn cve_2023_34246_a_public_client_never_gets_a_silent_release() {
+    let mut signing = signing().await;
+    let service = signing.world.data.join("bundle/services/matter.toml");
+    let text =
+        std::fs::read_to_string(&service).unwrap().replacen("clients =", "remember_consent = \"30d\"\nclients =", 1);
+    std::fs::write(&service, text).unwrap();
+    signing.world.demo.gateway.app().tend(None).await;
+    let public = signing.world.client("public", None, "https://public.example/cb");
+    signing.rp = signing.world.client("poster", Some(integration_tests::world::SECRET), "https://poster.example/cb");
+    for (rp, silent) in [(&signing.rp, true), (&public, false)] {
+        let mut browser = signing.world.browser();
+        signing.world.sign_in(&mut browser, &rp.authorize("matter", &[]), "hk-iam-smart", "hk-chan").await;
+        let again = browser.get(rp.authorize("matter", &[("prompt", "none")])).await.target();
+        let expected = if silent { None } else { Some("consent_required".to_owned()) };
+        assert_eq!(query(&again, "error"), expected, "{}", rp.client_id);
+    }
+}

@@ -1,4 +1,5 @@
-//! Carries out what the dispatcher says. Every step of a sign-in comes through [`Visit::proceed`].
+//! Carries out what the dispatcher says. Every step up to the consent page comes through [`Visit::proceed`]; the answer to
+//! that page is judged anew by the same [`Visit::judge`] and [`Visit::offer`].
 
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
@@ -358,13 +359,16 @@ impl Visit<'_> {
     /// The release that waits, judged anew: the policy may have changed since the page was shown.
     pub(super) async fn offer_again(&self, transaction: &Transaction, proof: &Proof) -> Result<Offer, Failure> {
         let permit = self.judge(&transaction.request, proof).map_err(|refusal| refusal.failure)?;
-        self.offer(&transaction.request, proof, permit).await.map_err(|error| match error {
+        let offer = self.offer(&transaction.request, proof, permit).await.map_err(|error| match error {
             OfferError::Mapping(_) => Failure::ClaimMissing,
             OfferError::Store(error) => {
                 tracing::error!(%error, "offer");
                 Failure::Internal
             }
-        })
+        })?;
+        // Somebody may have been linked to another person since the page was shown.
+        let asked_for = transaction.request.subject.as_ref();
+        if asked_for.is_some_and(|asked| *asked != offer.subject) { Err(Failure::PolicyRefused) } else { Ok(offer) }
     }
 
     /// Shows why a sign-in cannot go on, and keeps it, so that the person can choose another way.

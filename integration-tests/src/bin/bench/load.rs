@@ -25,8 +25,8 @@ pub(crate) struct Plan {
     pub(crate) warmup: Duration,
     /// What is measured.
     pub(crate) measured: Duration,
-    /// The core of the process that is measured.
-    pub(crate) core: usize,
+    /// The cores of the process that is measured, and of the generator.
+    pub(crate) cores: (usize, usize),
 }
 
 /// Milliseconds.
@@ -63,8 +63,10 @@ pub(crate) struct Load {
     pub(crate) upstream_connections: f64,
     /// How busy what is measured was, 1 being one core.
     pub(crate) busy: f64,
-    /// How busy others kept the same core: what is above a few hundredths makes a run noisy.
+    /// How busy others kept its core: above a few hundredths the run is noisy.
     pub(crate) others: f64,
+    /// How busy others kept the generator's core: above a few hundredths latencies are the machine's, not the gateway's.
+    pub(crate) generator_others: f64,
     /// How busy the generator was.
     pub(crate) generator_busy: f64,
     /// Logins that were finished since it was started, warm-up included.
@@ -82,18 +84,18 @@ struct Mark {
     at: Instant,
     target: Usage,
     generator: Usage,
-    core: f64,
+    cores: (f64, f64),
     upstream: u64,
     finished: u64,
 }
 
 impl Mark {
-    fn now(pid: u32, core: usize, site: &Site, finished: &AtomicU64) -> Self {
+    fn now(pid: u32, cores: (usize, usize), site: &Site, finished: &AtomicU64) -> Self {
         Self {
             at: Instant::now(),
             target: Usage::of(pid),
             generator: Usage::of(std::process::id()),
-            core: core_busy(core),
+            cores: (core_busy(cores.0), core_busy(cores.1)),
             upstream: site.portal.provider.connections(),
             finished: finished.load(Ordering::Relaxed),
         }
@@ -114,7 +116,7 @@ pub(crate) async fn run(site: &Arc<Site>, pid: u32, plan: Plan) -> Load {
         tokio::time::sleep_until(intended.into()).await;
         let measured = intended >= start + plan.warmup;
         if measured && from.is_none() {
-            from = Some(Mark::now(pid, plan.core, site, &finished));
+            from = Some(Mark::now(pid, plan.cores, site, &finished));
         }
         let (site, finished) = (Arc::clone(site), Arc::clone(&finished));
         running.spawn(async move {
@@ -129,7 +131,7 @@ pub(crate) async fn run(site: &Arc<Site>, pid: u32, plan: Plan) -> Load {
             outcomes.push(outcome);
         }
     }
-    let to = Mark::now(pid, plan.core, site, &finished);
+    let to = Mark::now(pid, plan.cores, site, &finished);
     while let Some(done) = running.join_next().await {
         outcomes.extend(done);
     }
@@ -152,8 +154,10 @@ fn between(load: &mut Load, from: &Mark, to: &Mark) {
     let opened = u32::try_from(to.upstream - from.upstream).map_or(0.0, f64::from);
     load.upstream_connections = each(opened / 1e3);
     load.busy = (to.target.cpu() - from.target.cpu()) / seconds;
-    load.others = ((to.core - from.core) / seconds - load.busy).max(0.0);
     load.generator_busy = (to.generator.cpu() - from.generator.cpu()) / seconds;
+    let others = |from: f64, to: f64, ours: f64| ((to - from) / seconds - ours).max(0.0);
+    load.others = others(from.cores.0, to.cores.0, load.busy);
+    load.generator_others = others(from.cores.1, to.cores.1, load.generator_busy);
     (load.resident, load.peak) = (to.target.resident, to.target.peak);
 }
 

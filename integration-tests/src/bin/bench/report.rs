@@ -200,6 +200,7 @@ fn subject(subjects: &[&Subject]) -> Vec<String> {
         row("busy", "cores", subjects, |s| s.load.busy),
         row("others on its core", "cores", subjects, |s| s.load.others),
         row("generator busy", "cores", subjects, |s| s.load.generator_busy),
+        row("others on the generator's core", "cores", subjects, |s| s.load.generator_others),
         row("start to first answer", "s", subjects, |s| s.ready_after),
         row("memory before", "MiB", subjects, |s| mib(s.resident_idle)),
         row("memory after", "MiB", subjects, |s| mib(s.load.resident)),
@@ -221,7 +222,7 @@ fn limit(report: &Report) -> Vec<String> {
     for step in &report.steps {
         lines.push(format!(
             "  {:>5.0}/s offered {:>5.0}/s finished  whole p50 {:>6.1} p99 {:>7.1} ms  /token p99 {:>6.1} ms  \
-             gateway {:.2} cores, others {:.2}, generator {:.2}  CPU {:.0} us  errors {}",
+             gateway {:.2} cores, others {:.2}; generator {:.2}, others {:.2}  CPU {:.0} us  errors {}",
             step.offered,
             step.finished,
             step.whole.p50,
@@ -230,6 +231,7 @@ fn limit(report: &Report) -> Vec<String> {
             step.busy,
             step.others,
             step.generator_busy,
+            step.generator_others,
             step.cpu_us,
             step.errors.values().sum::<u64>()
         ));

@@ -88,7 +88,8 @@ impl Bench<'_> {
 
     fn plan_of(&self, rate: f64, warmup: u64, measured: u64) -> Plan {
         let (warmup, measured) = (Duration::from_secs(warmup), Duration::from_secs(measured));
-        Plan { rate, warmup, measured, core: self.arguments.gateway_core }
+        let cores = (self.arguments.gateway_core, self.arguments.generator_core);
+        Plan { rate, warmup, measured, cores }
     }
 
     async fn run(&self, number: usize) -> Result<Run, Failed> {

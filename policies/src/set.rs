@@ -151,33 +151,46 @@ impl PolicySet {
         decide(service, rules, &self.version, facts)
     }
 
-    /// The providers a service trusts, each with whether it could serve this request: its strongest login, made now,
-    /// put to the same decision function.
+    /// The providers a service trusts, each with whether it could serve this request.
     #[must_use]
     pub fn candidates(&self, client: &ClientId, service: &ServiceId, demand: Demand<'_>) -> Vec<Candidate> {
         let Some(document) = self.service(service) else { return Vec::new() };
-        let providers = document.trusted().into_iter().filter_map(|id| self.providers.get(id));
-        let fit = |provider: &Provider| {
-            let mut refusal = Failure::AssuranceTooLow;
-            for row in provider.table.iter().rev() {
-                let facts = Facts {
-                    client,
-                    service,
-                    provider: &provider.id,
-                    jurisdiction: provider.jurisdiction,
-                    assurance: row.assurance,
-                    age: Duration::ZERO,
-                    time_stated: true,
-                    demand,
-                };
-                match self.decide(&facts) {
-                    Ok(_) => return Ok(()),
-                    Err(refused) => refusal = refused.failure,
-                }
+        let fit = |id: &&ProviderId| self.fit(client, service, id, demand);
+        let known = document.trusted().into_iter().filter(|id| self.providers.contains_key(*id));
+        known.map(|id| Candidate { provider: id.clone(), fit: fit(&id) }).collect()
+    }
+
+    /// Whether a provider could serve a request: its logins, made now, are put to the same decision function, strongest
+    /// first.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn fit(
+        &self,
+        client: &ClientId,
+        service: &ServiceId,
+        provider: &ProviderId,
+        demand: Demand<'_>,
+    ) -> Result<(), Failure> {
+        let provider = self.provider(provider).ok_or(Failure::ProviderNotAccepted)?;
+        let mut refusal = Failure::AssuranceTooLow;
+        for row in provider.table.iter().rev() {
+            let facts = Facts {
+                client,
+                service,
+                provider: &provider.id,
+                jurisdiction: provider.jurisdiction,
+                assurance: row.assurance,
+                age: Duration::ZERO,
+                time_stated: true,
+                demand,
+            };
+            match self.decide(&facts) {
+                Ok(_) => return Ok(()),
+                Err(refused) => refusal = refused.failure,
             }
-            Err(refusal)
-        };
-        providers.map(|provider| Candidate { provider: provider.id.clone(), fit: fit(provider) }).collect()
+        }
+        Err(refusal)
     }
 
     /// What to ask `provider` for: the first row that accepts it and that it can meet, raised to what the client asks

@@ -207,12 +207,17 @@ impl Visit<'_> {
         let policies = self.active.catalog.policies();
         let demand = Demand { acr: &request.acr, max_age: request.max_age };
         let mut candidates = policies.candidates(&request.client, &request.service, demand);
-        for candidate in candidates.iter_mut().filter(|_| request.demands_login()) {
-            let can = policies.provider(&candidate.provider).map(|provider| provider.can);
-            let anew = can.is_some_and(|can| can.reauthenticates_on_demand || can.reauthenticates_always);
-            candidate.fit = candidate.fit.and(if anew { Ok(()) } else { Err(Failure::NotFresh) });
+        for candidate in &mut candidates {
+            candidate.fit = candidate.fit.and(self.can_be_fresh(request, &candidate.provider));
         }
         candidates
+    }
+
+    /// Whether a provider can do what a request demands of the login itself.
+    fn can_be_fresh(&self, request: &AuthorizationRequest, provider: &ProviderId) -> Result<(), Failure> {
+        let can = self.active.catalog.policies().provider(provider).map(|provider| provider.can);
+        let anew = can.is_some_and(|can| can.reauthenticates_on_demand || can.reauthenticates_always);
+        if anew || !request.demands_login() { Ok(()) } else { Err(Failure::NotFresh) }
     }
 
     async fn offer(&self, request: &AuthorizationRequest, proof: &Proof, permit: Permit) -> Result<Offer, OfferError> {
@@ -264,14 +269,14 @@ impl Visit<'_> {
         let request = &transaction.request;
         let policies = self.active.catalog.policies();
         let demand = Demand { acr: &request.acr, max_age: request.max_age };
-        let fit = self.candidates(request).into_iter().find(|candidate| candidate.provider == *provider);
+        let fit = policies.fit(&request.client, &request.service, provider, demand);
         let document = policies.provider(provider);
         let (Some(adapter), Some(ask), Some(document)) =
             (self.active.adapters.get(provider), policies.ask(&request.service, provider, demand), document)
         else {
             return self.stop(transaction, Failure::ProviderNotAccepted);
         };
-        if let Err(failure) = fit.map_or(Err(Failure::ProviderNotAccepted), |candidate| candidate.fit) {
+        if let Err(failure) = fit.and(self.can_be_fresh(request, provider)) {
             return self.stop(transaction, failure);
         }
         let on_demand = document.can.reauthenticates_on_demand;

@@ -109,7 +109,7 @@ impl Visit<'_> {
             evidence,
             consent: Consent::Unknown,
             eligible: &eligible,
-            preferred: preferred.or(only),
+            preferred: preferred.filter(|provider| eligible.contains(provider)).or(only),
         };
         let mut step = next(&situation);
         let mut offer = None;

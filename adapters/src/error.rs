@@ -3,6 +3,7 @@
 use gateway_core::error::Failure;
 
 use crate::http::HttpError;
+use crate::shared::SharedError;
 
 /// Why a login at a provider failed. The text is for the operator's log: it names no value that the provider sent.
 #[derive(Debug, thiserror::Error)]
@@ -16,12 +17,24 @@ pub enum UpstreamError {
     /// It answered something that must not be believed.
     #[error("misbehaved: {0}")]
     Misbehaved(String),
+    /// It says that it failed.
+    #[error("failed: {0}")]
+    Failed(String),
     /// It refused our request: a matter for the operator.
     #[error("refused: {0}")]
     Refused(String),
     /// It could not sign the person in as surely or as freshly as we asked.
     #[error("the demanded assurance was not met")]
     Unmet,
+    /// The person did not answer the provider's question in time.
+    #[error("the person did not answer in time")]
+    TimedOut,
+    /// The nodes of the gateway cannot agree on what to send.
+    #[error(transparent)]
+    Shared(#[from] SharedError),
+    /// The provider has no such thing.
+    #[error("this provider has no such thing")]
+    Unsupported,
 }
 
 impl UpstreamError {
@@ -30,10 +43,13 @@ impl UpstreamError {
     pub fn failure(&self) -> Failure {
         match self {
             Self::Denied => Failure::Cancelled,
-            Self::Unavailable(_) => Failure::ProviderUnavailable,
+            Self::Unavailable(_) | Self::Failed(_) => Failure::ProviderUnavailable,
             Self::Misbehaved(_) => Failure::ProviderMisbehaved,
             Self::Refused(_) => Failure::ProviderRefused,
             Self::Unmet => Failure::AssuranceTooLow,
+            Self::TimedOut => Failure::NotApproved,
+            Self::Shared(_) => Failure::Internal,
+            Self::Unsupported => Failure::WrongStep,
         }
     }
 

@@ -1,12 +1,18 @@
 //! From a provider document to its adapter: the only place that names every kind.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use gateway_core::document::Section;
+use gateway_core::secret::Secret;
 use url::Url;
 
+use crate::guangdong::{Guangdong, Settings as GuangdongSettings};
 use crate::http::Http;
+use crate::iam_smart::{IamSmart, Settings as IamSmartSettings};
+use crate::oauth::{Oauth, Settings as OauthSettings};
 use crate::oidc::{Oidc, Settings as OidcSettings};
+use crate::shared::Shared;
 use crate::{Adapter, Signer};
 
 /// The adapter's part of a provider document.
@@ -14,7 +20,27 @@ use crate::{Adapter, Signer};
 pub enum Settings {
     /// `kind = "oidc"`.
     Oidc(OidcSettings),
+    /// `kind = "oauth"`.
+    Oauth(OauthSettings),
+    /// `kind = "iam-smart"`.
+    IamSmart(IamSmartSettings),
+    /// `kind = "guangdong"`.
+    Guangdong(GuangdongSettings),
 }
+
+/// What every adapter reaches the world through.
+#[derive(Clone)]
+pub struct Ports {
+    /// The way out.
+    pub http: Arc<dyn Http>,
+    /// The gateway's own signature.
+    pub signer: Arc<dyn Signer>,
+    /// What all nodes see.
+    pub shared: Arc<dyn Shared>,
+}
+
+/// The contents of secret files, by the names that documents give them.
+pub type Secrets = HashMap<String, Secret<String>>;
 
 impl Settings {
     /// Reads the part of the document that belongs to its adapter.
@@ -22,8 +48,12 @@ impl Settings {
     pub fn read(doc: &Section<'_>) -> Option<Self> {
         match doc.require::<String>("kind")?.as_str() {
             "oidc" => OidcSettings::read(&doc.require_section("oidc")?).map(Self::Oidc),
+            "oauth" => OauthSettings::read(&doc.require_section("oauth")?).map(Self::Oauth),
+            "iam-smart" => IamSmartSettings::read(&doc.require_section("iam_smart")?).map(Self::IamSmart),
+            "guangdong" => GuangdongSettings::read(&doc.require_section("guangdong")?).map(Self::Guangdong),
             other => {
-                doc.refuse_field("kind", format_args!("{other} is not a kind of provider; the kinds are: oidc"));
+                let kinds = "the kinds are: oidc, oauth, iam-smart, guangdong";
+                doc.refuse_field("kind", format_args!("{other} is not a kind of provider; {kinds}"));
                 None
             }
         }
@@ -34,6 +64,9 @@ impl Settings {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Oidc(_) => "oidc",
+            Self::Oauth(_) => "oauth",
+            Self::IamSmart(_) => "iam-smart",
+            Self::Guangdong(_) => "guangdong",
         }
     }
 
@@ -42,29 +75,50 @@ impl Settings {
     pub fn hosts(&self) -> Vec<Url> {
         match self {
             Self::Oidc(settings) => settings.hosts(),
+            Self::Oauth(settings) => vec![settings.token.clone(), settings.account_at.clone()],
+            Self::IamSmart(settings) => vec![settings.api.clone()],
+            Self::Guangdong(settings) => vec![settings.base.clone()],
         }
     }
 
-    /// The name of the file that holds its client secret, if it has one.
+    /// The names of the files that hold its secrets.
     #[must_use]
-    pub fn secret_file(&self) -> Option<&str> {
+    pub fn secret_files(&self) -> Vec<&str> {
         match self {
-            Self::Oidc(settings) => settings.secret_file(),
+            Self::Oidc(settings) => settings.auth.secret_file().into_iter().collect(),
+            Self::Oauth(settings) => settings.auth.secret_file().into_iter().collect(),
+            Self::IamSmart(settings) => vec![&settings.client_secret_file, &settings.key_encryption_key_file],
+            Self::Guangdong(settings) => vec![&settings.client_secret_file],
         }
     }
 
     /// Opens the adapter. `callback` is where its provider sends the browser back; no other provider uses it.
-    /// `secret` is the content of the secret file.
-    #[must_use]
-    pub fn open(
-        self,
-        callback: Url,
-        secret: Option<gateway_core::secret::Secret<String>>,
-        http: Arc<dyn Http>,
-        signer: Arc<dyn Signer>,
-    ) -> Arc<dyn Adapter> {
-        match self {
-            Self::Oidc(settings) => Arc::new(Oidc::new(settings, callback, secret, http, signer)),
-        }
+    ///
+    /// # Errors
+    /// Which secret is missing or of no use.
+    pub fn open(self, callback: Url, secrets: &Secrets, ports: &Ports) -> Result<Arc<dyn Adapter>, String> {
+        let Ports { http, signer, shared } = ports.clone();
+        let secret = |name: &str| secrets.get(name).cloned();
+        let required = |name: &str| secret(name).ok_or_else(|| format!("{name} is missing"));
+        Ok(match self {
+            Self::Oidc(settings) => {
+                let secret = settings.auth.secret_file().map(required).transpose()?;
+                Arc::new(Oidc::new(settings, callback, secret, http, signer))
+            }
+            Self::Oauth(settings) => {
+                let secret = settings.auth.secret_file().map(required).transpose()?;
+                Arc::new(Oauth::new(settings, callback, secret, http))
+            }
+            Self::IamSmart(settings) => {
+                let file = settings.key_encryption_key_file.clone();
+                let (secret, kek) = (required(&settings.client_secret_file)?, required(&file)?);
+                let opened = IamSmart::new(settings, callback, (secret, &kek), http, shared);
+                Arc::new(opened.map_err(|error| format!("{file}: {error}"))?)
+            }
+            Self::Guangdong(settings) => {
+                let secret = required(&settings.client_secret_file)?;
+                Arc::new(Guangdong::new(settings, callback, secret, http))
+            }
+        })
     }
 }

@@ -9,8 +9,8 @@ use std::time::SystemTime;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
@@ -135,6 +135,38 @@ pub fn server(certificate: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConf
     // One ticket is enough: a second costs eight percent of a resumption and no browser here uses it.
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
+}
+
+/// A server configuration for peers that must show a client certificate from one of these authorities.
+///
+/// # Errors
+/// [`TlsError`] when an authority is not a certificate.
+pub fn server_for_peers(
+    certificate: Arc<dyn ResolvesServerCert>,
+    authorities: impl IntoIterator<Item = CertificateDer<'static>>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut store = RootCertStore::empty();
+    for authority in authorities {
+        store.add(authority)?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider()).build();
+    let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// True when a certificate (DER) names this host among its subject alternative names (RFC 9525).
+#[must_use]
+pub fn is_for(certificate: &[u8], name: &str) -> bool {
+    let certificate = CertificateDer::from(certificate);
+    let (Ok(certificate), Ok(name)) = (webpki::EndEntityCert::try_from(&certificate), ServerName::try_from(name)) else {
+        return false;
+    };
+    certificate.verify_is_valid_for_subject_name(&name).is_ok()
 }
 
 /// A client configuration that trusts exactly these roots.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapters::http::Http;
+use adapters::registry::Ports;
 use adapters::remote::Remote;
 use adapters::{Adapter, Signer};
 use arc_swap::ArcSwap;
@@ -25,6 +26,7 @@ use crate::egress::{Egress, EgressError};
 use crate::keys::{Keys, KeysError, lasting_secret};
 use crate::ports::{Clock, Entropy, NoEntropy};
 use crate::seal::{SealError, Seals};
+use crate::shared::SharedState;
 use crate::store::{Class, Key, Store, StoreError};
 
 /// Why a gateway cannot start.
@@ -74,9 +76,9 @@ pub struct App {
     /// How long a sign-in serves further services.
     pub session_lifetime: Duration,
     /// Records.
-    pub store: Store,
+    pub store: Arc<Store>,
     /// Sealing.
-    pub seals: Seals,
+    pub seals: Arc<Seals>,
     /// Signing keys.
     pub keys: Arc<Keys>,
     /// Time.
@@ -89,6 +91,7 @@ pub struct App {
     pub client_keys: Remote<KeySet>,
     active: ArcSwap<Active>,
     egress: Arc<Egress>,
+    ports: Ports,
     folder: PathBuf,
 }
 
@@ -99,15 +102,18 @@ impl App {
     /// [`StartError`], before anything listens.
     pub async fn open(config: &Config, bundle: &Bundle, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
         let now = clock.now();
-        let (seals, entropy) = (Seals::new(Vault::load(&config.master_key)?), Entropy::default());
+        let (seals, entropy) = (Arc::new(Seals::new(Vault::load(&config.master_key)?)), Entropy::default());
         let catalog = Catalog::compile(bundle).map_err(StartError::Bundle)?;
         let egress = Arc::new(Egress::open(&config.egress)?);
-        let store = Store::open(&config.store, seals.key("audit")?).await?;
+        let store = Arc::new(Store::open(&config.store, seals.key("audit")?).await?);
         let rotation = Rotation::every(config.rotate_every);
         let keys = Arc::new(Keys::open(rotation, &catalog.algorithms(), &store, &seals, now).await?);
         let pairwise = lasting_secret(&store, &seals, "pairwise", entropy.bytes()?, now).await?;
         let http: Arc<dyn Http> = Arc::clone(&egress) as Arc<dyn Http>;
-        let active = connect(&config.issuer, catalog, &egress, &keys);
+        let shared = SharedState::new(Arc::clone(&store), Arc::clone(&seals), Arc::clone(&clock));
+        let signer = Arc::clone(&keys) as Arc<dyn Signer>;
+        let ports = Ports { http: Arc::clone(&http), signer, shared: Arc::new(shared) };
+        let active = connect(&config.issuer, catalog, &egress, &ports).map_err(StartError::Bundle)?;
         Ok(Arc::new(Self {
             issuer: config.issuer.clone(),
             session_lifetime: config.session_lifetime,
@@ -120,6 +126,7 @@ impl App {
             client_keys: Remote::new(http, |json| KeySet::parse(json).ok()),
             active: ArcSwap::from_pointee(active),
             egress,
+            ports,
             folder: config.bundle.clone(),
         }))
     }
@@ -135,10 +142,14 @@ impl App {
     }
 
     /// Swaps a checked bundle in, whole.
-    pub fn activate(&self, catalog: Catalog) {
+    ///
+    /// # Errors
+    /// A provider that cannot be opened; nothing is changed then.
+    pub fn activate(&self, catalog: Catalog) -> Result<(), Problems> {
         let version = catalog.policies().version().to_owned();
-        self.active.store(Arc::new(connect(&self.issuer, catalog, &self.egress, &self.keys)));
+        self.active.store(Arc::new(connect(&self.issuer, catalog, &self.egress, &self.ports)?));
         tracing::info!(version, "bundle activated");
+        Ok(())
     }
 
     /// True when the store answers.
@@ -200,23 +211,23 @@ impl App {
         match read.await {
             Ok(Ok(Some(catalog))) => {
                 self.refresh_keys(&catalog.algorithms()).await;
-                self.activate(catalog);
+                report(self.activate(catalog).err().unwrap_or_default());
             }
             Ok(Ok(None)) => {}
-            Ok(Err(problems)) => {
-                for problem in problems {
-                    tracing::error!(%problem, "the changed bundle is not used");
-                }
-            }
+            Ok(Err(problems)) => report(problems),
             Err(error) => tracing::error!(%error, "the bundle cannot be read"),
         }
     }
 }
 
-fn connect(issuer: &str, catalog: Catalog, egress: &Arc<Egress>, keys: &Arc<Keys>) -> Active {
+fn report(problems: Problems) {
+    for problem in problems {
+        tracing::error!(%problem, "the changed bundle is not used");
+    }
+}
+
+fn connect(issuer: &str, catalog: Catalog, egress: &Arc<Egress>, ports: &Ports) -> Result<Active, Problems> {
+    let adapters = catalog.open_adapters(issuer, ports)?;
     egress.allow(&catalog.addresses());
-    let http = Arc::clone(egress) as Arc<dyn Http>;
-    let signer = Arc::clone(keys) as Arc<dyn Signer>;
-    let adapters = catalog.open_adapters(issuer, &http, &signer);
-    Active { catalog, adapters }
+    Ok(Active { catalog, adapters })
 }

@@ -8,9 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use adapters::http::Http;
-use adapters::registry::Settings;
-use adapters::{Adapter, Signer};
+use adapters::Adapter;
+use adapters::registry::{Ports, Secrets, Settings};
 use certs::key::KeySet;
 use gateway_core::client::{Client, ClientAuth, KeySource, SigningAlg};
 use gateway_core::digest::sha256;
@@ -97,7 +96,7 @@ pub struct Catalog {
     clients: HashMap<ClientId, Registered>,
     policies: PolicySet,
     settings: BTreeMap<ProviderId, Settings>,
-    secrets: HashMap<ProviderId, Secret<String>>,
+    secrets: HashMap<ProviderId, Secrets>,
 }
 
 impl Catalog {
@@ -115,9 +114,7 @@ impl Catalog {
         for document in &bundle.providers {
             let read = Provider::from_document(&document.file, &document.text, Settings::read);
             let Some((provider, adapter)) = collect(read, &mut problems) else { continue };
-            if let Some(secret) = read_secret(document, &adapter, &mut problems) {
-                secrets.insert(provider.id.clone(), secret);
-            }
+            secrets.insert(provider.id.clone(), read_secrets(document, &adapter, &mut problems));
             if settings.insert(provider.id.clone(), adapter).is_some() {
                 problems.push(twice(document, provider.id.as_str()));
             }
@@ -169,19 +166,27 @@ impl Catalog {
     }
 
     /// Opens an adapter for every provider. Callbacks are `{issuer}/callback/{provider}`, one for each.
-    #[must_use]
+    ///
+    /// # Errors
+    /// The providers whose secrets are of no use.
     pub fn open_adapters(
         &self,
         issuer: &str,
-        http: &Arc<dyn Http>,
-        signer: &Arc<dyn Signer>,
-    ) -> HashMap<ProviderId, Arc<dyn Adapter>> {
-        let open = |(id, settings): (&ProviderId, &Settings)| {
-            let callback = Url::parse(&format!("{issuer}/callback/{id}")).ok()?;
-            let secret = self.secrets.get(id).cloned();
-            Some((id.clone(), settings.clone().open(callback, secret, Arc::clone(http), Arc::clone(signer))))
-        };
-        self.settings.iter().filter_map(open).collect()
+        ports: &Ports,
+    ) -> Result<HashMap<ProviderId, Arc<dyn Adapter>>, Problems> {
+        let none = Secrets::default();
+        let (mut adapters, mut problems) = (HashMap::new(), Problems::new());
+        for (id, settings) in &self.settings {
+            let callback = Url::parse(&format!("{issuer}/callback/{id}")).map_err(|error| error.to_string());
+            let secrets = self.secrets.get(id).unwrap_or(&none);
+            match callback.and_then(|callback| settings.clone().open(callback, secrets, ports)) {
+                Ok(adapter) => {
+                    adapters.insert(id.clone(), adapter);
+                }
+                Err(reason) => problems.push(Problem { file: format!("providers/{id}"), line: 1, reason }),
+            }
+        }
+        if problems.is_empty() { Ok(adapters) } else { Err(problems) }
     }
 
     /// Every claim that some service may be released, for the discovery document.
@@ -207,23 +212,23 @@ fn twice(document: &Document, id: &str) -> Problem {
     Problem { file: document.file.clone(), line: 1, reason }
 }
 
-/// The secret file named by a provider document, relative to the document's folder.
-fn read_secret(document: &Document, settings: &Settings, problems: &mut Problems) -> Option<Secret<String>> {
-    let name = settings.secret_file()?;
-    let path = Path::new(&document.file).parent().unwrap_or(Path::new(".")).join(name);
-    match fs::read_to_string(&path) {
-        Ok(text) if !text.trim().is_empty() => Some(Secret::new(text.trim().to_owned())),
-        Ok(_) => {
-            let reason = format!("{} is empty", path.display());
-            problems.push(Problem { file: document.file.clone(), line: 1, reason });
-            None
-        }
-        Err(error) => {
-            let reason = format!("{}: {error}", path.display());
-            problems.push(Problem { file: document.file.clone(), line: 1, reason });
-            None
-        }
+/// The secret files named by a provider document, relative to the document's folder.
+fn read_secrets(document: &Document, settings: &Settings, problems: &mut Problems) -> Secrets {
+    let folder = Path::new(&document.file).parent().unwrap_or(Path::new("."));
+    let mut secrets = Secrets::new();
+    for name in settings.secret_files() {
+        let path = folder.join(name);
+        let reason = match fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => {
+                secrets.insert(name.to_owned(), Secret::new(text.trim().to_owned()));
+                continue;
+            }
+            Ok(_) => format!("{} is empty", path.display()),
+            Err(error) => format!("{}: {error}", path.display()),
+        };
+        problems.push(Problem { file: document.file.clone(), line: 1, reason });
     }
+    secrets
 }
 
 fn read_clients(

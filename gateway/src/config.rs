@@ -30,6 +30,17 @@ pub struct Config {
     pub egress: EgressConfig,
     /// How long a sign-in serves further services.
     pub session_lifetime: Duration,
+    /// Where peers that show a client certificate are listened for.
+    pub peers: Option<PeersConfig>,
+}
+
+/// A listener for peers that show a client certificate.
+#[derive(Debug, Clone)]
+pub struct PeersConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// A PEM file of the authorities that certify them.
+    pub authorities: PathBuf,
 }
 
 /// Where things are stored.
@@ -114,7 +125,12 @@ fn read(doc: &Section<'_>, base: &Path) -> Option<Config> {
         }
         lifetime
     });
+    let peers = doc.section("peers").and_then(|peers| {
+        let (listen, authorities) = (peers.require("listen"), path(&peers, "authorities", base));
+        Some(PeersConfig { listen: listen?, authorities: authorities? })
+    });
     Some(Config {
+        peers,
         issuer: issuer?,
         listen: listen?,
         certificate: certificate?,

@@ -23,4 +23,5 @@ pub mod pages;
 pub mod ports;
 pub mod seal;
 pub mod server;
+pub mod shared;
 pub mod store;

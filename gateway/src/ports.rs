@@ -9,6 +9,11 @@ use gateway_core::time::Timestamp;
 pub trait Clock: Send + Sync {
     /// Now, in whole seconds.
     fn now(&self) -> Timestamp;
+
+    /// Now, in milliseconds since 1970.
+    fn millis(&self) -> u64 {
+        self.now().0.saturating_mul(1_000)
+    }
 }
 
 /// The machine's clock.
@@ -20,6 +25,12 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Timestamp(since.map_or(0, |since| since.as_secs()))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    fn millis(&self) -> u64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.ok().and_then(|since| u64::try_from(since.as_millis()).ok()).unwrap_or(0)
     }
 }
 

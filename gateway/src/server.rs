@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::tls::ReloadingCert;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,6 +23,7 @@ const TEND: Duration = Duration::from_secs(10);
 pub struct Server {
     app: Arc<App>,
     address: SocketAddr,
+    peers_address: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
@@ -34,7 +36,7 @@ impl Server {
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let opened = Self::open(config, clock).await?;
         let listener = listener::bind(config.listen).await.map_err(StartError::Listen)?;
-        Self::serve(opened, listener)
+        Self::serve(opened, listener, peers(config).await?)
     }
 
     /// Opens everything the configuration names, and serves on a listener that is bound already.
@@ -42,7 +44,7 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is served then.
     pub async fn start_on(listener: TcpListener, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        Self::serve(Self::open(config, clock).await?, listener)
+        Self::serve(Self::open(config, clock).await?, listener, peers(config).await?)
     }
 
     async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<(Arc<App>, Arc<ReloadingCert>), StartError> {
@@ -51,19 +53,40 @@ impl Server {
         Ok((App::open(config, &bundle, clock).await?, certificate))
     }
 
-    fn serve((app, certificate): (Arc<App>, Arc<ReloadingCert>), listener: TcpListener) -> Result<Self, StartError> {
+    fn serve(
+        (app, certificate): (Arc<App>, Arc<ReloadingCert>),
+        listener: TcpListener,
+        peers: Option<Peers>,
+    ) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(|error| StartError::Listen(error.to_string()))?;
         let tls = certs::tls::server(Arc::clone(&certificate) as Arc<_>)?;
         let (stop, stopped) = watch::channel(false);
+        let mut peers_address = None;
+        let mut for_peers = None;
+        if let Some(peers) = peers {
+            let tls = certs::tls::server_for_peers(Arc::clone(&certificate) as Arc<_>, peers.authorities)?;
+            peers_address = peers.listener.local_addr().ok();
+            for_peers = Some(listener::serve(peers.listener, tls, routes::peers(Arc::clone(&app)), stopped.clone()));
+        }
         let tending = tend(Arc::clone(&app), certificate, stopped.clone());
         let serving = listener::serve(listener, tls, routes::router(Arc::clone(&app)), stopped);
         let serving = tokio::spawn(async move {
             let tending = tokio::spawn(tending);
+            let for_peers = for_peers.map(tokio::spawn);
             serving.await;
             tending.abort();
+            if let Some(for_peers) = for_peers {
+                let _ = for_peers.await;
+            }
         });
         tracing::info!(issuer = app.issuer, %address, "serving");
-        Ok(Self { app, address, stop, serving })
+        Ok(Self { app, address, peers_address, stop, serving })
+    }
+
+    /// Where it listens for peers that show a client certificate.
+    #[must_use]
+    pub fn peers_address(&self) -> Option<SocketAddr> {
+        self.peers_address
     }
 
     /// What requests share.
@@ -83,6 +106,19 @@ impl Server {
         let _ = self.stop.send(true);
         let _ = self.serving.await;
     }
+}
+
+/// The listener for peers that show a client certificate, and who may certify them.
+struct Peers {
+    listener: TcpListener,
+    authorities: Vec<CertificateDer<'static>>,
+}
+
+async fn peers(config: &Config) -> Result<Option<Peers>, StartError> {
+    let Some(peers) = &config.peers else { return Ok(None) };
+    let authorities = certs::tls::read_certificates(&peers.authorities)?;
+    let listener = listener::bind(peers.listen).await.map_err(StartError::Listen)?;
+    Ok(Some(Peers { listener, authorities }))
 }
 
 async fn tend(app: Arc<App>, certificate: Arc<ReloadingCert>, mut stop: watch::Receiver<bool>) {

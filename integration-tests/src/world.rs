@@ -8,7 +8,7 @@ use gateway::ports::{Clock, SystemClock};
 use gateway_core::client::SecretDigest;
 use gateway_core::time::Timestamp;
 use rustls::ClientConfig;
-use sandbox::demo::{Demo, Options};
+use sandbox::demo::{Demo, Options, ProviderInfo, Simulator, Wire};
 use sandbox::provider::{Control, form_handle};
 use url::Url;
 
@@ -29,6 +29,10 @@ impl TestClock {
 }
 
 impl Clock for TestClock {
+    fn millis(&self) -> u64 {
+        SystemClock.millis() + 1_000 * self.ahead.load(Ordering::SeqCst)
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp(SystemClock.now().0 + self.ahead.load(Ordering::SeqCst))
     }
@@ -95,8 +99,22 @@ impl World {
         world
     }
 
+    /// A world whose providers speak their own protocols.
+    pub async fn own(documents: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        let mut world = Self::open(&data, documents, Wire::Own).await;
+        world._folder = Some(folder);
+        world
+    }
+
     /// A world whose files stay when it ends.
     pub async fn at(data: &Path, documents: &[(&str, &str)]) -> Self {
+        Self::open(data, documents, Wire::OpenId).await
+    }
+
+    /// Any world whose files stay when it ends.
+    pub async fn open(data: &Path, documents: &[(&str, &str)], wire: Wire) -> Self {
         let add = data.with_extension("add");
         for (path, text) in documents {
             let path = add.join(path);
@@ -105,7 +123,7 @@ impl World {
         }
         let clock = Arc::new(TestClock::default());
         let add = if documents.is_empty() { Vec::new() } else { vec![add] };
-        let options = Options { data: data.to_owned(), port: None, add, clock: Arc::clone(&clock) as Arc<dyn Clock> };
+        let options = Options { data: data.to_owned(), port: None, add, clock: Arc::clone(&clock) as Arc<dyn Clock>, wire };
         let demo = Demo::start(&options).await.unwrap_or_else(|error| panic!("{error}"));
         let roots = certs::tls::read_certificates(&demo.ca).expect("a CA");
         let tls = Arc::new(certs::tls::client(roots).expect("TLS"));
@@ -144,21 +162,70 @@ impl World {
         }
     }
 
-    /// Makes a provider misbehave.
+    /// A simulated provider.
+    #[must_use]
+    pub fn simulator(&self, id: &str) -> &ProviderInfo {
+        self.demo.providers.iter().find(|provider| provider.id == id).expect("a provider")
+    }
+
+    /// Makes a plain OpenID Connect provider misbehave.
     #[must_use]
     pub fn provider(&self, id: &str) -> &Control {
-        &self.demo.providers.iter().find(|provider| provider.id == id).expect("a provider").control
+        let Simulator::OpenId(control) = &self.simulator(id).control else { panic!("{id} is of another kind") };
+        control
+    }
+
+    /// iAM Smart.
+    #[must_use]
+    pub fn iam_smart(&self) -> &sandbox::iam_smart::Control {
+        let Simulator::IamSmart(control) = &self.simulator("hk-iam-smart").control else { panic!("another kind") };
+        control
+    }
+
+    /// Guangdong's platform.
+    #[must_use]
+    pub fn guangdong(&self) -> &sandbox::guangdong::Control {
+        let Simulator::Guangdong(control) = &self.simulator("gd-unified").control else { panic!("another kind") };
+        control
+    }
+
+    /// Macao's stand-in.
+    #[must_use]
+    pub fn macao(&self) -> &sandbox::macao::Control {
+        let Simulator::Macao(control) = &self.simulator("mo-one-account").control else { panic!("another kind") };
+        control
     }
 
     /// Signs in at a provider as one of its people, from the address that leads there; the callback's address.
     pub async fn sign_in_at_provider(&self, browser: &mut Browser, address: &Url, person: &str) -> Url {
-        let page = browser.get(address).await;
+        self.answer_provider(browser, address, &[("person", person)]).await
+    }
+
+    /// Answers a provider's page with these fields; the callback's address.
+    pub async fn answer_provider(&self, browser: &mut Browser, address: &Url, fields: &[(&str, &str)]) -> Url {
+        let page = browser.follow_within(address, &address.origin().ascii_serialization()).await;
         if let Some(back) = page.location() {
             return back;
         }
         let handle = form_handle(&page.body).unwrap_or_else(|| panic!("no form: {}", page.body)).to_owned();
-        let decide = address.join("/authorize/decide").expect("an address");
-        browser.post(decide, &[("handle", &handle), ("person", person)]).await.target()
+        let (_, action) = page.body.split_once("action=\"").expect("a form");
+        let decide = address.join(action.split_once('"').expect("an address").0).expect("an address");
+        let mut form = vec![("handle", handle.as_str())];
+        form.extend(fields);
+        browser.post(decide, &form).await.target()
+    }
+
+    /// Opens an address at the gateway, and waits on the page that waits for a provider.
+    pub async fn past_waiting(&self, browser: &mut Browser, address: impl AsRef<str>) -> Reply {
+        let mut page = browser.follow_within(address, self.issuer()).await;
+        for _ in 0..100 {
+            if !(page.status == 200 && page.url.path().ends_with("/wait")) {
+                return page;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            page = browser.follow_within(page.url.clone(), self.issuer()).await;
+        }
+        panic!("still waiting: {}", page.body)
     }
 
     /// From a request to a provider's page: by the chooser, or directly where there is no choice.
@@ -181,7 +248,7 @@ impl World {
     pub async fn to_consent(&self, browser: &mut Browser, authorize: &str, provider: &str, person: &str) -> Reply {
         let address = self.to_provider(browser, authorize, provider).await;
         let callback = self.sign_in_at_provider(browser, &address, person).await;
-        browser.follow_within(callback, self.issuer()).await
+        self.past_waiting(browser, callback).await
     }
 
     /// Agrees on the consent page, with these optional claims ticked; where the browser is sent.

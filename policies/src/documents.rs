@@ -3,15 +3,20 @@
 /// What claims, purposes and grounds are called.
 pub const VOCABULARY: &str = include_str!("../documents/vocabulary.toml");
 
-macro_rules! services {
-    ($($name:literal),* $(,)?) => {
-        /// The shipped service documents: file name and text.
-        pub const SERVICES: &[(&str, &str)] =
-            &[$((concat!($name, ".toml"), include_str!(concat!("../documents/services/", $name, ".toml")))),*];
+/// The documents of a folder: file name and text.
+macro_rules! documents {
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        &[$((concat!($name, ".toml"), include_str!(concat!("../documents/", $folder, "/", $name, ".toml")))),*]
     };
 }
 
-services![
+/// The three identity systems, each with its assurance table. `@ORIGIN@` and `@APP@` stand for addresses that only an
+/// operator can know.
+pub const PROVIDERS: &[(&str, &str)] = documents!["providers": "gd-unified", "hk-iam-smart", "mo-one-account"];
+
+/// The shipped service documents.
+pub const SERVICES: &[(&str, &str)] = documents![
+    "services":
     "company-registration",
     "driving-licence-exchange",
     "e-invoice",

@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
+use cel::common::ast::{Expr, IdedExpr};
 use cel::objects::{Key, Map};
 use cel::{Context, Env, ExecutionError, Program, Value as Cel};
 use gateway_core::assertion::Assertion;
@@ -36,6 +37,7 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::default(
 pub struct Mapping {
     source: String,
     program: Arc<Program>,
+    claims: Vec<String>,
 }
 
 impl fmt::Debug for Mapping {
@@ -64,7 +66,34 @@ impl FromStr for Mapping {
                 return Err(format!("{name} is not a function that mappings may use"));
             }
         }
-        Ok(Self { source: source.to_owned(), program: Arc::new(program) })
+        let mut claims = Vec::new();
+        if !claims_in(program.expression(), &mut claims) {
+            return Err("claims are named one by one: claims.name".to_owned());
+        }
+        Ok(Self { source: source.to_owned(), program: Arc::new(program), claims })
+    }
+}
+
+/// Collects the claims that an expression reads; false when it reads them other than by name, so that nobody could say
+/// which data it needs.
+fn claims_in(expression: &IdedExpr, claims: &mut Vec<String>) -> bool {
+    match &expression.expr {
+        Expr::Ident(name) => name != "claims",
+        Expr::Select(select) if matches!(&select.operand.expr, Expr::Ident(name) if name == "claims") => {
+            if !claims.contains(&select.field) {
+                claims.push(select.field.clone());
+            }
+            true
+        }
+        Expr::Select(select) => claims_in(&select.operand, claims),
+        Expr::Call(call) => {
+            let target = call.target.as_deref().into_iter();
+            target.chain(&call.args).all(|part| claims_in(part, claims))
+        }
+        Expr::List(list) => list.elements.iter().all(|part| claims_in(part, claims)),
+        Expr::Literal(_) | Expr::Unspecified => true,
+        // Nothing of these is needed by a mapping, and each would hide what it reads.
+        Expr::Map(_) | Expr::Struct(_) | Expr::Comprehension(_) => false,
     }
 }
 
@@ -131,10 +160,7 @@ pub fn release(
 ) -> Result<Vec<Released>, MappingError> {
     let context = context(assertion, now);
     let mut released: Vec<Released> = Vec::new();
-    let wanted = |row: &&Release| {
-        asked.asks_for(row.claim.as_str()) || row.scope.as_ref().is_some_and(|scope| asked.scopes.contains(scope))
-    };
-    for row in service.release.iter().filter(wanted) {
+    for row in wanted(service, asked) {
         let value = evaluate(row, &context)?;
         let value = match (value, &row.on_missing) {
             (Some(value), _) => value,
@@ -157,6 +183,21 @@ pub fn release(
         });
     }
     Ok(released)
+}
+
+/// The rows of a document that a request asks for.
+fn wanted<'a>(service: &'a Service, asked: &'a ClaimsRequest) -> impl Iterator<Item = &'a Release> {
+    let in_scope = |row: &Release| row.scope.as_ref().is_some_and(|scope| asked.scopes.contains(scope));
+    service.release.iter().filter(move |row| asked.asks_for(row.claim.as_str()) || in_scope(row))
+}
+
+/// The claims of a provider that a release to this request would read: what it has to be asked for, and no more.
+#[must_use]
+pub fn needed(service: &Service, asked: &ClaimsRequest) -> Vec<String> {
+    let mut claims: Vec<String> = wanted(service, asked).flat_map(|row| row.from.claims.iter().cloned()).collect();
+    claims.sort();
+    claims.dedup();
+    claims
 }
 
 /// The value of a row's expression; `None` when its source is missing, null or empty.

@@ -89,6 +89,20 @@ impl Provider {
         words.dedup();
         words
     }
+
+    /// The methods of which one is needed on top of any login when `needed` is needed, weakest first; none where some
+    /// login without a named method will do.
+    #[must_use]
+    pub fn methods_for(&self, needed: Assurance) -> Vec<String> {
+        let mut methods: Vec<String> = Vec::new();
+        for row in self.rows_meeting(needed) {
+            if row.amr_any.is_empty() {
+                return Vec::new();
+            }
+            methods.extend(row.amr_any.iter().filter(|method| !methods.contains(method)).cloned().collect::<Vec<_>>());
+        }
+        methods
+    }
 }
 
 fn read_row(row: &Section<'_>) -> Option<AssuranceRow> {

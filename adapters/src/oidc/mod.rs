@@ -40,7 +40,7 @@ pub use settings::{Settings, TokenAuth};
 use crate::error::UpstreamError;
 use crate::http::{Http, HttpError};
 use crate::remote::Remote;
-use crate::{Adapter, Answer, Departure, Fresh, Signer, Wish};
+use crate::{Adapter, Answer, Departure, Fresh, Progress, Signer, Step, Wish, port};
 use key::Key;
 use metadata::Metadata;
 
@@ -138,25 +138,11 @@ impl Oidc {
         }
     }
 
-    /// The HTTP port in the shape the libraries call.
-    fn port(&self) -> impl Fn(oauth2::HttpRequest) -> PortFuture + use<> {
-        let http = Arc::clone(&self.http);
-        move |request| {
-            let port = Arc::clone(&http);
-            Box::pin(async move {
-                let response = port.send(request).await?;
-                let status = response.status();
-                let busy = status == http::StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-                if busy { Err(HttpError::Status(status.as_u16())) } else { Ok(response) }
-            })
-        }
-    }
-
     /// RFC 7523 section 3: an assertion for this provider, used once and for a minute.
     fn assertion(&self, metadata: &Metadata, fresh: &Fresh, now: Timestamp) -> Result<String, UpstreamError> {
         let claims = json!({
             "iss": self.settings.client_id, "sub": self.settings.client_id, "aud": metadata.issuer.as_str(),
-            "jti": fresh.jti.expose(), "iat": now.0, "exp": now.0 + 60,
+            "jti": fresh.token("jti").expose(), "iat": now.0, "exp": now.0 + 60,
         });
         let claims = claims.as_object().cloned().unwrap_or_default();
         self.signer.sign("JWT", &claims).map_err(|error| UpstreamError::Refused(error.to_string()))
@@ -179,7 +165,7 @@ impl Oidc {
                 .add_extra_param("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
                 .add_extra_param("client_assertion", self.assertion(metadata, fresh, now)?);
         }
-        request.request_async(&self.port()).await.map_err(|error| match error {
+        request.request_async(&port::port(&self.http)).await.map_err(|error| match error {
             RequestTokenError::Request(error) => UpstreamError::Unavailable(error),
             RequestTokenError::ServerResponse(refusal) => {
                 // Its own words stay out of our log: only what the standard names is repeated.
@@ -203,15 +189,13 @@ impl Oidc {
         let expected = SubjectIdentifier::new(subject.to_owned());
         let request = client.user_info(tokens.access_token().clone(), Some(expected));
         let answer: openidconnect::UserInfoClaims<verify::AnyClaims, CoreGenderClaim> =
-            request.require_signed_response(false).request_async(&self.port()).await.map_err(userinfo_error)?;
+            request.require_signed_response(false).request_async(&port::port(&self.http)).await.map_err(userinfo_error)?;
         match serde_json::to_value(answer) {
             Ok(serde_json::Value::Object(claims)) => Ok(Claims::from_object(claims)),
             _ => Err(UpstreamError::misbehaved("the userinfo answer cannot be read")),
         }
     }
 }
-
-type PortFuture = std::pin::Pin<Box<dyn std::future::Future<Output = Result<oauth2::HttpResponse, HttpError>> + Send>>;
 
 fn userinfo_error(error: openidconnect::UserInfoError<HttpError>) -> UpstreamError {
     match error {
@@ -225,11 +209,14 @@ fn userinfo_error(error: openidconnect::UserInfoError<HttpError>) -> UpstreamErr
 
 #[async_trait]
 impl Adapter for Oidc {
-    async fn begin(&self, wish: &Wish, state: &str, fresh: &Fresh, now: Timestamp) -> Result<Departure, UpstreamError> {
-        let metadata = self.metadata(now).await?;
+    async fn begin(&self, wish: &Wish, step: Step<'_>) -> Result<Departure, UpstreamError> {
+        let metadata = self.metadata(step.now).await?;
         let client = self.client(&metadata);
-        let memo = Memo { nonce: fresh.nonce.expose().clone(), verifier: fresh.verifier.expose().clone() };
-        let (state, nonce) = (CsrfToken::new(state.to_owned()), Nonce::new(memo.nonce.clone()));
+        let memo = Memo {
+            nonce: step.fresh.token("nonce").expose().clone(),
+            verifier: step.fresh.token("verifier").expose().clone(),
+        };
+        let (state, nonce) = (CsrfToken::new(step.state.to_owned()), Nonce::new(memo.nonce.clone()));
         let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(memo.verifier.clone()));
         let mut request = client
             .authorize_url(AuthenticationFlow::<CoreResponseType>::AuthorizationCode, move || state, move || nonce)
@@ -255,13 +242,8 @@ impl Adapter for Oidc {
         Ok(Departure { url, memo: Secret::new(memo) })
     }
 
-    async fn finish(
-        &self,
-        memo: &str,
-        callback: &Params,
-        fresh: &Fresh,
-        now: Timestamp,
-    ) -> Result<Answer, UpstreamError> {
+    async fn finish(&self, memo: &str, callback: &Params, step: Step<'_>) -> Result<Progress, UpstreamError> {
+        let (fresh, now) = (step.fresh, step.now);
         let memo: Memo =
             serde_json::from_str(memo).map_err(|_| UpstreamError::misbehaved("the memo cannot be read"))?;
         let metadata = self.metadata(now).await?;
@@ -273,12 +255,13 @@ impl Adapter for Oidc {
             let more = self.userinfo(&metadata, endpoint, &tokens, verified.subject.expose()).await?;
             claims = claims.merged_with(more);
         }
-        Ok(Answer {
+        Ok(Progress::Done(Box::new(Answer {
             subject: verified.subject,
             acr: verified.acr,
             amr: verified.amr,
             auth_time: verified.auth_time,
             claims,
-        })
+            asked: None,
+        })))
     }
 }

@@ -44,7 +44,7 @@ impl Settings {
         {
             table.refuse_field("issuer", "must use https and have no query or fragment");
         }
-        let auth = read_auth(table);
+        let auth = TokenAuth::read(table);
         let mut scopes: Vec<String> = table.list("scopes");
         if !scopes.iter().any(|scope| scope == "openid") {
             scopes.insert(0, "openid".to_owned());
@@ -65,29 +65,31 @@ impl Settings {
     pub fn hosts(&self) -> Vec<Url> {
         std::iter::once(&self.issuer).chain(&self.endpoints_at).cloned().collect()
     }
-
-    /// The file that holds the client secret.
-    #[must_use]
-    pub fn secret_file(&self) -> Option<&str> {
-        match &self.auth {
-            TokenAuth::SecretBasic(file) | TokenAuth::SecretPost(file) => Some(file),
-            TokenAuth::None | TokenAuth::PrivateKeyJwt => None,
-        }
-    }
 }
 
-fn read_auth(table: &Section<'_>) -> Option<TokenAuth> {
-    match table.require::<String>("token_endpoint_auth_method")?.as_str() {
-        "none" => Some(TokenAuth::None),
-        "client_secret_basic" => table.require("client_secret_file").map(TokenAuth::SecretBasic),
-        "client_secret_post" => table.require("client_secret_file").map(TokenAuth::SecretPost),
-        "private_key_jwt" => Some(TokenAuth::PrivateKeyJwt),
-        _ => {
-            table.refuse_field(
-                "token_endpoint_auth_method",
-                "must be private_key_jwt, client_secret_basic, client_secret_post or none",
-            );
-            None
+impl TokenAuth {
+    /// Reads the method, and the file of its secret.
+    pub(crate) fn read(table: &Section<'_>) -> Option<Self> {
+        match table.require::<String>("token_endpoint_auth_method")?.as_str() {
+            "none" => Some(Self::None),
+            "client_secret_basic" => table.require("client_secret_file").map(Self::SecretBasic),
+            "client_secret_post" => table.require("client_secret_file").map(Self::SecretPost),
+            "private_key_jwt" => Some(Self::PrivateKeyJwt),
+            _ => {
+                table.refuse_field(
+                    "token_endpoint_auth_method",
+                    "must be private_key_jwt, client_secret_basic, client_secret_post or none",
+                );
+                None
+            }
+        }
+    }
+
+    /// The file that holds the secret.
+    pub(crate) fn secret_file(&self) -> Option<&str> {
+        match self {
+            Self::SecretBasic(file) | Self::SecretPost(file) => Some(file),
+            Self::None | Self::PrivateKeyJwt => None,
         }
     }
 }

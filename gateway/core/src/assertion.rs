@@ -58,6 +58,8 @@ pub struct Assertion {
     pub received_at: Timestamp,
     /// What the provider said about the person.
     pub claims: Claims,
+    /// The claims that it was asked for, where it is asked for each; `None` when it was asked for all that it has.
+    pub asked: Option<Vec<String>>,
 }
 
 /// The age of a login of which nobody knows when it was: older than any limit.
@@ -68,6 +70,12 @@ impl Assertion {
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
         self.auth_time.map_or(UNKNOWN_AGE, |time| time.age(now))
+    }
+
+    /// True when the provider was asked for all of `claims`: what is missing then is missing there, and not merely here.
+    #[must_use]
+    pub fn covers(&self, claims: &[String]) -> bool {
+        self.asked.as_ref().is_none_or(|asked| claims.iter().all(|claim| asked.contains(claim)))
     }
 
     /// True when the person authenticated in answer to our question, and not in some earlier session at the provider.
@@ -94,6 +102,7 @@ mod tests {
             asked_at: Timestamp(1_000),
             received_at: Timestamp(1_030),
             claims: Claims::default(),
+            asked: None,
         };
         assert_eq!(at(None).age(Timestamp(1_030)), UNKNOWN_AGE);
         assert!(!at(None).is_in_answer() && !at(Some(Timestamp(939))).is_in_answer());

@@ -30,6 +30,16 @@ pub fn keyed(key: &[u8], parts: &[&[u8]]) -> Digest {
     fixed(context.sign().as_ref())
 }
 
+/// HMAC-SHA-256 over parts as they stand one after the other (RFC 2104), for peers that define their message so.
+#[must_use]
+pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Digest {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    for part in parts {
+        context.update(part);
+    }
+    fixed(context.sign().as_ref())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -226,6 +226,22 @@ impl<'a> Section<'a> {
         entries
     }
 
+    /// Every entry of a table whose keys are the document's own, each a text parsed into `T`.
+    #[must_use]
+    pub fn words<T: FromStr<Err: Display>>(&self) -> Vec<(String, T)> {
+        let mut words = Vec::new();
+        for (key, value) in self.table {
+            let name = key.get_ref().to_string();
+            self.own_keys.borrow_mut().push(name.clone());
+            match value.get_ref().as_str().map(str::parse) {
+                Some(Ok(word)) => words.push((name, word)),
+                Some(Err(error)) => self.source.report(value.span().start, format_args!("{name}: {error}")),
+                None => self.source.report(value.span().start, format_args!("{name}: expected a text")),
+            }
+        }
+        words
+    }
+
     /// A text in all four languages: a table with one key a language.
     #[must_use]
     pub fn texts(&self, name: &'static str) -> Option<Texts> {

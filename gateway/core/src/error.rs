@@ -132,6 +132,8 @@ pub enum Failure {
     Cancelled,
     /// The person did not agree to the release.
     ConsentRefused,
+    /// The person did not answer the provider's question in time.
+    NotApproved,
     /// The provider cannot be reached or does not answer in time.
     ProviderUnavailable,
     /// The provider answered something that must not be believed.
@@ -156,7 +158,7 @@ pub enum Failure {
 
 impl Failure {
     /// Every failure, for pages, documentation and tests that must cover them all.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::MalformedRequest,
         Self::UnknownClient,
         Self::RedirectMismatch,
@@ -168,6 +170,7 @@ impl Failure {
         Self::WrongStep,
         Self::Cancelled,
         Self::ConsentRefused,
+        Self::NotApproved,
         Self::ProviderUnavailable,
         Self::ProviderMisbehaved,
         Self::ProviderRefused,
@@ -197,6 +200,7 @@ impl Failure {
             Self::WrongStep => ("CB-204", Side::You, true, AccessDenied),
             Self::Cancelled => ("CB-205", Side::You, true, AccessDenied),
             Self::ConsentRefused => ("CB-206", Side::You, true, AccessDenied),
+            Self::NotApproved => ("CB-207", Side::You, true, AccessDenied),
             Self::ProviderUnavailable => ("CB-301", Side::Provider, true, TemporarilyUnavailable),
             Self::ProviderMisbehaved => ("CB-302", Side::Provider, true, ServerError),
             Self::ProviderRefused => ("CB-303", Side::Provider, false, ServerError),
@@ -238,6 +242,7 @@ impl fmt::Display for Failure {
             Self::WrongStep => "the sign-in is at another step",
             Self::Cancelled => "the person cancelled at the identity provider",
             Self::ConsentRefused => "the person did not agree to the release",
+            Self::NotApproved => "the person did not answer the identity provider in time",
             Self::ProviderUnavailable => "the identity provider is not available",
             Self::ProviderMisbehaved => "the identity provider's answer was not valid",
             Self::ProviderRefused => "the identity provider refused the request",

@@ -1,9 +1,11 @@
 //! The login transaction, and the one dispatcher that picks its next step.
 //!
 //! ```text
-//! /authorize ──► Choose ──► GoUpstream ──► (callback) ──► Consent ──► Issue ──► back to the client
-//!        │          ▲                            │
-//!        │          └────── Stop (page, retry) ◄─┘
+//! /authorize ──► Choose ──► GoUpstream ──► (callback) ──► Link ──► Consent ──► Issue ──► back to the client
+//!        │          ▲                      │   ▲
+//!        │          │                      ▼   │ (a delivery, server to server)
+//!        │          │                     Waiting
+//!        │          └── Stop (page, retry) ◄───┘
 //!        └─ a session sure and fresh enough goes straight to Consent or Issue
 //! ```
 //!
@@ -32,6 +34,8 @@ pub struct Transaction {
     pub locale: Option<Locale>,
     /// Why it could not go on, if it stopped; what the client is told when the person gives up.
     pub failure: Option<Failure>,
+    /// When it ends, wherever it is then. Waiting for a provider's delivery puts it off.
+    pub expires_at: Timestamp,
 }
 
 /// How far a sign-in is, with only what exists then.
@@ -41,6 +45,8 @@ pub enum Stage {
     Choosing,
     /// The person is at a provider.
     Upstream(Hop),
+    /// The provider asks the person something, and delivers the answer server to server.
+    Waiting(Wait),
     /// The provider vouched (in this sign-in or an earlier one), and the release waits for the person.
     Answered {
         /// The key under which the sealed assertion waits.
@@ -61,14 +67,36 @@ pub struct Hop {
     pub left_at: Timestamp,
 }
 
-/// How long a sign-in may take, from `/authorize` to the code.
+/// An open request at a provider, bound to this browser, client, provider and time as the [`Hop`] before it was.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Wait {
+    /// Which provider.
+    pub provider: ProviderId,
+    /// The name of the request, under which everything about it is kept.
+    pub request: Secret<String>,
+    /// The `state` that the provider's app brings back to this browser.
+    pub state: Secret<String>,
+    /// Opens the provider's app on this device; empty where the person approves on another one.
+    pub app_link: String,
+    /// When the person left for the provider.
+    pub left_at: Timestamp,
+    /// When the provider gives up.
+    pub until: Timestamp,
+}
+
+/// How long a sign-in may take, from `/authorize` to the code, the time that it waits for a provider aside.
 pub const TRANSACTION_LIFETIME: std::time::Duration = std::time::Duration::from_secs(600);
 
 impl Transaction {
     /// True once it took too long.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
-        self.request.received_at.plus(TRANSACTION_LIFETIME).is_past(now)
+        self.expires_at.is_past(now)
+    }
+
+    /// Gives the person the usual time again after `moment`.
+    pub fn put_off(&mut self, moment: Timestamp) {
+        self.expires_at = self.expires_at.max(moment.plus(TRANSACTION_LIFETIME));
     }
 }
 

@@ -11,6 +11,8 @@
 //! | [`authorize`] | the authorization request and the visible list of its checks |
 //! | [`interaction`] | the login transaction and its one dispatcher |
 //! | [`token`] | the token request, the code grant, and what each token says |
+//! | [`papers`] | numbers of identity documents, parsed and kept secret |
+//! | [`names`] | names as written, and whether two may be the same |
 //! | [`audit`] | what a login leaves behind, and the hash that chains one record to the next |
 
 pub mod assertion;
@@ -28,6 +30,8 @@ pub mod ids;
 pub mod interaction;
 pub mod jurisdiction;
 pub mod locale;
+pub mod names;
+pub mod papers;
 pub mod params;
 pub mod pkce;
 pub mod redirect;

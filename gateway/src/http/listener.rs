@@ -28,6 +28,10 @@ const IDLE: Duration = Duration::from_secs(60);
 /// The time that running requests get when the process ends.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// The client certificate (DER) of a connection, verified when it was made.
+#[derive(Debug, Clone)]
+pub struct PeerCertificate(pub Arc<Vec<u8>>);
+
 /// Binds an address.
 ///
 /// # Errors
@@ -74,8 +78,13 @@ async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, router: Router, mut s
     let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(tcp)).await else { return };
     // The protocol is what TLS agreed on; nothing is guessed from the first bytes, which might never come.
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let certificate = leaf.map(|leaf| PeerCertificate(Arc::new(leaf.to_vec())));
     let (activity, idle) = Activity::new();
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        if let Some(certificate) = certificate.clone() {
+            request.extensions_mut().insert(certificate);
+        }
         let (answer, running) = (router.clone().call(request), activity.begin());
         async move {
             let answer = answer.await;

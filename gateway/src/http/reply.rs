@@ -45,6 +45,17 @@ pub fn page(status: StatusCode, html: String, target: Option<&CheckedRedirect>) 
     with_policy(reply(status, "text/html; charset=utf-8", html), &policy("'none'", target))
 }
 
+/// A page that looks for itself whether there is news, with our own script or without.
+pub fn waiting_page(html: String, target: &CheckedRedirect) -> Response {
+    let policy = format!("{}; connect-src 'self'", policy("'self'", Some(target)));
+    with_policy(reply(StatusCode::OK, "text/html; charset=utf-8", html), &policy)
+}
+
+/// An answer that says nothing.
+pub fn empty(status: StatusCode) -> Response {
+    reply(status, "text/plain; charset=utf-8", "")
+}
+
 /// The page of `response_mode=form_post`, the only one with a script: ours, which submits it.
 pub fn form_post_page(html: String, target: &CheckedRedirect) -> Response {
     with_policy(reply(StatusCode::OK, "text/html; charset=utf-8", html), &policy("'self'", Some(target)))

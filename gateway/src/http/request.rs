@@ -40,9 +40,16 @@ pub async fn form(parts: &Parts, body: Body) -> Result<Params, FormError> {
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Err(FormError::ContentType);
     }
+    Ok(Params::parse(&bytes(body).await?)?)
+}
+
+/// A whole body.
+///
+/// # Errors
+/// [`FormError::TooLarge`], [`FormError::Slow`].
+pub async fn bytes(body: Body) -> Result<axum::body::Bytes, FormError> {
     let collected = tokio::time::timeout(BODY_DEADLINE, Limited::new(body, MAX_BODY).collect()).await;
-    let bytes = collected.map_err(|_| FormError::Slow)?.map_err(|_| FormError::TooLarge)?.to_bytes();
-    Ok(Params::parse(&bytes)?)
+    Ok(collected.map_err(|_| FormError::Slow)?.map_err(|_| FormError::TooLarge)?.to_bytes())
 }
 
 /// The query's parameters.

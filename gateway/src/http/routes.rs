@@ -14,7 +14,7 @@ use http::{HeaderValue, Request, StatusCode};
 
 use super::reply;
 use crate::app::App;
-use crate::op::{authorize, callback, consent, discovery, login, token, userinfo};
+use crate::op::{authorize, callback, consent, discovery, login, token, userinfo, waiting};
 use crate::pages;
 
 /// Every path that exists.
@@ -27,8 +27,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/login/{transaction}", get(login::chooser))
         .route("/login/{transaction}/to/{provider}", get(login::depart))
         .route("/login/{transaction}/consent", get(consent::show).post(consent::answer))
+        .route("/login/{transaction}/wait", get(waiting::show))
+        .route("/login/{transaction}/continue", get(waiting::go_on))
         .route("/login/{transaction}/cancel", post(login::cancel))
         .route("/callback/{provider}", get(callback::get).post(callback::post))
+        .route("/receive/{provider}", post(waiting::receive))
         .route("/token", post(token::post))
         .route("/userinfo", get(userinfo::get).post(userinfo::post))
         .route("/static/{file}", get(static_file))
@@ -38,6 +41,16 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&app), plain_paths))
         .with_state(app);
     if local { routes } else { routes.layer(map_response(only_https)) }
+}
+
+/// The paths of the listener for peers that show a client certificate.
+pub fn peers(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/receive/{provider}", post(waiting::receive))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&app), plain_paths))
+        .with_state(app)
 }
 
 /// None of our paths needs percent-encoding; one that has it is not ours, and is never decoded.
@@ -55,6 +68,7 @@ async fn static_file(State(app): State<Arc<App>>, Path(name): Path<String>, requ
     match name.as_str() {
         "style.css" => reply::file("text/css; charset=utf-8", pages::STYLE),
         "submit.js" => reply::file("text/javascript; charset=utf-8", pages::SUBMIT),
+        "wait.js" => reply::file("text/javascript; charset=utf-8", pages::WAIT),
         "mark.svg" => reply::file("image/svg+xml", pages::MARK),
         _ => not_found(State(app), request).await,
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use adapters::Step;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -16,6 +17,7 @@ use http::{Request, StatusCode};
 
 use super::Visit;
 use super::flow::Proof;
+use super::waiting::Leg;
 use crate::app::App;
 use crate::http::{reply, request};
 use crate::store::{Batch, Class, Key, StoreError, Write};
@@ -47,20 +49,20 @@ impl Visit<'_> {
             Ok(transaction) => transaction,
             Err(response) => return *response,
         };
-        let hop = match &transaction.stage {
-            Stage::Upstream(hop) => hop.clone(),
+        let (expected, hop) = match &transaction.stage {
+            Stage::Upstream(hop) => ((&hop.state, &hop.provider), Some(hop.clone())),
+            // The provider's app brings the browser back to where it waits.
+            Stage::Waiting(wait) => ((&wait.state, &wait.provider), None),
             // The page was loaded again: show where the sign-in is now, without looking at the answer again.
-            Stage::Answered { .. } => {
-                return reply::see_other(&format!("{}/login/{}/consent", self.app.issuer, transaction.id));
-            }
+            Stage::Answered { .. } => return self.where_it_is(transaction),
             Stage::Choosing => return self.stop(transaction, Failure::WrongStep),
         };
-        let expected = Some(&hop.state) == state(params).as_ref() && hop.provider.as_str() == provider;
-        if !expected {
+        if Some(expected.0) != state(params).as_ref() || expected.1.as_str() != provider {
             tracing::warn!(trace = Self::trace(&transaction), provider, "an answer that was not asked for");
             return self.failure_page(StatusCode::FORBIDDEN, Failure::WrongStep, Some(&transaction));
         }
-        match self.take_answer(&hop).await {
+        let Some(hop) = hop else { return self.where_it_is(transaction) };
+        match self.take_answer(&hop.state).await {
             Ok(()) => self.finish(transaction, &hop, params).await,
             Err(StoreError::Conflict) => self.stop(transaction, Failure::AlreadyFinished),
             Err(error) => self.internal(&error, Some(&transaction)),
@@ -77,9 +79,9 @@ impl Visit<'_> {
     }
 
     /// One answer is looked at once, whatever comes of it: the gate before the code is exchanged.
-    async fn take_answer(&self, hop: &Hop) -> Result<(), StoreError> {
-        let until = hop.left_at.plus(gateway_core::interaction::TRANSACTION_LIFETIME);
-        let mark = Write::Insert(Key::of_secret("answered", hop.state.expose()), Vec::new(), Some(until));
+    pub(super) async fn take_answer(&self, name: &Secret<String>) -> Result<(), StoreError> {
+        let until = self.now.plus(2 * gateway_core::interaction::TRANSACTION_LIFETIME);
+        let mark = Write::Insert(Key::of_secret("answered", name.expose()), Vec::new(), Some(until));
         self.app.store.commit(Class::Ephemeral, Batch::of(mark), self.now).await
     }
 
@@ -87,18 +89,19 @@ impl Visit<'_> {
         let Some(adapter) = self.active.adapters.get(&hop.provider) else {
             return self.stop(transaction, Failure::ProviderNotAccepted);
         };
-        let fresh = match self.fresh() {
-            Ok(fresh) => fresh,
-            Err(error) => return self.internal(&error, Some(&transaction)),
+        let (fresh, state) = match (self.fresh(), self.state(&transaction)) {
+            (Ok(fresh), Ok(state)) => (fresh, state),
+            (Err(error), _) | (_, Err(error)) => return self.internal(&error, Some(&transaction)),
         };
-        let answer = match adapter.finish(hop.memo.expose(), params, &fresh, self.now).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                tracing::warn!(provider = %hop.provider, trace = Self::trace(&transaction), %error, "finish");
-                return self.stop(transaction, error.failure());
-            }
-        };
-        let Some(assertion) = self.assertion(hop, answer) else {
+        let step = Step { state: state.expose(), fresh: &fresh, now: self.now };
+        let progress = adapter.finish(hop.memo.expose(), params, step).await;
+        let leg = Leg { provider: &hop.provider, state: &state, left_at: hop.left_at };
+        self.progressed(transaction, leg, progress).await
+    }
+
+    /// Goes on with what a provider proved.
+    pub(super) async fn proved(&self, transaction: Transaction, leg: Leg<'_>, answer: adapters::Answer) -> Response {
+        let Some(assertion) = self.assertion(leg, answer) else {
             return self.stop(transaction, Failure::ProviderNotAccepted);
         };
         match self.person(&assertion, None).await {
@@ -111,22 +114,23 @@ impl Visit<'_> {
     }
 
     /// What was proved, in the provider's own words.
-    fn assertion(&self, hop: &Hop, answer: adapters::Answer) -> Option<Assertion> {
-        let provider = self.active.catalog.policies().provider(&hop.provider)?;
+    pub(super) fn assertion(&self, leg: Leg<'_>, answer: adapters::Answer) -> Option<Assertion> {
+        let provider = self.active.catalog.policies().provider(leg.provider)?;
         // Only a provider that authenticates anew every time can be silent about when: what it was told travelled
         // through the browser, and proves nothing.
-        let anew = provider.can.reauthenticates_always.then_some(hop.left_at);
+        let anew = provider.can.reauthenticates_always.then_some(leg.left_at);
         Some(Assertion {
-            provider: hop.provider.clone(),
+            provider: leg.provider.clone(),
             jurisdiction: provider.jurisdiction,
             subject: answer.subject,
             acr: answer.acr,
             amr: answer.amr,
             auth_time: answer.auth_time.or(anew),
             time_stated: answer.auth_time.is_some(),
-            asked_at: hop.left_at,
+            asked_at: leg.left_at,
             received_at: self.now,
             claims: answer.claims,
+            asked: answer.asked,
         })
     }
 }

@@ -13,6 +13,7 @@ use gateway_core::jurisdiction::Crossing;
 use gateway_core::secret::Secret;
 use gateway_core::subject::pairwise;
 use http::StatusCode;
+use http::header::USER_AGENT;
 use policies::decide::Demand;
 use policies::mapping::{self, MappingError, Released};
 use policies::provider::AssuranceRow;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::Visit;
 use super::person::Known;
 use super::session::SessionError;
-use crate::http::reply;
+use crate::http::{reply, request};
 use crate::pages;
 use crate::ports::NoEntropy;
 use crate::store::{Batch, Class, Key, Write};
@@ -160,6 +161,8 @@ impl Visit<'_> {
         let refuse = |failure, rule: &str| Err(Refusal { failure, rules: vec![rule.to_owned()] });
         let verdict = match self.meaning(assertion) {
             None => refuse(Failure::AssuranceTooLow, "acr-in-provider-table"),
+            // Data that was not asked for is not missing at the provider; it has to be fetched.
+            Some(_) if !assertion.covers(&self.needed(request)) => refuse(Failure::ClaimMissing, "data-asked-for"),
             // Whatever the provider was told, only its answer shows that the person signed in anew.
             Some(_) if request.demands_login() && !in_answer => refuse(Failure::NotFresh, "request-login"),
             Some(row) => self.active.catalog.policies().decide(&Facts {
@@ -187,6 +190,12 @@ impl Visit<'_> {
     pub(super) fn meaning(&self, assertion: &Assertion) -> Option<&AssuranceRow> {
         let provider = self.active.catalog.policies().provider(&assertion.provider)?;
         provider.translate(assertion.acr.as_deref(), &assertion.amr)
+    }
+
+    /// The claims that a release to this request would read.
+    fn needed(&self, request: &AuthorizationRequest) -> Vec<String> {
+        let service = self.active.catalog.policies().service(&request.service);
+        service.map(|service| mapping::needed(service, &request.claims)).unwrap_or_default()
     }
 
     fn evidence(&self, request: &AuthorizationRequest, proof: &Proof, verdict: &Result<Permit, Refusal>) -> Evidence {
@@ -286,18 +295,22 @@ impl Visit<'_> {
         let crosses = client != Some(document.jurisdiction);
         let wish = adapters::Wish {
             acr_values: document.words_for(ask.assurance),
+            methods: document.methods_for(ask.assurance),
             // Zero obliges the provider to state when the person signed in (OpenID Connect Core section 3.1.2.1).
             max_age: if anew { Some(std::time::Duration::ZERO) } else { ask.max_age.filter(|_| on_demand) },
             login: anew,
             login_hint: request.login_hint.clone().filter(|_| !crosses),
             locale: Some(self.locale(Some(&transaction))),
+            data: self.needed(request),
+            user_agent: request::header(self.parts, USER_AGENT).map(str::to_owned),
         };
-        let begun = match (self.fresh(), self.state(&transaction)) {
+        let (fresh, state) = match (self.fresh(), self.state(&transaction)) {
             (Ok(fresh), Ok(state)) => (fresh, state),
             (Err(error), _) | (_, Err(error)) => return self.internal(&error, Some(&transaction)),
         };
-        let (fresh, state) = begun;
-        match adapter.begin(&wish, state.expose(), &fresh, self.now).await {
+        self.close_request(&transaction).await;
+        let step = adapters::Step { state: state.expose(), fresh: &fresh, now: self.now };
+        match adapter.begin(&wish, step).await {
             Ok(departure) => {
                 let hop = Hop { provider: provider.clone(), state, memo: departure.memo, left_at: self.now };
                 transaction.stage = Stage::Upstream(hop);
@@ -312,12 +325,11 @@ impl Visit<'_> {
 
     /// Fresh randomness for an adapter.
     pub(super) fn fresh(&self) -> Result<adapters::Fresh, NoEntropy> {
-        let entropy = &self.app.entropy;
-        Ok(adapters::Fresh { nonce: entropy.token()?, verifier: entropy.token()?, jti: entropy.token()? })
+        Ok(adapters::Fresh::new(self.app.entropy.bytes()?))
     }
 
     /// A `state`: the transaction's id, so that the callback finds its cookie, and 80 random bits that it must match.
-    fn state(&self, transaction: &Transaction) -> Result<Secret<String>, NoEntropy> {
+    pub(super) fn state(&self, transaction: &Transaction) -> Result<Secret<String>, NoEntropy> {
         let random = base64url(&self.app.entropy.bytes::<10>()?);
         Ok(Secret::new(format!("{}{random}", transaction.id)))
     }
@@ -329,7 +341,7 @@ impl Visit<'_> {
             let from_session = proof.origin == Origin::Session;
             let waiting = Waiting { from_session, person: proof.known.person, assertion: proof.assertion };
             let sealed = self.app.seals.record(secret.expose(), &waiting)?;
-            let until = transaction.request.received_at.plus(gateway_core::interaction::TRANSACTION_LIFETIME);
+            let until = transaction.expires_at;
             let write = Write::Put(Key::of_secret(WAITING, secret.expose()), sealed, Some(until));
             self.app.store.commit(Class::Ephemeral, Batch::of(write), self.now).await?;
             Ok::<_, SessionError>(secret)

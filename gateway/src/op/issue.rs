@@ -126,7 +126,7 @@ impl Visit<'_> {
         answer: Option<&Receipt>,
         event: Event,
     ) -> Result<(), StoreError> {
-        let until = Some(transaction.request.received_at.plus(2 * gateway_core::interaction::TRANSACTION_LIFETIME));
+        let until = Some(transaction.expires_at.plus(gateway_core::interaction::TRANSACTION_LIFETIME));
         let finished = Write::Insert(finished_key(transaction), Vec::new(), until);
         let mut batch = Batch::of(finished).recording(event);
         batch.writes.extend(proof.known.write());

@@ -38,7 +38,10 @@ pub async fn chooser(State(app): State<Arc<App>>, Path(id): Path<String>, reques
     match visit.running(&id) {
         Err(response) => *response,
         Ok(transaction) if transaction.request.prompt.none => visit.proceed(transaction, None, None).await,
-        Ok(transaction) => visit.choose(transaction),
+        Ok(transaction) => {
+            visit.close_request(&transaction).await;
+            visit.choose(transaction)
+        }
     }
 }
 
@@ -69,6 +72,7 @@ pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>, request
     }
     match visit.running(&id) {
         Ok(transaction) => {
+            visit.close_request(&transaction).await;
             let why = transaction.failure.unwrap_or(Failure::Cancelled);
             let mut response = visit.client_error(&transaction.request.reply_to(), &why.to_oauth());
             Visit::forget(&mut response, &transaction);

@@ -5,6 +5,7 @@
 //! | [`authorize`] | `/authorize` |
 //! | [`login`] | the chooser, leaving for a provider, giving up |
 //! | [`callback`] | `/callback/{provider}` |
+//! | [`waiting`] | waiting for a provider's delivery, and taking it |
 //! | [`consent`] | the consent page and its answer |
 //! | `flow` | carries out what the dispatcher says |
 //! | `issue` | the only place that mints codes and tokens; takes a `Permit`, and for tokens a taken grant |
@@ -24,5 +25,6 @@ pub mod token;
 mod transaction;
 pub mod userinfo;
 mod visit;
+pub mod waiting;
 
 pub use visit::Visit;

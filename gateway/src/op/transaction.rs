@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use gateway_core::ids::{TransactionId, base64url};
-use gateway_core::interaction::{TRANSACTION_LIFETIME, Transaction};
+use gateway_core::interaction::Transaction;
 
 use super::Visit;
 use crate::http::{reply, request};
@@ -32,7 +32,7 @@ impl Visit<'_> {
         let name = name(&transaction.id);
         let sealed = base64url(&self.app.seals.cookie(&name, transaction, self.now)?);
         self.make_room(response, &name, sealed.len());
-        reply::set_cookie(response, &name, &sealed, TRANSACTION_LIFETIME.as_secs());
+        reply::set_cookie(response, &name, &sealed, transaction.expires_at.0.saturating_sub(self.now.0));
         Ok(())
     }
 

@@ -7,8 +7,9 @@ use gateway_core::consent::{Item, Proposal};
 use gateway_core::digest::sha256;
 use gateway_core::error::{Failure, Side};
 use gateway_core::ids::base64url;
-use gateway_core::interaction::Transaction;
+use gateway_core::interaction::{Transaction, Wait};
 use gateway_core::locale::Locale;
+use gateway_core::time::Timestamp;
 use policies::Service;
 use policies::set::Candidate;
 
@@ -19,6 +20,8 @@ use texts::Texts;
 pub const STYLE: &str = include_str!("static/style.css");
 /// Submits the page of `response_mode=form_post`.
 pub const SUBMIT: &str = include_str!("static/submit.js");
+/// Looks for news on the page where a person waits.
+pub const WAIT: &str = include_str!("static/wait.js");
 /// The gateway's own mark.
 pub const MARK: &str = include_str!("static/mark.svg");
 
@@ -192,6 +195,48 @@ impl Consent {
     #[must_use]
     pub fn html(self) -> String {
         self.html
+    }
+}
+
+/// The page on which a person waits until they have approved something at their provider.
+#[derive(Template)]
+#[template(path = "waiting.html")]
+pub struct Waiting {
+    t: Texts,
+    here: String,
+    title: String,
+    lead: String,
+    open: String,
+    app_link: String,
+    time: String,
+    cancel: String,
+}
+
+impl Waiting {
+    /// The page for one open request.
+    #[must_use]
+    pub fn new(active: &Active, locale: Locale, transaction: &Transaction, wait: &Wait, now: Timestamp) -> Self {
+        let (t, id) = (Texts(locale), &transaction.id);
+        let provider = active.catalog.policies().provider(&wait.provider);
+        let provider = provider.map(|provider| provider.name.get(locale)).unwrap_or_default();
+        let lead = if wait.app_link.is_empty() { "waiting-other-device" } else { "waiting-this-device" };
+        let minutes = wait.until.0.saturating_sub(now.0).div_ceil(60).to_string();
+        Self {
+            t,
+            here: format!("/login/{id}/wait"),
+            title: t.with("waiting-title", "provider", provider),
+            lead: t.with(lead, "provider", provider),
+            open: t.with("waiting-open", "provider", provider),
+            app_link: wait.app_link.clone(),
+            time: t.with("waiting-time", "minutes", &minutes),
+            cancel: format!("/login/{id}/cancel"),
+        }
+    }
+
+    /// The page.
+    #[must_use]
+    pub fn html(&self) -> String {
+        render(self)
     }
 }
 

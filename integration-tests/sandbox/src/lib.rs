@@ -8,7 +8,10 @@
 pub mod clock;
 pub mod demo;
 mod entropy;
+pub mod guangdong;
+pub mod iam_smart;
 mod jose;
+pub mod macao;
 pub mod people;
 pub mod portal;
 pub mod provider;

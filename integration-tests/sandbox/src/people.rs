@@ -60,8 +60,138 @@ pub struct Person {
     /// Further facts under the provider's own claim names.
     #[serde(default)]
     pub facts: BTreeMap<String, Value>,
+    /// The account at iAM Smart, for people who can log in there.
+    #[serde(default)]
+    pub iam_smart: Option<IamSmartAccount>,
     /// Why this person is in the catalogue, for the demonstration page.
     pub note: String,
+    /// The account at Guangdong's unified platform, when there is one.
+    #[serde(default)]
+    pub guangdong: Option<GuangdongAccount>,
+    /// The account at Macao's One Account, when there is one.
+    #[serde(default)]
+    pub macao: Option<MacaoAccount>,
+}
+
+/// What Guangdong's platform says of an account, besides what every [`Person`] has: the subject is
+/// [`Person::sub`] and the name is [`Person::name`]. Codes are kept in the platform's own spelling.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuangdongAccount {
+    /// Login name, which the platform does not promise to keep.
+    pub uid: String,
+    /// `1` person, `2` legal person.
+    pub usertype: String,
+    /// Kind of document; `90` and `91` are codes of this simulator for the permits of Hong Kong and Macao
+    /// residents, because the platform's own are not public.
+    pub idcardtype: String,
+    /// Number of that document.
+    pub idcardnumber: String,
+    /// Highest level the account was proofed to, `L0` to `L3`.
+    pub level: String,
+    /// How the holder logs in when the form says nothing: 1 password, 2 certificate, 3 Yueshengshi, 4 Weijing.
+    pub method: String,
+    /// Whether the account is real-named, which it is from `L1`.
+    pub isreal: bool,
+    /// Register or app that made it real-named.
+    #[serde(default)]
+    pub realtype: Option<String>,
+    /// Every proof the account went through.
+    #[serde(default)]
+    pub ways: Vec<ProofingWay>,
+    /// City in pinyin.
+    #[serde(default)]
+    pub area: Option<String>,
+    /// Postal address.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// When the account was opened, `YYYYMMDDhhmmss`.
+    pub createtime: String,
+    /// Who handles matters for a legal person.
+    #[serde(default)]
+    pub link_person_name: Option<String>,
+    /// Catalogue id of the organisation whose sub-account this is.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// Further `key=value` entries of `extproperties`; a later one replaces an earlier one of that key.
+    #[serde(default)]
+    pub extproperties: Vec<String>,
+}
+
+/// One proof of a Guangdong account.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProofingWay {
+    /// Level this proof gave.
+    pub level: String,
+    /// Who or what proofed it, such as `YSS`.
+    pub way: String,
+    /// When, as `YYYY-MM-DD hh:mm:ss` in China Standard Time; absent when the platform did not record it.
+    #[serde(default)]
+    pub proofed: Option<String>,
+    /// Number it was proofed with, when that is not the account's present one.
+    #[serde(default)]
+    pub number: Option<String>,
+}
+
+/// What the stand-in for Macao's One Account says of an account, besides what every [`Person`] has.
+/// All words here are made up.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MacaoAccount {
+    /// `personal` or `entity`.
+    pub kind: String,
+    /// How the holder was proofed: `dsi-face`, `counter` or `kiosk`.
+    pub proofing: String,
+    /// What kind of resident, worker or visitor the holder is.
+    pub holder: String,
+    /// How the holder logs in when the form says nothing, such as `password+otp`.
+    pub factor: String,
+    /// The document the account was opened with.
+    pub document: MacaoDocument,
+    /// The organisation of an entity account, whose staff member the person is.
+    #[serde(default)]
+    pub entity: Option<MacaoEntity>,
+}
+
+/// An identity document as the Macao stand-in reports it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MacaoDocument {
+    /// Kind of document, such as `BIR`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Number as printed; only that of a BIR has a known shape.
+    pub number: String,
+}
+
+/// The organisation behind an entity account.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MacaoEntity {
+    /// Opaque identifier, the same for all its staff.
+    pub id: String,
+    /// `private` or `public`.
+    pub kind: String,
+    /// Name in Portuguese.
+    pub latin: String,
+    /// Name in Chinese.
+    pub chinese: String,
+    /// What the staff member may do: `administrator` or `staff`.
+    pub role: String,
+}
+
+/// What iAM Smart knows of a person beyond the facts every provider keeps.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IamSmartAccount {
+    /// `default`, or `sign` for an account that can also sign.
+    pub user_type: String,
+    /// Whether the Chinese name was checked against the identity card register.
+    #[serde(default)]
+    pub chinese_name_verified: bool,
+    /// `YYYYMMDD` or shorter, when it is not [`Person::birthdate`] without its dashes.
+    pub birth: Option<String>,
 }
 
 impl Person {
@@ -187,7 +317,7 @@ mod tests {
     fn the_awkward_people_are_there() {
         let people = everybody();
         let sizes = [Place::HongKong, Place::Macao, Place::Guangdong].map(|p| catalogue(p).unwrap().len());
-        assert_eq!(sizes, [8, 6, 8]);
+        assert_eq!(sizes, [11, 15, 18]);
         let outside_bmp = |text: &String| text.chars().any(|c| u32::from(c) > 0xFFFF);
         assert!(people.iter().any(|p| p.name_zh.as_ref().is_some_and(outside_bmp)));
         assert!(people.iter().any(|p| p.name_zh.is_none()));
@@ -195,7 +325,22 @@ mod tests {
         let mut subjects: Vec<_> = people.iter().map(|p| &p.sub).collect();
         subjects.sort();
         subjects.dedup();
-        assert_eq!(subjects.len(), people.len());
+        // Two entries are one account, before and after its holder's permit was renewed.
+        assert_eq!(subjects.len(), people.len() - 1);
+    }
+
+    #[test]
+    fn iam_smart_accounts_cover_the_awkward_cases() {
+        let people = catalogue(Place::HongKong).unwrap();
+        let has = |wanted: &dyn Fn(&Person, &IamSmartAccount) -> bool| {
+            people.iter().any(|person| person.iam_smart.as_ref().is_some_and(|account| wanted(person, account)))
+        };
+        assert!(has(&|_, account| account.user_type == "default"));
+        assert!(has(&|_, account| account.user_type == "sign"));
+        assert!(has(&|person, account| person.name_zh.is_some() && !account.chinese_name_verified));
+        assert!(has(&|person, account| person.name_zh.is_none() && !account.chinese_name_verified));
+        assert!(has(&|person, _| person.birthdate.len() == 4));
+        assert!(has(&|person, _| person.birthdate.starts_with("2012")), "fourteen years old in 2026");
     }
 
     #[test]
@@ -205,5 +350,58 @@ mod tests {
         assert!(!chan.claims(&["profile"], &[]).contains_key("hkid"));
         let single = chan.claims(&["openid"], &["hkid".to_owned()]);
         assert_eq!(single.keys().collect::<Vec<_>>(), ["hkid"]);
+    }
+
+    /// Check character of a unified social credit code (GB 32100-2015).
+    fn credit_code_check(first_17: &str) -> char {
+        const ALPHABET: &str = "0123456789ABCDEFGHJKLMNPQRTUWXY";
+        let (mut sum, mut weight) = (0, 1);
+        for c in first_17.chars() {
+            sum += ALPHABET.find(c).unwrap() * weight;
+            weight = weight * 3 % 31;
+        }
+        ALPHABET.chars().nth((31 - sum % 31) % 31).unwrap()
+    }
+
+    #[test]
+    fn guangdong_accounts_agree_with_their_people() {
+        assert_eq!(credit_code_check("91350100M000100Y4"), '3');
+        assert_eq!(credit_code_check("91440300MA5F00008"), '0');
+        let people = catalogue(Place::Guangdong).unwrap();
+        for person in &people {
+            let account = person.guangdong.as_ref().unwrap();
+            let number = Some(account.idcardnumber.clone());
+            match account.idcardtype.as_str() {
+                "10" | "91" => assert_eq!(person.resident_id, number, "{}", person.id),
+                "90" => assert_eq!(person.home_return_permit, number, "{}", person.id),
+                "49" => {
+                    let (body, check) = account.idcardnumber.split_at(17);
+                    assert_eq!(check, credit_code_check(body).to_string(), "{}", person.id);
+                }
+                other => panic!("{}: {other}", person.id),
+            }
+            assert!(["L0", "L1", "L2", "L3"].contains(&&*account.level), "{}", person.id);
+            assert!(["1", "2", "3", "4"].contains(&&*account.method), "{}", person.id);
+            assert_eq!(account.isreal, account.level != "L0", "{}", person.id);
+            assert!(account.ways.iter().all(|way| way.level <= account.level), "{}", person.id);
+            let parent = |id: &String| people.iter().any(|organisation| organisation.id == *id);
+            assert!(account.parent.as_ref().is_none_or(parent), "{}", person.id);
+        }
+        let renewed: Vec<_> = people.iter().filter(|p| p.sub == "gd.4e8d20b6f93a17c5").collect();
+        let numbers: Vec<_> = renewed.iter().filter_map(|p| p.home_return_permit.as_deref()).collect();
+        assert_eq!(numbers, ["H1234567800", "H1234567801"]);
+    }
+
+    #[test]
+    fn macao_accounts_agree_with_their_people() {
+        for person in catalogue(Place::Macao).unwrap() {
+            let account = person.macao.unwrap();
+            assert_eq!(account.kind == "entity", account.entity.is_some(), "{}", person.id);
+            let bir = (account.document.kind == "BIR").then_some(account.document.number);
+            assert_eq!(bir, person.bir, "{}", person.id);
+            assert!(["dsi-face", "counter", "kiosk"].contains(&&*account.proofing), "{}", person.id);
+            // Only residents of full age can open an account without coming in person.
+            assert!(account.proofing != "dsi-face" || account.holder.starts_with("resident-"), "{}", person.id);
+        }
     }
 }

@@ -8,6 +8,7 @@ mod callback;
 mod client_auth;
 mod cluster;
 mod flaws;
+mod iam_smart;
 mod login;
 mod peers;
 mod secrecy;

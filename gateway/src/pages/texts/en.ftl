@@ -15,6 +15,14 @@ why-fresh = This service needs a new sign-in, which this identity cannot do on r
 why-policy = This service does not accept this identity.
 cancel = Go back without signing in
 
+waiting-title = Please approve in { $provider }
+waiting-other-device = Open { $provider } on your phone. It shows what this service asks for; approve it there. This page then goes on by itself.
+waiting-this-device = { $provider } shows what this service asks for. Open it with the button, approve it there, and come back to this page.
+waiting-open = Open { $provider }
+waiting-status = Waiting for your approval. This page looks for it every few seconds.
+waiting-time = You have about { $minutes } minutes.
+waiting-look = Look again now
+
 consent-title = Do you agree to pass on this information?
 consent-from = From
 consent-to = To
@@ -56,6 +64,7 @@ failure-CB-203 = This sign-in is already finished.
 failure-CB-204 = This page belongs to another step of your sign-in.
 failure-CB-205 = You cancelled at the identity provider. Nothing was passed on.
 failure-CB-206 = You did not agree, so nothing was passed on.
+failure-CB-207 = You did not approve the request at the identity provider in time. Nothing was passed on.
 failure-CB-301 = The identity provider cannot be reached at the moment. Please try again later, or use another identity.
 failure-CB-302 = The identity provider sent an answer that cannot be trusted, so it was not used. Nothing was passed on.
 failure-CB-303 = The identity provider refused our request. The operators have to look into it.

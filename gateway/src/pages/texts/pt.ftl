@@ -15,6 +15,14 @@ why-fresh = Este serviço exige um novo início de sessão, que esta identidade 
 why-policy = Este serviço não aceita esta identidade.
 cancel = Voltar sem iniciar sessão
 
+waiting-title = Aprove na { $provider }
+waiting-other-device = Abra a { $provider } no seu telemóvel. Aí verá o que este serviço pede; aprove o pedido. Esta página continua depois por si.
+waiting-this-device = A { $provider } mostra o que este serviço pede. Abra-a com o botão, aprove o pedido e volte a esta página.
+waiting-open = Abrir a { $provider }
+waiting-status = À espera da sua aprovação. Esta página verifica de poucos em poucos segundos.
+waiting-time = Tem cerca de { $minutes } minutos.
+waiting-look = Verificar agora
+
 consent-title = Autoriza a transmissão destes dados?
 consent-from = De
 consent-to = Para
@@ -56,6 +64,7 @@ failure-CB-203 = Este início de sessão já terminou.
 failure-CB-204 = Esta página pertence a outro passo do seu início de sessão.
 failure-CB-205 = Cancelou no fornecedor de identidade. Nada foi transmitido.
 failure-CB-206 = Não autorizou, por isso nada foi transmitido.
+failure-CB-207 = Não aprovou o pedido no fornecedor de identidade a tempo. Nada foi transmitido.
 failure-CB-301 = De momento não se consegue contactar o fornecedor de identidade. Tente mais tarde ou use outra identidade.
 failure-CB-302 = O fornecedor de identidade enviou uma resposta que não merece confiança e não foi usada. Nada foi transmitido.
 failure-CB-303 = O fornecedor de identidade recusou o nosso pedido. Os operadores têm de analisar o caso.

@@ -15,6 +15,14 @@ why-fresh = 本事项要求重新登录，而该身份无法应要求重新认�
 why-policy = 本事项不接受该身份。
 cancel = 不登录，返回
 
+waiting-title = 请在{ $provider }中确认
+waiting-other-device = 请在手机上打开{ $provider }，查看本事项需要的资料并确认。确认后本页会自动继续。
+waiting-this-device = { $provider }会显示本事项需要的资料。请按下面的按钮打开，确认后返回本页。
+waiting-open = 打开{ $provider }
+waiting-status = 正在等待您的确认，本页每隔几秒自动查看。
+waiting-time = 还有大约{ $minutes }分钟。
+waiting-look = 立即查看
+
 consent-title = 您是否同意提供以下信息？
 consent-from = 信息来自
 consent-to = 提供给
@@ -56,6 +64,7 @@ failure-CB-203 = 这次登录已经完成。
 failure-CB-204 = 这个页面属于登录的另一个步骤。
 failure-CB-205 = 您在身份认证方取消了登录。没有提供任何信息。
 failure-CB-206 = 您没有同意，因此没有提供任何信息。
+failure-CB-207 = 您没有在规定时间内在身份提供方确认。没有传送任何资料。
 failure-CB-301 = 目前无法连接身份认证方。请稍后再试，或使用其他身份。
 failure-CB-302 = 身份认证方的回复无法信任，因此未被采用。没有提供任何信息。
 failure-CB-303 = 身份认证方拒绝了我们的请求，需要由运维人员处理。

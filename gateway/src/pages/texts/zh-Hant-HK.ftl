@@ -15,6 +15,14 @@ why-fresh = 本事項要求重新登入，而該身分無法應要求重新認�
 why-policy = 本事項不接受該身分。
 cancel = 不登入，返回
 
+waiting-title = 請在{ $provider }中確認
+waiting-other-device = 請在手機上開啟{ $provider }，查看本事項需要的資料並確認。確認後本頁會自動繼續。
+waiting-this-device = { $provider }會顯示本事項需要的資料。請按下面的按鈕開啟，確認後返回本頁。
+waiting-open = 開啟{ $provider }
+waiting-status = 正在等待您的確認，本頁每隔幾秒自動查看。
+waiting-time = 還有大約{ $minutes }分鐘。
+waiting-look = 立即查看
+
 consent-title = 您是否同意提供以下資料？
 consent-from = 資料來自
 consent-to = 提供給
@@ -56,6 +64,7 @@ failure-CB-203 = 這次登入已經完成。
 failure-CB-204 = 這個頁面屬於登入的另一個步驟。
 failure-CB-205 = 您在身分認證方取消了登入。沒有提供任何資料。
 failure-CB-206 = 您沒有同意，因此沒有提供任何資料。
+failure-CB-207 = 您沒有在規定時間內在身分提供方確認。沒有傳送任何資料。
 failure-CB-301 = 目前無法連接身分認證方。請稍後再試，或使用其他身分。
 failure-CB-302 = 身分認證方的回覆無法信任，因此未被採用。沒有提供任何資料。
 failure-CB-303 = 身分認證方拒絕了我們的請求，需要由運維人員處理。

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use gateway::ports::SystemClock;
-use sandbox::demo::{Demo, DemoError, Options};
+use sandbox::demo::{Demo, DemoError, Options, Wire};
 
 /// A gateway with simulated providers and portals around it.
 #[derive(Parser)]
@@ -49,6 +49,7 @@ async fn run(arguments: Arguments) -> Result<(), DemoError> {
         port: Some(arguments.port).filter(|port| *port != 0),
         add: arguments.add,
         clock: Arc::new(SystemClock),
+        wire: Wire::Own,
     };
     let demo = Demo::start(&options).await?;
     print(&demo);

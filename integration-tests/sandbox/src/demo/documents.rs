@@ -8,8 +8,8 @@ use certs::vault::Vault;
 use gateway::ports::Entropy;
 use gateway_core::client::SecretDigest;
 
-use super::DemoError;
 use super::party::Parties;
+use super::{DemoError, Wire};
 use crate::portal::PortalAuth;
 
 const CLIENTS: [(&str, &str); 3] = [
@@ -18,10 +18,11 @@ const CLIENTS: [(&str, &str); 3] = [
     ("hk-cross-boundary-enquiry", include_str!("../../documents/clients/hk-cross-boundary-enquiry.toml")),
 ];
 
-const PROVIDERS: [(&str, &str); 3] = [
-    ("hk-iam-smart", include_str!("../../documents/providers/hk-iam-smart.toml")),
-    ("mo-one-account", include_str!("../../documents/providers/mo-one-account.toml")),
-    ("gd-unified", include_str!("../../documents/providers/gd-unified.toml")),
+/// The providers as plain OpenID Connect, for tests of what does not depend on a provider's own protocol.
+const OPENID: [(&str, &str); 3] = [
+    ("hk-iam-smart.toml", include_str!("../../documents/openid/hk-iam-smart.toml")),
+    ("mo-one-account.toml", include_str!("../../documents/openid/mo-one-account.toml")),
+    ("gd-unified.toml", include_str!("../../documents/openid/gd-unified.toml")),
 ];
 
 /// Writes everything the gateway reads; the path of its configuration. The bundle is written anew each time, so that a
@@ -82,10 +83,23 @@ fn write_clients(bundle: &Path, parties: &Parties) -> Result<(), DemoError> {
 
 fn write_providers(bundle: &Path, parties: &Parties) -> Result<(), DemoError> {
     for party in &parties.providers {
-        let Some((_, template)) = PROVIDERS.iter().find(|(id, _)| *id == party.id) else { continue };
-        put(&bundle.join(format!("providers/{}.toml", party.id)), &template.replace("@ISSUER@", &party.issuer))?;
-        if let Some(secret) = &party.secret {
-            put(&bundle.join(format!("providers/{}.secret", party.id)), secret)?;
+        let file = format!("{}.toml", party.id);
+        let shipped = match parties.wire {
+            Wire::Own => policies::documents::PROVIDERS,
+            Wire::OpenId => &OPENID[..],
+        };
+        let Some((_, template)) = shipped.iter().find(|(name, _)| *name == file) else { continue };
+        let text = template
+            .replace("@ISSUER@", &party.issuer)
+            .replace("@ORIGIN@", &party.issuer)
+            .replace("@APP@", &format!("{}/app/", party.issuer))
+            // The simulator's own codes for the permits of Hong Kong and Macao residents.
+            .replace("[guangdong.documents]\n", "[guangdong.documents]\n90 = \"home_return_permit\"\n91 = \"residence_permit\"\n");
+        put(&bundle.join("providers").join(file), &text)?;
+        for (extension, secret) in [("secret", &party.secret), ("kek", &party.kek)] {
+            if let Some(secret) = secret {
+                put(&bundle.join(format!("providers/{}.{extension}", party.id)), secret)?;
+            }
         }
     }
     Ok(())

@@ -19,7 +19,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::people::Place;
-use crate::provider::Control;
 use crate::{SandboxError, clock};
 use party::Parties;
 
@@ -33,6 +32,41 @@ pub struct Options {
     pub add: Vec<PathBuf>,
     /// The gateway's clock.
     pub clock: Arc<dyn Clock>,
+    /// What the providers speak.
+    pub wire: Wire,
+}
+
+/// What the simulated providers speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// Each its own protocol.
+    Own,
+    /// Plain OpenID Connect, all of them.
+    OpenId,
+}
+
+/// The handle of one simulator.
+#[derive(Clone)]
+pub enum Simulator {
+    /// Plain OpenID Connect.
+    OpenId(crate::provider::Control),
+    /// iAM Smart.
+    IamSmart(crate::iam_smart::Control),
+    /// Guangdong's platform.
+    Guangdong(crate::guangdong::Control),
+    /// Macao's stand-in.
+    Macao(crate::macao::Control),
+}
+
+impl Simulator {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::OpenId(_) => "oidc",
+            Self::IamSmart(_) => "iam-smart",
+            Self::Guangdong(_) => "guangdong",
+            Self::Macao(_) => "oauth",
+        }
+    }
 }
 
 /// Why the demonstration cannot start.
@@ -100,7 +134,7 @@ pub struct ProviderInfo {
     /// Its issuer.
     pub url: String,
     /// Makes it misbehave.
-    pub control: Control,
+    pub control: Simulator,
 }
 
 /// A running demonstration.
@@ -135,7 +169,7 @@ impl Demo {
         let ca = DevCa::open(&data.join("ca"), clock::now_unix())?;
         let (chain, key) = ca.issue("server", &[HOST, "127.0.0.1", "::1"])?;
         let listeners = bind(options.port).await?;
-        let parties = Parties::new(data, &listeners)?;
+        let parties = Parties::new(data, &listeners, options.wire)?;
         let config_path = documents::write(data, &ca, &parties, &options.add)?;
         let config = Config::load(&config_path).map_err(|problems| {
             DemoError::Configuration(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
@@ -173,7 +207,7 @@ impl Demo {
         let providers = self
             .providers
             .iter()
-            .map(|provider| serde_json::json!({"id": provider.id, "kind": "oidc", "url": provider.url}));
+            .map(|provider| serde_json::json!({"id": provider.id, "kind": provider.control.kind(), "url": provider.url}));
         serde_json::json!({
             "issuer": self.issuer,
             "ca": self.ca,

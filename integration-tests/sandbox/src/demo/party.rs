@@ -8,17 +8,24 @@ use gateway::ports::Entropy;
 use gateway::server::Server;
 use josekit::jwk::Jwk;
 use josekit::jwk::alg::ec::EcCurve;
+use josekit::jwk::alg::rsa::RsaKeyPair;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::{DemoError, HOST, PortalInfo, ProviderInfo};
+use super::{DemoError, HOST, PortalInfo, ProviderInfo, Simulator, Wire};
 use crate::SandboxError;
+use crate::guangdong::{GuangdongClient, GuangdongConfig, GuangdongSim};
+use crate::iam_smart::{IamSmartClient, IamSmartConfig, IamSmartSim};
+use crate::macao::{MacaoClient, MacaoConfig, MacaoSim};
 use crate::people::{Place, catalogue};
 use crate::portal::{PortalAuth, PortalConfig, PortalHttp, PortalService, PortalSim};
 use crate::provider::{ClientAuth, ProviderConfig, ProviderSim, RegisteredClient};
 
 /// How many ports are needed: the gateway, the providers, the portals.
 pub(super) const COUNT: u16 = 7;
+
+/// What the gateway is called at every provider.
+const CLIENT_ID: &str = "gateway";
 
 /// A provider of the demonstration.
 pub(super) struct ProviderParty {
@@ -27,6 +34,8 @@ pub(super) struct ProviderParty {
     pub(super) issuer: String,
     /// The secret shared with the gateway; `None` where the gateway signs.
     pub(super) secret: Option<String>,
+    /// The gateway's key-encryption key, where the provider uses one: PKCS#8 PEM.
+    pub(super) kek: Option<String>,
 }
 
 /// A portal of the demonstration.
@@ -74,6 +83,7 @@ const ENQUIRY: &[Offer] = &[offer("hk-cross-boundary-enquiry", "香港跨境事�
 
 /// Everybody who takes part.
 pub(super) struct Parties {
+    pub(super) wire: Wire,
     pub(super) issuer: String,
     pub(super) listen: String,
     pub(super) providers: Vec<ProviderParty>,
@@ -89,15 +99,18 @@ pub(super) struct Simulated {
 
 impl Parties {
     /// The parties at their addresses; secrets are made on first use and kept.
-    pub(super) fn new(data: &Path, listeners: &[TcpListener]) -> Result<Self, DemoError> {
+    pub(super) fn new(data: &Path, listeners: &[TcpListener], wire: Wire) -> Result<Self, DemoError> {
         let address = |index: usize| {
             let bound = listeners.get(index).and_then(|listener| listener.local_addr().ok());
             bound.ok_or_else(|| DemoError::Listen("a port was not bound".to_owned()))
         };
         let url = |index: usize| Ok::<_, DemoError>(format!("https://{HOST}:{}", address(index)?.port()));
-        let provider = |id, place, index, secret: bool| {
-            let secret = if secret { Some(kept_secret(data, id)?) } else { None };
-            Ok::<_, DemoError>(ProviderParty { id, place, issuer: url(index)?, secret })
+        let provider = |id, place, index| {
+            let signs = wire == Wire::OpenId && place == Place::Guangdong;
+            let secret = if signs { None } else { Some(kept_secret(data, id)?) };
+            let wrapped = wire == Wire::Own && place == Place::HongKong;
+            let kek = if wrapped { Some(kept(data, &format!("{id}.kek"), rsa_key)?) } else { None };
+            Ok::<_, DemoError>(ProviderParty { id, place, issuer: url(index)?, secret, kek })
         };
         let portal = |client_id, name, name_zh, index, auth, services| {
             Ok::<_, DemoError>(PortalParty { client_id, name, name_zh, url: url(index)?, auth, services })
@@ -106,12 +119,13 @@ impl Parties {
             ("gd-government-service-network", "gd-bay-area-services", "hk-cross-boundary-enquiry");
         let (bay_secret, hong_kong_secret) = (kept_secret(data, bay)?, kept_secret(data, hong_kong)?);
         Ok(Self {
+            wire,
             issuer: url(0)?,
             listen: address(0)?.to_string(),
             providers: vec![
-                provider("hk-iam-smart", Place::HongKong, 1, true)?,
-                provider("mo-one-account", Place::Macao, 2, true)?,
-                provider("gd-unified", Place::Guangdong, 3, false)?,
+                provider("hk-iam-smart", Place::HongKong, 1)?,
+                provider("mo-one-account", Place::Macao, 2)?,
+                provider("gd-unified", Place::Guangdong, 3)?,
             ],
             portals: vec![
                 portal(
@@ -139,25 +153,13 @@ impl Parties {
     pub(super) fn simulate(&self, gateway: &Server, tls: &rustls::ClientConfig) -> Result<Simulated, DemoError> {
         let mut simulated = Simulated { routers: Vec::new(), portals: Vec::new(), providers: Vec::new() };
         for party in &self.providers {
-            let auth = match &party.secret {
-                Some(secret) => ClientAuth::Secret(secret.clone()),
-                None => ClientAuth::PrivateKeyJwt { jwks: gateway.app().keys.jwks() },
+            let (router, control) = match self.wire {
+                Wire::OpenId => self.openid(party, gateway)?,
+                Wire::Own => self.own(party, tls)?,
             };
-            let callback = format!("{}/callback/{}", self.issuer, party.id);
-            let client = RegisteredClient { client_id: "gateway".to_owned(), redirect_uris: vec![callback], auth };
-            let provider = ProviderSim::new(ProviderConfig {
-                place: party.place,
-                issuer: party.issuer.clone(),
-                clients: vec![client],
-                people: catalogue(party.place)?,
-            })?;
-            simulated.routers.push(provider.router());
-            simulated.providers.push(ProviderInfo {
-                id: party.id,
-                place: party.place,
-                url: party.issuer.clone(),
-                control: provider.control(),
-            });
+            simulated.routers.push(router);
+            let (id, place, url) = (party.id, party.place, party.issuer.clone());
+            simulated.providers.push(ProviderInfo { id, place, url, control });
         }
         for party in &self.portals {
             let http = PortalHttp::new(tls);
@@ -165,6 +167,59 @@ impl Parties {
             simulated.portals.push(PortalInfo { name: party.name, url: party.url.clone(), client_id: party.client_id });
         }
         Ok(simulated)
+    }
+}
+
+/// A simulator's routes and its handle.
+type Built = (Router, Simulator);
+
+impl Parties {
+    fn callback(&self, party: &ProviderParty) -> String {
+        format!("{}/callback/{}", self.issuer, party.id)
+    }
+
+    fn openid(&self, party: &ProviderParty, gateway: &Server) -> Result<Built, DemoError> {
+        let auth = match &party.secret {
+            Some(secret) => ClientAuth::Secret(secret.clone()),
+            None => ClientAuth::PrivateKeyJwt { jwks: gateway.app().keys.jwks() },
+        };
+        let redirect_uris = vec![self.callback(party)];
+        let client = RegisteredClient { client_id: CLIENT_ID.to_owned(), redirect_uris, auth };
+        let (place, issuer, people) = (party.place, party.issuer.clone(), catalogue(party.place)?);
+        let provider = ProviderSim::new(ProviderConfig { place, issuer, clients: vec![client], people })?;
+        Ok((provider.router(), Simulator::OpenId(provider.control())))
+    }
+
+    fn own(&self, party: &ProviderParty, tls: &rustls::ClientConfig) -> Result<Built, DemoError> {
+        let (origin, people) = (party.issuer.clone(), catalogue(party.place)?);
+        let (client_id, client_secret) = (CLIENT_ID.to_owned(), party.secret.clone().unwrap_or_default());
+        let redirect_uris = vec![self.callback(party)];
+        Ok(match party.place {
+            Place::HongKong => {
+                let client = IamSmartClient {
+                    client_id,
+                    client_secret,
+                    redirect_uris,
+                    result_callback: format!("{}/receive/{}", self.issuer, party.id),
+                    direct_callback: Some(format!("{}/direct/{}", self.issuer, party.id)),
+                    scopes: ["eidapi_auth", "eidapi_profiles", "eidapi_fr"].map(str::to_owned).to_vec(),
+                    kek: public_pem(party.kek.as_deref().unwrap_or_default())?,
+                };
+                let http = PortalHttp::new(tls);
+                let simulator = IamSmartSim::new(IamSmartConfig { origin, clients: vec![client], people, http })?;
+                (simulator.router(), Simulator::IamSmart(simulator.control()))
+            }
+            Place::Guangdong => {
+                let clients = vec![GuangdongClient { client_id, client_secret, redirect_uris }];
+                let simulator = GuangdongSim::new(GuangdongConfig { origin, clients, people })?;
+                (simulator.router(), Simulator::Guangdong(simulator.control()))
+            }
+            Place::Macao => {
+                let clients = vec![MacaoClient { client_id, client_secret, redirect_uris }];
+                let simulator = MacaoSim::new(MacaoConfig { origin, clients, people })?;
+                (simulator.router(), Simulator::Macao(simulator.control()))
+            }
+        })
     }
 }
 
@@ -211,8 +266,25 @@ fn signing_portal() -> Result<PortalAuth, DemoError> {
     Ok(PortalAuth::PrivateKeyJwt { jwk: Value::Object(jwk.into()) })
 }
 
-/// A secret that is made once and kept in a file only its owner can read.
+/// A new RSA key, in PKCS#8 PEM.
+fn rsa_key() -> Result<String, DemoError> {
+    let key = RsaKeyPair::generate(2048).map_err(SandboxError::from)?;
+    String::from_utf8(key.to_pem_private_key()).map_err(|error| DemoError::Configuration(error.to_string()))
+}
+
+/// The public half of a private key, as a provider gets it.
+fn public_pem(private: &str) -> Result<String, DemoError> {
+    let key = RsaKeyPair::from_pem(private).map_err(SandboxError::from)?;
+    String::from_utf8(key.to_pem_public_key()).map_err(|error| DemoError::Configuration(error.to_string()))
+}
+
+/// A random secret that is made once and kept.
 fn kept_secret(data: &Path, name: &str) -> Result<String, DemoError> {
+    kept(data, name, || Ok(Entropy::default().token()?.expose().clone()))
+}
+
+/// Something secret that is made once and kept in a file only its owner can read.
+fn kept(data: &Path, name: &str, make: impl FnOnce() -> Result<String, DemoError>) -> Result<String, DemoError> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let folder = data.join("secrets");
@@ -221,7 +293,7 @@ fn kept_secret(data: &Path, name: &str) -> Result<String, DemoError> {
     if let Ok(secret) = fs::read_to_string(&path) {
         return Ok(secret);
     }
-    let secret = Entropy::default().token()?.expose().clone();
+    let secret = make()?;
     let mut options = fs::OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(0o600).open(&path).map_err(DemoError::file(&path))?;
     file.write_all(secret.as_bytes()).map_err(DemoError::file(&path))?;

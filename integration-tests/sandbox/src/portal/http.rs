@@ -76,6 +76,13 @@ impl PortalHttp {
         }
     }
 
+    /// Posts JSON; the status of the answer, or `None` when none came.
+    pub(crate) async fn post_json(&self, url: &str, body: String) -> Option<u16> {
+        let headers = [(header::CONTENT_TYPE, "application/json".to_owned())];
+        let answer = self.send(Method::POST, url, &headers, body).await.ok()?;
+        Some(answer.status.as_u16())
+    }
+
     async fn exchange(
         &self,
         method: Method,

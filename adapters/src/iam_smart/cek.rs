@@ -1,0 +1,200 @@
+//! The content key: fetched once for all nodes, renewed before it ends and whenever the provider does not know it.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use certs::envelope::{ContentKey, KeyEncryptionKey};
+use gateway_core::secret::Secret;
+use gateway_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::call::{Api, Attempt};
+use super::wire;
+use crate::error::UpstreamError;
+use crate::{Fresh, Step};
+
+/// How long before its end a key is no longer used, in seconds.
+const MARGIN: u64 = 60;
+/// A lifetime above this number of milliseconds is a point in time: a sample shows one in place of a span.
+const ABSOLUTE: u64 = 1_000_000_000_000;
+/// The longest that a key is believed to live, in seconds.
+const LONGEST: u64 = 7 * 86_400;
+
+/// A key, and the second in which it ends.
+#[derive(Clone)]
+struct Live {
+    key: Arc<ContentKey>,
+    ends_at: Timestamp,
+}
+
+/// What the nodes share: the keys in use, newest first. The older one still opens deliveries that were on their way.
+#[derive(Default, Serialize, Deserialize)]
+struct Kept {
+    /// The digest of the key-encryption key that they came under.
+    kek: String,
+    keys: Vec<(Secret<String>, Timestamp)>,
+}
+
+/// The content keys of one client identifier.
+pub(super) struct ContentKeys {
+    kek: KeyEncryptionKey,
+    kek_digest: String,
+    /// Newest first. The lock is held while a key is fetched, so that a hundred logins fetch one.
+    live: Mutex<Vec<Live>>,
+}
+
+/// The answer to a request for a key, which itself is not encrypted.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyContent {
+    secret_key: Secret<String>,
+    issue_at: u64,
+    expires_in: u64,
+}
+
+impl ContentKeys {
+    /// Keys that come under `kek`.
+    pub(super) fn new(kek: KeyEncryptionKey, kek_digest: String) -> Self {
+        Self { kek, kek_digest, live: Mutex::default() }
+    }
+
+    /// The key to seal and open with now.
+    pub(super) async fn current(&self, api: &Api, step: Step<'_>) -> Result<Arc<ContentKey>, UpstreamError> {
+        let mut live = self.live.lock().await;
+        if let Some(key) = usable(&live, step.now) {
+            return Ok(key);
+        }
+        *live = self.load(api, step.now).await?;
+        match usable(&live, step.now) {
+            Some(key) => Ok(key),
+            None => self.fetch(api, &mut live, None, step).await,
+        }
+    }
+
+    /// Another key in place of `refused`, which the provider no longer takes; whoever comes first fetches it.
+    pub(super) async fn renewed(
+        &self,
+        api: &Api,
+        refused: &ContentKey,
+        step: Step<'_>,
+    ) -> Result<Arc<ContentKey>, UpstreamError> {
+        let mut live = self.live.lock().await;
+        let other = |live: &[Live]| usable(live, step.now).filter(|key| **key != *refused);
+        if let Some(key) = other(&live) {
+            return Ok(key);
+        }
+        *live = self.load(api, step.now).await?;
+        match other(&live) {
+            Some(key) => Ok(key),
+            None => self.fetch(api, &mut live, Some(refused), step).await,
+        }
+    }
+
+    /// Every key under which a delivery may be sealed: the ones that we fetched ourselves, and no others.
+    pub(super) async fn known(&self, api: &Api, now: Timestamp) -> Result<Vec<Arc<ContentKey>>, UpstreamError> {
+        let mut live = self.live.lock().await;
+        // Another node may have fetched the key that this delivery comes under.
+        for other in self.load(api, now).await? {
+            if !live.iter().any(|known| known.key == other.key) {
+                live.push(other);
+            }
+        }
+        live.retain(|known| !known.ends_at.is_past(now));
+        Ok(live.iter().map(|known| Arc::clone(&known.key)).collect())
+    }
+
+    /// The key in a `secretKey` that an authenticated peer sent.
+    pub(super) fn open(&self, secret_key: &str) -> Option<ContentKey> {
+        wire::content_key(&self.kek.decrypt(&STANDARD.decode(secret_key).ok()?)?)
+    }
+
+    async fn fetch(
+        &self,
+        api: &Api,
+        live: &mut Vec<Live>,
+        refused: Option<&ContentKey>,
+        step: Step<'_>,
+    ) -> Result<Arc<ContentKey>, UpstreamError> {
+        let mut content = self.ask(api, step.fresh, "get-key").await?;
+        let mut key = self.open(content.secret_key.expose());
+        if key.as_ref().is_none_or(|key| Some(key) == refused) {
+            // A key that lives under an earlier key-encryption key, or that is broken, stays until it is revoked.
+            api.post_empty("security/revokeKey", step.fresh, "revoke-key").await?.accepted()?;
+            content = self.ask(api, step.fresh, "get-key-again").await?;
+            key = self.open(content.secret_key.expose());
+        }
+        let key = key.ok_or_else(|| UpstreamError::misbehaved("the content key cannot be opened"))?;
+        let new = Live { key: Arc::new(key), ends_at: ends_at(&content, step.now) };
+        tracing::info!(client = api.client_id(), until = new.ends_at.0, "content key fetched");
+        live.retain(|old| old.key != new.key && !old.ends_at.is_past(step.now));
+        live.insert(0, new.clone());
+        live.truncate(2);
+        self.keep(api, live, step.now).await?;
+        Ok(new.key)
+    }
+
+    async fn ask(&self, api: &Api, fresh: &Fresh, label: &str) -> Result<KeyContent, UpstreamError> {
+        let content = match api.post_empty("security/getKey", fresh, label).await? {
+            Attempt::Done(content) => content,
+            Attempt::Refused(code) => return Err(code.error()),
+        };
+        serde_json::from_value(content).map_err(|_| UpstreamError::misbehaved("the answer holds no content key"))
+    }
+
+    async fn load(&self, api: &Api, now: Timestamp) -> Result<Vec<Live>, UpstreamError> {
+        let stored = api.shared().load(&name(api), now).await?;
+        let kept: Kept = stored.and_then(|text| serde_json::from_str(text.expose()).ok()).unwrap_or_default();
+        if kept.kek != self.kek_digest {
+            return Ok(Vec::new());
+        }
+        let read = |(text, ends_at): (Secret<String>, Timestamp)| {
+            let key = ContentKey::new(&STANDARD.decode(text.expose()).ok()?).ok()?;
+            Some(Live { key: Arc::new(key), ends_at })
+        };
+        Ok(kept.keys.into_iter().filter_map(read).filter(|live| !live.ends_at.is_past(now)).collect())
+    }
+
+    async fn keep(&self, api: &Api, live: &[Live], now: Timestamp) -> Result<(), UpstreamError> {
+        let keys = live.iter().map(|live| (Secret::new(STANDARD.encode(live.key.expose())), live.ends_at)).collect();
+        let kept = Kept { kek: self.kek_digest.clone(), keys };
+        let text = serde_json::to_string(&kept).map_err(|_| UpstreamError::misbehaved("a key cannot be written"))?;
+        let until = live.iter().map(|live| live.ends_at).max().unwrap_or(now);
+        Ok(api.shared().keep(&name(api), &Secret::new(text), until, now).await?)
+    }
+}
+
+fn name(api: &Api) -> String {
+    format!("iam-smart-content-key/{}", api.client_id())
+}
+
+fn usable(live: &[Live], now: Timestamp) -> Option<Arc<ContentKey>> {
+    let newest = live.first()?;
+    (newest.ends_at.0 > now.0 + MARGIN).then(|| Arc::clone(&newest.key))
+}
+
+/// When a key ends, by our own clock: what the provider says, but never later than we believe any key to live. A key
+/// that is said to end within the margin is used for this one call.
+fn ends_at(content: &KeyContent, now: Timestamp) -> Timestamp {
+    let millis = if content.expires_in > ABSOLUTE {
+        content.expires_in
+    } else {
+        content.issue_at.saturating_add(content.expires_in)
+    };
+    Timestamp((millis / 1_000).min(now.0 + LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_a_span_or_a_point_in_time_and_never_far_away() {
+        let now = Timestamp(1_700_000_000);
+        let content = |issue_at, expires_in| KeyContent { secret_key: Secret::new(String::new()), issue_at, expires_in };
+        assert_eq!(ends_at(&content(1_700_000_000_000, 3_600_000), now), Timestamp(1_700_003_600));
+        assert_eq!(ends_at(&content(1_700_000_000_000, 1_700_003_600_000), now), Timestamp(1_700_003_600));
+        assert_eq!(ends_at(&content(1_700_000_000_000, u64::MAX), now), now.plus(std::time::Duration::from_secs(LONGEST)));
+    }
+}

@@ -63,7 +63,7 @@ struct Plan {
     source: String,
     /// Profile fields to ask for.
     fields: Vec<String>,
-    /// The claims that they were asked for.
+    /// The claims that the service could be released.
     asked: Vec<String>,
     /// A method to demand on top.
     method: Option<String>,
@@ -360,8 +360,8 @@ impl Adapter for IamSmart {
                 query.append_pair("brokerPage", "true");
             }
         }
-        let asked = profile::claims_of(&fields);
-        let plan = Plan { source: source.to_owned(), fields, asked, method };
+        // What it has no field for was asked for as well: it is missing there, not here.
+        let plan = Plan { source: source.to_owned(), fields, asked: wish.data.clone(), method };
         let memo = serde_json::to_string(&plan).map_err(|_| UpstreamError::misbehaved("the memo cannot be written"))?;
         Ok(Departure { url, memo: Secret::new(memo) })
     }

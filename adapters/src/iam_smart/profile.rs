@@ -29,11 +29,6 @@ pub(super) fn fields_for(claims: &[String]) -> Vec<String> {
     fields
 }
 
-/// The claims that these fields were asked for.
-pub(super) fn claims_of(fields: &[String]) -> Vec<String> {
-    FIELDS.iter().filter(|(_, field)| fields.iter().any(|f| f == field)).map(|(claim, _)| (*claim).to_owned()).collect()
-}
-
 /// A delivered profile, as far as it was asked for.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -147,7 +142,6 @@ mod tests {
         assert_eq!(fields_for(&["name".to_owned()]), ["enName"]);
         assert_eq!(fields_for(&["name_zh".to_owned(), "name_zh_unverified".to_owned()]), ["chName"]);
         assert!(fields_for(&["email".to_owned(), "home_return_permit".to_owned()]).is_empty());
-        assert_eq!(claims_of(&["chName".to_owned()]), ["name_zh", "name_zh_unverified"]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub enum Settings {
     /// `kind = "oidc"`.
     Oidc(OidcSettings),
     /// `kind = "oauth"`.
-    Oauth(OauthSettings),
+    Oauth(Box<OauthSettings>),
     /// `kind = "iam-smart"`.
     IamSmart(IamSmartSettings),
     /// `kind = "guangdong"`.
@@ -48,7 +48,7 @@ impl Settings {
     pub fn read(doc: &Section<'_>) -> Option<Self> {
         match doc.require::<String>("kind")?.as_str() {
             "oidc" => OidcSettings::read(&doc.require_section("oidc")?).map(Self::Oidc),
-            "oauth" => OauthSettings::read(&doc.require_section("oauth")?).map(Self::Oauth),
+            "oauth" => OauthSettings::read(&doc.require_section("oauth")?).map(|settings| Self::Oauth(Box::new(settings))),
             "iam-smart" => IamSmartSettings::read(&doc.require_section("iam_smart")?).map(Self::IamSmart),
             "guangdong" => GuangdongSettings::read(&doc.require_section("guangdong")?).map(Self::Guangdong),
             other => {
@@ -107,7 +107,7 @@ impl Settings {
             }
             Self::Oauth(settings) => {
                 let secret = settings.auth.secret_file().map(required).transpose()?;
-                Arc::new(Oauth::new(settings, callback, secret, http))
+                Arc::new(Oauth::new(*settings, callback, secret, http))
             }
             Self::IamSmart(settings) => {
                 let file = settings.key_encryption_key_file.clone();

@@ -42,7 +42,8 @@ impl KeyEncryptionKey {
     pub fn from_pem(pem: &str) -> Result<Self, EnvelopeError> {
         let refused = |_| EnvelopeError::KeyEncryptionKey;
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| EnvelopeError::KeyEncryptionKey)?;
-        let key = PrivateDecryptingKey::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| EnvelopeError::KeyEncryptionKey)?;
+        let key =
+            PrivateDecryptingKey::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| EnvelopeError::KeyEncryptionKey)?;
         Pkcs1PrivateDecryptingKey::new(key).map(Self).map_err(refused)
     }
 
@@ -120,7 +121,7 @@ impl fmt::Debug for ContentKey {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::encoding::AsDer as _;
+    use aws_lc_rs::encoding::AsDer;
     use aws_lc_rs::rsa::{KeySize, Pkcs1PublicEncryptingKey};
 
     use super::*;

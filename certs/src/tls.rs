@@ -163,7 +163,8 @@ pub fn server_for_peers(
 #[must_use]
 pub fn is_for(certificate: &[u8], name: &str) -> bool {
     let certificate = CertificateDer::from(certificate);
-    let (Ok(certificate), Ok(name)) = (webpki::EndEntityCert::try_from(&certificate), ServerName::try_from(name)) else {
+    let (Ok(certificate), Ok(name)) = (webpki::EndEntityCert::try_from(&certificate), ServerName::try_from(name))
+    else {
         return false;
     };
     certificate.verify_is_valid_for_subject_name(&name).is_ok()

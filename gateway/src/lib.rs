@@ -18,6 +18,7 @@ pub mod config;
 pub mod egress;
 pub mod http;
 pub mod keys;
+pub mod links;
 pub mod op;
 pub mod pages;
 pub mod ports;

@@ -8,12 +8,16 @@ use clap::{Parser, Subcommand};
 use gateway::app::StartError;
 use gateway::catalog::{Bundle, Catalog};
 use gateway::config::Config;
-use gateway::ports::{Entropy, SystemClock};
+use gateway::keys::lasting_secret;
+use gateway::links::Links;
+use gateway::ports::{Clock as _, Entropy, SystemClock};
 use gateway::seal::Seals;
 use gateway::server::Server;
 use gateway::store::Store;
 use gateway_core::client::SecretDigest;
 use gateway_core::document::Problems;
+use gateway_core::link::Status;
+use serde_json::json;
 
 /// A login makes some thousand short-lived values; this allocator costs a fifteenth less CPU a login than the system's.
 #[global_allocator]
@@ -48,11 +52,42 @@ enum Command {
     },
     /// Make a client secret: for the portal the secret, for its document the digest.
     ClientSecret,
+    /// Decide about links that wait because something speaks against them.
+    Links {
+        #[command(subcommand)]
+        command: LinksCommand,
+    },
     /// Look at the audit record.
     Audit {
         #[command(subcommand)]
         command: Audit,
     },
+}
+
+#[derive(Subcommand)]
+enum LinksCommand {
+    /// List what waits, and what speaks against each.
+    Reviews {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Link the accounts: the person showed by other means that both are theirs.
+    Accept(Decision),
+    /// Leave the accounts apart.
+    Refuse(Decision),
+}
+
+#[derive(clap::Args)]
+struct Decision {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// The reference that the person was given.
+    entry: String,
+    /// Who decides; it is recorded.
+    #[arg(long)]
+    officer: String,
 }
 
 #[derive(Subcommand)]
@@ -87,6 +122,7 @@ async fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::MasterKey { file } => master_key(&file),
         Command::ClientSecret => client_secret(),
+        Command::Links { command } => links(&command).await,
         Command::Audit { command: Audit::Verify { config } } => verify(&config).await,
     };
     match done {
@@ -158,10 +194,42 @@ fn client_secret() -> Result<(), Failed> {
     Ok(())
 }
 
-async fn verify(path: &Path) -> Result<(), Failed> {
+/// The store of a configuration, and what opens its records.
+async fn open_store(path: &Path) -> Result<(Store, Seals), Failed> {
     let config = Config::load(path).map_err(|found| problems(&found))?;
     let seals = Seals::new(certs::vault::Vault::load(&config.master_key)?);
     let store = Store::open(&config.store, seals.key("audit")?).await?;
+    Ok((store, seals))
+}
+
+async fn links(command: &LinksCommand) -> Result<(), Failed> {
+    let (LinksCommand::Reviews { config }
+    | LinksCommand::Accept(Decision { config, .. })
+    | LinksCommand::Refuse(Decision { config, .. })) = command;
+    let (store, seals) = open_store(config).await?;
+    let now = SystemClock.now();
+    let key = lasting_secret(&store, &seals, "pairwise", Entropy::default().bytes()?, now).await?;
+    let links = Links::new(&store, &seals, &key);
+    let decided = match command {
+        LinksCommand::Reviews { .. } => {
+            for entry in links.reviews(now).await? {
+                say(&serde_json::to_string(&json!({
+                    "entry": entry.id, "made_at": entry.made_at.0, "first": entry.first, "second": entry.second,
+                    "ground": entry.ground, "signals": entry.signals,
+                }))?);
+            }
+            return Ok(());
+        }
+        LinksCommand::Accept(decision) => links.decide(&decision.entry, true, &decision.officer, now).await?,
+        LinksCommand::Refuse(decision) => links.decide(&decision.entry, false, &decision.officer, now).await?,
+    };
+    let what = if decided.status == Status::Active { "linked" } else { "left apart" };
+    say(&format!("{}: {what}", decided.id));
+    Ok(())
+}
+
+async fn verify(path: &Path) -> Result<(), Failed> {
+    let (store, _) = open_store(path).await?;
     let mut broken = Vec::new();
     for report in store.verify_audit().await? {
         say(&format!("{}: {} records verify", report.node, report.records));

@@ -123,7 +123,8 @@ impl World {
         }
         let clock = Arc::new(TestClock::default());
         let add = if documents.is_empty() { Vec::new() } else { vec![add] };
-        let options = Options { data: data.to_owned(), port: None, add, clock: Arc::clone(&clock) as Arc<dyn Clock>, wire };
+        let options =
+            Options { data: data.to_owned(), port: None, add, clock: Arc::clone(&clock) as Arc<dyn Clock>, wire };
         let demo = Demo::start(&options).await.unwrap_or_else(|error| panic!("{error}"));
         let roots = certs::tls::read_certificates(&demo.ca).expect("a CA");
         let tls = Arc::new(certs::tls::client(roots).expect("TLS"));

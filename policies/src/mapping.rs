@@ -234,7 +234,8 @@ fn mask(text: Arc<String>, first: i64, last: i64) -> String {
 }
 
 /// The civil date of `now` in the zone of all three jurisdictions, UTC+8, as `YYYY-MM-DD`.
-fn today(now: Timestamp) -> String {
+#[must_use]
+pub fn today(now: Timestamp) -> String {
     let (year, month, day) = civil(now);
     format!("{year:04}-{month:02}-{day:02}")
 }

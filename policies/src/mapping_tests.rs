@@ -21,6 +21,7 @@ fn assertion(claims: &Value) -> Assertion {
         asked_at: NOW,
         received_at: NOW,
         claims: Claims::from_object(claims.as_object().unwrap().clone()),
+        asked: None,
     }
 }
 

@@ -59,6 +59,15 @@ pub struct Release {
     pub scope: Option<String>,
 }
 
+/// An account that people are offered to link, and how surely they have to prove it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkWith {
+    /// Its provider.
+    pub provider: ProviderId,
+    /// The least assurance, of both accounts.
+    pub assurance: Assurance,
+}
+
 /// One government matter.
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -78,6 +87,8 @@ pub struct Service {
     pub cedar: Option<String>,
     /// What may go out.
     pub release: Vec<Release>,
+    /// The account that people who sign in with another provider are offered to link.
+    pub link: Option<LinkWith>,
     /// How long an answer on the consent page serves without asking again; `None` asks every time.
     pub remember_consent: Option<Duration>,
 }
@@ -120,6 +131,12 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary) -> Option<Service> {
     if remember_consent.is_some_and(|span| span > Duration::from_secs(366 * 86_400)) {
         doc.refuse_field("remember_consent", "must be at most 366d");
     }
+    let link = doc.section("link").and_then(|link| {
+        let provider = link.require("provider");
+        let (identity, authentication) = (read_level(&link, "identity"), read_level(&link, "authentication"));
+        let assurance = Assurance { identity: identity?, authentication: authentication? };
+        Some(LinkWith { provider: provider?, assurance })
+    });
     Some(Service {
         id: id?,
         resource: resource?,
@@ -129,6 +146,7 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary) -> Option<Service> {
         forbid,
         cedar: doc.optional("cedar"),
         release,
+        link,
         remember_consent,
     })
 }

@@ -76,7 +76,9 @@ impl PolicySet {
 
     fn add(&mut self, file: &str, service: Service, problems: &mut Problems) {
         let mut reasons = Vec::new();
-        let unknown = service.trusted().into_iter().chain(service.forbid.iter().flat_map(|row| &row.providers));
+        let named = service.forbid.iter().flat_map(|row| &row.providers);
+        let named = named.chain(service.link.iter().map(|link| &link.provider));
+        let unknown = service.trusted().into_iter().chain(named);
         for provider in unknown.filter(|id| !self.providers.contains_key(*id)) {
             reasons.push(format!("{provider} is not a provider of this bundle"));
         }

@@ -192,9 +192,13 @@ mod tests {
     #[test]
     fn an_end_is_a_span_or_a_point_in_time_and_never_far_away() {
         let now = Timestamp(1_700_000_000);
-        let content = |issue_at, expires_in| KeyContent { secret_key: Secret::new(String::new()), issue_at, expires_in };
+        let content =
+            |issue_at, expires_in| KeyContent { secret_key: Secret::new(String::new()), issue_at, expires_in };
         assert_eq!(ends_at(&content(1_700_000_000_000, 3_600_000), now), Timestamp(1_700_003_600));
         assert_eq!(ends_at(&content(1_700_000_000_000, 1_700_003_600_000), now), Timestamp(1_700_003_600));
-        assert_eq!(ends_at(&content(1_700_000_000_000, u64::MAX), now), now.plus(std::time::Duration::from_secs(LONGEST)));
+        assert_eq!(
+            ends_at(&content(1_700_000_000_000, u64::MAX), now),
+            now.plus(std::time::Duration::from_secs(LONGEST))
+        );
     }
 }

@@ -43,8 +43,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-pub use settings::{DeliveryTrust, Settings, StepUp};
 pub(crate) use settings::with_final_slash;
+pub use settings::{DeliveryTrust, Settings, StepUp};
 
 use crate::error::UpstreamError;
 use crate::http::Http;
@@ -330,7 +330,8 @@ fn language(locale: Locale) -> &'static str {
 
 /// The code in a callback. A refusal comes with an error code, or with neither code nor error.
 fn code_in(callback: &Params) -> Result<String, UpstreamError> {
-    let one = |name| callback.one(name).map_err(|_| UpstreamError::misbehaved("a parameter of the callback is repeated"));
+    let one =
+        |name| callback.one(name).map_err(|_| UpstreamError::misbehaved("a parameter of the callback is repeated"));
     match (one("code")?, one("error_code")?) {
         (Some(code), None) => Ok(code.to_owned()),
         (None, Some(error)) => Err(Code::parse(error).map_or(UpstreamError::Denied, Code::callback_error)),
@@ -399,7 +400,9 @@ impl Adapter for IamSmart {
         let content: Content = serde_json::from_str(content).map_err(unreadable)?;
         if content.code != SUCCESS {
             let code = Code::parse(&content.code);
-            return Err(code.map_or_else(|| UpstreamError::misbehaved("the delivery has no known form of code"), Code::error));
+            return Err(
+                code.map_or_else(|| UpstreamError::misbehaved("the delivery has no known form of code"), Code::error)
+            );
         }
         // A delivery about somebody else is nobody's.
         let named = content.members.get("openID").and_then(Value::as_str);

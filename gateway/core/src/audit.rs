@@ -31,6 +31,19 @@ pub enum Event {
         /// Who presented it.
         client: ClientId,
     },
+    /// A link between two accounts of one person was made, put up for review, decided or undone.
+    Link {
+        /// The ledger's entry.
+        entry: String,
+        /// The provider whose account was brought in.
+        first: ProviderId,
+        /// The provider whose account it was linked with.
+        second: ProviderId,
+        /// Where it stands now.
+        status: crate::link::Status,
+        /// Who decided: the person, or the officer's name.
+        by: String,
+    },
 }
 
 /// Enough to replay a decision later without any personal data.

@@ -134,6 +134,8 @@ pub enum Failure {
     ConsentRefused,
     /// The person did not answer the provider's question in time.
     NotApproved,
+    /// The person has another account of that provider linked.
+    LinkedOtherwise,
     /// The provider cannot be reached or does not answer in time.
     ProviderUnavailable,
     /// The provider answered something that must not be believed.
@@ -158,7 +160,7 @@ pub enum Failure {
 
 impl Failure {
     /// Every failure, for pages, documentation and tests that must cover them all.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::MalformedRequest,
         Self::UnknownClient,
         Self::RedirectMismatch,
@@ -171,6 +173,7 @@ impl Failure {
         Self::Cancelled,
         Self::ConsentRefused,
         Self::NotApproved,
+        Self::LinkedOtherwise,
         Self::ProviderUnavailable,
         Self::ProviderMisbehaved,
         Self::ProviderRefused,
@@ -201,6 +204,7 @@ impl Failure {
             Self::Cancelled => ("CB-205", Side::You, true, AccessDenied),
             Self::ConsentRefused => ("CB-206", Side::You, true, AccessDenied),
             Self::NotApproved => ("CB-207", Side::You, true, AccessDenied),
+            Self::LinkedOtherwise => ("CB-208", Side::You, true, AccessDenied),
             Self::ProviderUnavailable => ("CB-301", Side::Provider, true, TemporarilyUnavailable),
             Self::ProviderMisbehaved => ("CB-302", Side::Provider, true, ServerError),
             Self::ProviderRefused => ("CB-303", Side::Provider, false, ServerError),
@@ -243,6 +247,7 @@ impl fmt::Display for Failure {
             Self::Cancelled => "the person cancelled at the identity provider",
             Self::ConsentRefused => "the person did not agree to the release",
             Self::NotApproved => "the person did not answer the identity provider in time",
+            Self::LinkedOtherwise => "another account of that identity provider is linked already",
             Self::ProviderUnavailable => "the identity provider is not available",
             Self::ProviderMisbehaved => "the identity provider's answer was not valid",
             Self::ProviderRefused => "the identity provider refused the request",

@@ -34,6 +34,8 @@ pub struct Transaction {
     pub locale: Option<Locale>,
     /// Why it could not go on, if it stopped; what the client is told when the person gives up.
     pub failure: Option<Failure>,
+    /// How far the question is whether to link another account.
+    pub link: LinkQuestion,
     /// When it ends, wherever it is then. Waiting for a provider's delivery puts it off.
     pub expires_at: Timestamp,
 }
@@ -47,11 +49,37 @@ pub enum Stage {
     Upstream(Hop),
     /// The provider asks the person something, and delivers the answer server to server.
     Waiting(Wait),
+    /// The person is asked about linking another account of theirs.
+    Linking {
+        /// The key under which the first proof waits.
+        first: Secret<String>,
+        /// The provider whose account is to be linked.
+        with: ProviderId,
+        /// The key under which the proof of that account waits, once the person gave it.
+        second: Option<Secret<String>>,
+    },
     /// The provider vouched (in this sign-in or an earlier one), and the release waits for the person.
     Answered {
         /// The key under which the sealed assertion waits.
         assertion: Secret<String>,
     },
+}
+
+/// How far the question is whether to link another account.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LinkQuestion {
+    /// It was not put.
+    #[default]
+    Open,
+    /// The person said yes, and is proving the other account.
+    Proving {
+        /// The key under which the first proof waits.
+        first: Secret<String>,
+        /// The provider of the other account.
+        with: ProviderId,
+    },
+    /// It is answered, one way or the other.
+    Answered,
 }
 
 /// The way to a provider and back, bound to this browser, client, provider and time.
@@ -121,6 +149,17 @@ pub struct Evidence {
     pub right_subject: bool,
 }
 
+/// Whether a link is to be offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkOffer {
+    /// Not looked up yet.
+    Unknown,
+    /// With an account at this provider.
+    Wanted(ProviderId),
+    /// No.
+    NotWanted,
+}
+
 /// Whether the person still has to be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
@@ -141,6 +180,8 @@ pub struct Situation<'a> {
     pub evidence: Option<Evidence>,
     /// Whether the person was asked.
     pub consent: Consent,
+    /// Whether a link is to be offered first.
+    pub link: LinkOffer,
     /// Providers that could satisfy this request.
     pub eligible: &'a [ProviderId],
     /// The provider the person chose, or last used in this browser.
@@ -154,8 +195,10 @@ pub enum Step {
     Choose,
     /// Send the browser to a provider.
     GoUpstream(ProviderId),
-    /// Look up whether an earlier answer covers the release, then ask again.
-    LookUpConsent,
+    /// Look up whether a link is to be offered, and whether an earlier answer covers the release; then ask again.
+    LookUp,
+    /// Offer to link the person's account at this provider.
+    OfferLink(ProviderId),
     /// Ask the person.
     AskConsent,
     /// Release: commit, then answer the client.
@@ -208,8 +251,13 @@ fn usable(situation: &Situation<'_>) -> Usable {
 
 fn release(situation: &Situation<'_>) -> Step {
     let prompt = situation.request.prompt;
+    match &situation.link {
+        LinkOffer::Unknown => return Step::LookUp,
+        LinkOffer::Wanted(provider) if !prompt.none => return Step::OfferLink(provider.clone()),
+        LinkOffer::Wanted(_) | LinkOffer::NotWanted => {}
+    }
     match situation.consent {
-        Consent::Unknown => Step::LookUpConsent,
+        Consent::Unknown => Step::LookUp,
         Consent::Needed if prompt.none => {
             Step::Reply(OAuthError::new(OAuthCode::ConsentRequired, "the person has to be asked"))
         }

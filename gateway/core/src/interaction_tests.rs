@@ -25,7 +25,8 @@ fn request() -> AuthorizationRequest {
 
 fn step(request: &AuthorizationRequest, evidence: Option<Evidence>, consent: Consent) -> Step {
     let eligible = ["hk".parse().unwrap(), "mo".parse().unwrap()];
-    next(&Situation { request, evidence, consent, eligible: &eligible, preferred: None })
+    let link = if consent == Consent::Unknown { LinkOffer::Unknown } else { LinkOffer::NotWanted };
+    next(&Situation { request, evidence, consent, link, eligible: &eligible, preferred: None })
 }
 
 const FINE: Evidence = Evidence { origin: Origin::Session, verdict: Ok(()), right_subject: true };
@@ -33,7 +34,7 @@ const FINE: Evidence = Evidence { origin: Origin::Session, verdict: Ok(()), righ
 #[test]
 fn a_good_session_needs_no_login_and_a_covered_consent_no_page() {
     let request = request();
-    assert_eq!(step(&request, Some(FINE), Consent::Unknown), Step::LookUpConsent);
+    assert_eq!(step(&request, Some(FINE), Consent::Unknown), Step::LookUp);
     assert_eq!(step(&request, Some(FINE), Consent::Covered), Step::Issue);
     assert_eq!(step(&request, Some(FINE), Consent::Needed), Step::AskConsent);
 }
@@ -79,6 +80,7 @@ fn a_preferred_provider_is_used_only_when_it_is_eligible() {
             request: &request,
             evidence: None,
             consent: Consent::Unknown,
+            link: LinkOffer::Unknown,
             eligible: &eligible,
             preferred: Some(preferred),
         };
@@ -89,9 +91,34 @@ fn a_preferred_provider_is_used_only_when_it_is_eligible() {
 }
 
 #[test]
-fn a_transaction_ends_ten_minutes_after_its_request() {
-    let id = TransactionId::from_random([1; 16]);
-    let transaction = Transaction { id, request: request(), stage: Stage::Choosing, locale: None, failure: None, expires_at: Timestamp(u64::MAX) };
+fn a_transaction_ends_and_waiting_for_a_provider_puts_the_end_off() {
+    let mut transaction = Transaction {
+        id: TransactionId::from_random([1; 16]),
+        request: request(),
+        stage: Stage::Choosing,
+        locale: None,
+        failure: None,
+        link: LinkQuestion::Open,
+        expires_at: Timestamp(700),
+    };
     assert!(!transaction.is_expired(Timestamp(699)));
     assert!(transaction.is_expired(Timestamp(700)));
+    transaction.put_off(Timestamp(1_000));
+    assert!(!transaction.is_expired(Timestamp(1_599)) && transaction.is_expired(Timestamp(1_600)));
+    transaction.put_off(Timestamp(0));
+    assert_eq!(transaction.expires_at, Timestamp(1_600));
+}
+
+#[test]
+fn a_link_is_offered_before_consent_and_never_without_a_page() {
+    let mut request = request();
+    let gd: ProviderId = "gd".parse().unwrap();
+    let go = |request: &AuthorizationRequest, consent| {
+        let link = LinkOffer::Wanted("gd".parse().unwrap());
+        next(&Situation { request, evidence: Some(FINE), consent, link, eligible: &[], preferred: None })
+    };
+    assert_eq!(go(&request, Consent::Unknown), Step::OfferLink(gd.clone()));
+    assert_eq!(go(&request, Consent::Covered), Step::OfferLink(gd));
+    request.prompt.none = true;
+    assert_eq!(go(&request, Consent::Covered), Step::Issue);
 }

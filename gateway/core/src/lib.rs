@@ -29,6 +29,7 @@ pub mod error;
 pub mod ids;
 pub mod interaction;
 pub mod jurisdiction;
+pub mod link;
 pub mod locale;
 pub mod names;
 pub mod papers;

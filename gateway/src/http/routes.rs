@@ -14,7 +14,7 @@ use http::{HeaderValue, Request, StatusCode};
 
 use super::reply;
 use crate::app::App;
-use crate::op::{authorize, callback, consent, discovery, login, token, userinfo, waiting};
+use crate::op::{account, authorize, callback, consent, discovery, link, login, token, userinfo, waiting};
 use crate::pages;
 
 /// Every path that exists.
@@ -29,7 +29,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/login/{transaction}/consent", get(consent::show).post(consent::answer))
         .route("/login/{transaction}/wait", get(waiting::show))
         .route("/login/{transaction}/continue", get(waiting::go_on))
+        .route("/login/{transaction}/link", get(link::show).post(link::answer))
         .route("/login/{transaction}/cancel", post(login::cancel))
+        .route("/account", get(account::show))
+        .route("/account/undo", post(account::undo))
+        .route("/account/sign-out", post(account::sign_out))
         .route("/callback/{provider}", get(callback::get).post(callback::post))
         .route("/receive/{provider}", post(waiting::receive))
         .route("/token", post(token::post))

@@ -11,7 +11,7 @@ use gateway_core::authorize::{self, AuthorizationRequest, Refusal, Registry};
 use gateway_core::client::Client;
 use gateway_core::error::Failure;
 use gateway_core::ids::{ClientId, ServiceId, TransactionId};
-use gateway_core::interaction::{TRANSACTION_LIFETIME, Stage, Transaction};
+use gateway_core::interaction::{LinkQuestion, Stage, TRANSACTION_LIFETIME, Transaction};
 use gateway_core::params::Params;
 use http::{Request, StatusCode};
 
@@ -71,7 +71,15 @@ impl Visit<'_> {
     fn transaction_for(&self, request: AuthorizationRequest) -> Result<Transaction, crate::ports::NoEntropy> {
         let id = TransactionId::from_random(self.app.entropy.bytes()?);
         let expires_at = self.now.plus(TRANSACTION_LIFETIME);
-        let transaction = Transaction { id, request, stage: Stage::Choosing, locale: None, failure: None, expires_at };
+        let transaction = Transaction {
+            id,
+            request,
+            stage: Stage::Choosing,
+            locale: None,
+            failure: None,
+            link: LinkQuestion::Open,
+            expires_at,
+        };
         tracing::info!(
             trace = Visit::trace(&transaction), client = %transaction.request.client,
             service = %transaction.request.service, "sign-in begins"

@@ -10,7 +10,7 @@ use axum::response::Response;
 use gateway_core::assertion::Assertion;
 use gateway_core::error::Failure;
 use gateway_core::ids::{ProviderId, TransactionId};
-use gateway_core::interaction::{Hop, Origin, Stage, Transaction};
+use gateway_core::interaction::{Hop, LinkQuestion, Origin, Stage, Transaction};
 use gateway_core::params::Params;
 use gateway_core::secret::Secret;
 use http::{Request, StatusCode};
@@ -54,7 +54,7 @@ impl Visit<'_> {
             // The provider's app brings the browser back to where it waits.
             Stage::Waiting(wait) => ((&wait.state, &wait.provider), None),
             // The page was loaded again: show where the sign-in is now, without looking at the answer again.
-            Stage::Answered { .. } => return self.where_it_is(transaction),
+            Stage::Answered { .. } | Stage::Linking { .. } => return self.where_it_is(transaction),
             Stage::Choosing => return self.stop(transaction, Failure::WrongStep),
         };
         if Some(expected.0) != state(params).as_ref() || expected.1.as_str() != provider {
@@ -101,6 +101,9 @@ impl Visit<'_> {
 
     /// Goes on with what a provider proved.
     pub(super) async fn proved(&self, transaction: Transaction, leg: Leg<'_>, answer: adapters::Answer) -> Response {
+        if matches!(transaction.link, LinkQuestion::Proving { .. }) {
+            return self.proved_other(transaction, leg, answer).await;
+        }
         let Some(assertion) = self.assertion(leg, answer) else {
             return self.stop(transaction, Failure::ProviderNotAccepted);
         };

@@ -8,8 +8,11 @@ use gateway_core::consent::{Item, Proposal, Receipt};
 use gateway_core::digest::sha256;
 use gateway_core::error::Failure;
 use gateway_core::ids::{PersonId, ProviderId, base64url};
-use gateway_core::interaction::{Consent, Evidence, Hop, Origin, Situation, Stage, Step, Transaction, next};
+use gateway_core::interaction::{
+    Consent, Evidence, Hop, LinkOffer, LinkQuestion, Origin, Situation, Stage, Step, Transaction, next,
+};
 use gateway_core::jurisdiction::Crossing;
+use gateway_core::link::COMPARED;
 use gateway_core::secret::Secret;
 use gateway_core::subject::pairwise;
 use http::StatusCode;
@@ -109,12 +112,17 @@ impl Visit<'_> {
             request,
             evidence,
             consent: Consent::Unknown,
+            link: LinkOffer::Unknown,
             eligible: &eligible,
             preferred: preferred.filter(|provider| eligible.contains(provider)).or(only),
         };
         let mut step = next(&situation);
         let mut offer = None;
-        if let (Step::LookUpConsent, Some((proof, Ok(permit)))) = (&step, &judged) {
+        if let (Step::LookUp, Some((proof, Ok(permit)))) = (&step, &judged) {
+            situation.link = match self.link_offer(&transaction, proof).await {
+                Ok(link) => link,
+                Err(error) => return self.internal(&error, Some(&transaction)),
+            };
             match self.offer(request, proof, permit.clone()).await {
                 Ok(ready) => {
                     situation.consent = ready.consent(self);
@@ -141,6 +149,7 @@ impl Visit<'_> {
         match (step, proof, offer) {
             (Step::Choose, ..) => self.choose(transaction),
             (Step::GoUpstream(provider), ..) => self.go_upstream(transaction, &provider).await,
+            (Step::OfferLink(with), Some(proof), _) => self.offer_link(transaction, proof, with).await,
             (Step::AskConsent, Some(proof), Some(_)) => self.wait_for_consent(transaction, proof).await,
             (Step::Issue, Some(proof), Some(offer)) => self.issue(transaction, &proof, offer, None).await,
             (Step::Stop(failure), ..) => self.stop(transaction, failure),
@@ -150,7 +159,9 @@ impl Visit<'_> {
                 response
             }
             // Fail closed: a step without what it needs is no step.
-            (Step::LookUpConsent | Step::AskConsent | Step::Issue, ..) => self.stop(transaction, Failure::Internal),
+            (Step::LookUp | Step::OfferLink(_) | Step::AskConsent | Step::Issue, ..) => {
+                self.stop(transaction, Failure::Internal)
+            }
         }
     }
 
@@ -194,8 +205,18 @@ impl Visit<'_> {
 
     /// The claims that a release to this request would read.
     fn needed(&self, request: &AuthorizationRequest) -> Vec<String> {
-        let service = self.active.catalog.policies().service(&request.service);
-        service.map(|service| mapping::needed(service, &request.claims)).unwrap_or_default()
+        let Some(service) = self.active.catalog.policies().service(&request.service) else { return Vec::new() };
+        let mut needed = mapping::needed(service, &request.claims);
+        if service.link.is_some() {
+            needed.extend(
+                COMPARED
+                    .iter()
+                    .filter(|claim| !needed.iter().any(|n| n == *claim))
+                    .map(|c| (*c).to_owned())
+                    .collect::<Vec<_>>(),
+            );
+        }
+        needed
     }
 
     fn evidence(&self, request: &AuthorizationRequest, proof: &Proof, verdict: &Result<Permit, Refusal>) -> Evidence {
@@ -263,6 +284,9 @@ impl Visit<'_> {
     /// Shows the chooser.
     pub(super) fn choose(&self, mut transaction: Transaction) -> Response {
         transaction.stage = Stage::Choosing;
+        if matches!(transaction.link, LinkQuestion::Proving { .. }) {
+            transaction.link = LinkQuestion::Open;
+        }
         let Some(service) = self.active.catalog.policies().service(&transaction.request.service) else {
             return self.stop(transaction, Failure::PolicyRefused);
         };
@@ -274,14 +298,13 @@ impl Visit<'_> {
     }
 
     /// Sends the browser to a provider that can serve this request.
-    pub(super) async fn go_upstream(&self, mut transaction: Transaction, provider: &ProviderId) -> Response {
+    pub(super) async fn go_upstream(&self, transaction: Transaction, provider: &ProviderId) -> Response {
         let request = &transaction.request;
         let policies = self.active.catalog.policies();
         let demand = Demand { acr: &request.acr, max_age: request.max_age };
         let fit = policies.fit(&request.client, &request.service, provider, demand);
-        let document = policies.provider(provider);
-        let (Some(adapter), Some(ask), Some(document)) =
-            (self.active.adapters.get(provider), policies.ask(&request.service, provider, demand), document)
+        let (Some(ask), Some(document)) =
+            (policies.ask(&request.service, provider, demand), policies.provider(provider))
         else {
             return self.stop(transaction, Failure::ProviderNotAccepted);
         };
@@ -304,13 +327,26 @@ impl Visit<'_> {
             data: self.needed(request),
             user_agent: request::header(self.parts, USER_AGENT).map(str::to_owned),
         };
+        self.depart(transaction, provider, &wish).await
+    }
+
+    /// Leaves for a provider with a wish. Whatever was open at one is closed.
+    pub(super) async fn depart(
+        &self,
+        mut transaction: Transaction,
+        provider: &ProviderId,
+        wish: &adapters::Wish,
+    ) -> Response {
+        self.close_request(&transaction).await;
+        let Some(adapter) = self.active.adapters.get(provider) else {
+            return self.stop(transaction, Failure::ProviderNotAccepted);
+        };
         let (fresh, state) = match (self.fresh(), self.state(&transaction)) {
             (Ok(fresh), Ok(state)) => (fresh, state),
             (Err(error), _) | (_, Err(error)) => return self.internal(&error, Some(&transaction)),
         };
-        self.close_request(&transaction).await;
         let step = adapters::Step { state: state.expose(), fresh: &fresh, now: self.now };
-        match adapter.begin(&wish, step).await {
+        match adapter.begin(wish, step).await {
             Ok(departure) => {
                 let hop = Hop { provider: provider.clone(), state, memo: departure.memo, left_at: self.now };
                 transaction.stage = Stage::Upstream(hop);
@@ -318,8 +354,17 @@ impl Visit<'_> {
             }
             Err(error) => {
                 tracing::warn!(provider = %provider, trace = Self::trace(&transaction), %error, "begin");
-                self.stop(transaction, error.failure())
+                self.fell_short(transaction, error.failure())
             }
+        }
+    }
+
+    /// A provider did not prove what it was asked for. Where it was asked about another account to link, the sign-in
+    /// itself goes on.
+    pub(super) fn fell_short(&self, transaction: Transaction, failure: Failure) -> Response {
+        match transaction.link {
+            LinkQuestion::Proving { .. } => self.back_to_link(transaction, failure),
+            LinkQuestion::Open | LinkQuestion::Answered => self.stop(transaction, failure),
         }
     }
 
@@ -334,19 +379,25 @@ impl Visit<'_> {
         Ok(Secret::new(format!("{}{random}", transaction.id)))
     }
 
-    /// Lays the assertion aside, sealed, and sends the browser to the consent page.
+    /// Lays a proof aside, sealed, for this transaction.
+    pub(super) async fn lay_aside(
+        &self,
+        transaction: &Transaction,
+        proof: Proof,
+    ) -> Result<Secret<String>, SessionError> {
+        let secret = self.app.entropy.token()?;
+        let from_session = proof.origin == Origin::Session;
+        let waiting = Waiting { from_session, person: proof.known.person, assertion: proof.assertion };
+        let sealed = self.app.seals.record(secret.expose(), &waiting)?;
+        let until = Some(transaction.expires_at);
+        let write = Write::Put(Key::of_secret(WAITING, secret.expose()), sealed, until);
+        self.app.store.commit(Class::Ephemeral, Batch::of(write), self.now).await?;
+        Ok(secret)
+    }
+
+    /// Lays the proof aside, and sends the browser to the consent page.
     async fn wait_for_consent(&self, mut transaction: Transaction, proof: Proof) -> Response {
-        let stored = async {
-            let secret = self.app.entropy.token()?;
-            let from_session = proof.origin == Origin::Session;
-            let waiting = Waiting { from_session, person: proof.known.person, assertion: proof.assertion };
-            let sealed = self.app.seals.record(secret.expose(), &waiting)?;
-            let until = transaction.expires_at;
-            let write = Write::Put(Key::of_secret(WAITING, secret.expose()), sealed, Some(until));
-            self.app.store.commit(Class::Ephemeral, Batch::of(write), self.now).await?;
-            Ok::<_, SessionError>(secret)
-        };
-        match stored.await {
+        match self.lay_aside(&transaction, proof).await {
             Ok(assertion) => {
                 let page = format!("{}/login/{}/consent", self.app.issuer, transaction.id);
                 transaction.stage = Stage::Answered { assertion };
@@ -361,8 +412,18 @@ impl Visit<'_> {
         &self,
         transaction: &Transaction,
     ) -> Result<Option<Proof>, Box<dyn std::error::Error + Send + Sync>> {
-        let Stage::Answered { assertion } = &transaction.stage else { return Ok(None) };
-        let secret = assertion.expose();
+        match &transaction.stage {
+            Stage::Answered { assertion } => self.laid_aside(assertion).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// A proof that was laid aside under this name.
+    pub(super) async fn laid_aside(
+        &self,
+        name: &Secret<String>,
+    ) -> Result<Option<Proof>, Box<dyn std::error::Error + Send + Sync>> {
+        let secret = name.expose();
         let Some(sealed) = self.app.store.get(Class::Ephemeral, &Key::of_secret(WAITING, secret), self.now).await?
         else {
             return Ok(None);

@@ -129,7 +129,7 @@ impl Visit<'_> {
         let until = Some(transaction.expires_at.plus(gateway_core::interaction::TRANSACTION_LIFETIME));
         let finished = Write::Insert(finished_key(transaction), Vec::new(), until);
         let mut batch = Batch::of(finished).recording(event);
-        batch.writes.extend(proof.known.write());
+        batch.writes.extend(proof.known.write.clone());
         if let Some(receipt) = answer {
             let bytes = serde_json::to_vec(receipt).map_err(|error| StoreError::Unavailable(error.to_string()))?;
             let kept = Some(self.now.plus(RETENTION));

@@ -5,12 +5,15 @@
 //! | [`authorize`] | `/authorize` |
 //! | [`login`] | the chooser, leaving for a provider, giving up |
 //! | [`callback`] | `/callback/{provider}` |
+//! | [`account`] | a person's ledger, and signing out |
+//! | [`link`] | linking another account in the middle of a sign-in |
 //! | [`waiting`] | waiting for a provider's delivery, and taking it |
 //! | [`consent`] | the consent page and its answer |
 //! | `flow` | carries out what the dispatcher says |
 //! | `issue` | the only place that mints codes and tokens; takes a `Permit`, and for tokens a taken grant |
 //! | [`token`], [`userinfo`], [`discovery`] | the endpoints for portals' back ends |
 
+pub mod account;
 pub mod authorize;
 pub mod callback;
 pub mod client_auth;
@@ -18,6 +21,7 @@ pub mod consent;
 pub mod discovery;
 mod flow;
 mod issue;
+pub mod link;
 pub mod login;
 mod person;
 mod session;

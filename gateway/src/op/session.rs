@@ -50,6 +50,16 @@ impl Visit<'_> {
         Ok((!session.ends_at.is_past(self.now)).then_some(session))
     }
 
+    /// Ends the session of this browser.
+    pub(super) async fn end_session(&self, response: &mut Response) -> Result<(), SessionError> {
+        if let Some(secret) = request::cookie(self.parts, COOKIE) {
+            let batch = Batch::of(Write::Delete(Key::of_secret(TABLE, secret)));
+            self.app.store.commit(Class::Ephemeral, batch, self.now).await?;
+        }
+        reply::drop_cookie(response, COOKIE);
+        Ok(())
+    }
+
     /// Puts a new session in place of the browser's old one. It ends a fixed time after the sign-in that it rests on.
     pub(super) async fn begin_session(
         &self,

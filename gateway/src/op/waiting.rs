@@ -82,7 +82,8 @@ pub async fn receive(State(app): State<Arc<App>>, Path(provider): Path<String>, 
     let certificate = parts.extensions.get::<PeerCertificate>().cloned();
     let visit = Visit::new(&app, &parts);
     let Ok(body) = request::bytes(body).await else { return reply::empty(StatusCode::BAD_REQUEST) };
-    let delivery = Delivery { body: &body, certificate: certificate.as_ref().map(|certificate| certificate.0.as_slice()) };
+    let delivery =
+        Delivery { body: &body, certificate: certificate.as_ref().map(|certificate| certificate.0.as_slice()) };
     match visit.delivered(&provider, delivery).await {
         Ok(()) => reply::json(StatusCode::OK, &serde_json::json!({})),
         Err(status) => reply::empty(status),
@@ -91,12 +92,7 @@ pub async fn receive(State(app): State<Arc<App>>, Path(provider): Path<String>, 
 
 impl Visit<'_> {
     /// Lays an open request down, and sends the browser to wait.
-    pub(super) async fn wait(
-        &self,
-        mut transaction: Transaction,
-        leg: Leg<'_>,
-        waiting: Waiting,
-    ) -> Response {
+    pub(super) async fn wait(&self, mut transaction: Transaction, leg: Leg<'_>, waiting: Waiting) -> Response {
         let Leg { provider, state, left_at } = leg;
         let open = OpenRequest { provider: provider.clone(), state: state.clone(), memo: waiting.memo };
         if let Err(error) = self.lay_down_request(&waiting.request, &open, waiting.until).await {
@@ -192,7 +188,7 @@ impl Visit<'_> {
                 let page = format!("{}/login/{}/continue", self.app.issuer, transaction.id);
                 self.kept(reply::see_other(&page), transaction)
             }
-            Ok(None) if wait.until.is_past(self.now) => self.stop(transaction, Failure::NotApproved),
+            Ok(None) if wait.until.is_past(self.now) => self.fell_short(transaction, Failure::NotApproved),
             Ok(None) => {
                 let locale = self.locale(Some(&transaction));
                 let page = pages::Waiting::new(&self.active, locale, &transaction, wait, self.now);
@@ -205,7 +201,8 @@ impl Visit<'_> {
 
     /// Goes on with what was delivered; looked at once, whatever comes of it.
     async fn resume(&self, transaction: Transaction, wait: &Wait) -> Response {
-        let found = async { Ok::<_, SessionError>((self.open_request(&wait.request).await?, self.delivery(wait).await?)) };
+        let found =
+            async { Ok::<_, SessionError>((self.open_request(&wait.request).await?, self.delivery(wait).await?)) };
         let (open, content) = match found.await {
             Ok((Some(open), Some(content))) => (open, content),
             Ok((Some(_), None)) => return self.where_it_is(transaction),
@@ -243,7 +240,7 @@ impl Visit<'_> {
             Ok(Progress::Waiting(waiting)) => self.wait(transaction, leg, waiting).await,
             Err(error) => {
                 tracing::warn!(provider = %leg.provider, trace = Self::trace(&transaction), %error, "provider");
-                self.stop(transaction, error.failure())
+                self.fell_short(transaction, error.failure())
             }
         }
     }
@@ -252,6 +249,7 @@ impl Visit<'_> {
     pub(super) fn where_it_is(&self, transaction: Transaction) -> Response {
         let step = match &transaction.stage {
             Stage::Waiting(_) => "/wait",
+            Stage::Linking { .. } => "/link",
             Stage::Answered { .. } => "/consent",
             Stage::Upstream(_) | Stage::Choosing => "",
         };

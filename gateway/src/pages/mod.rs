@@ -1,5 +1,6 @@
 //! Pages for people: they work without a script, on a phone, by keyboard, in four languages.
 
+mod link;
 pub mod texts;
 
 use askama::Template;
@@ -15,6 +16,8 @@ use policies::set::Candidate;
 
 use crate::app::Active;
 use texts::Texts;
+
+pub use link::{Account, Link, Sides};
 
 /// The style sheet.
 pub const STYLE: &str = include_str!("static/style.css");

@@ -74,6 +74,16 @@ pub enum Write {
     Delete(Key),
 }
 
+impl Write {
+    /// The record it writes.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Insert(key, ..) | Self::Put(key, ..) | Self::Delete(key) => key,
+        }
+    }
+}
+
 /// Changes that are made together or not at all.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {

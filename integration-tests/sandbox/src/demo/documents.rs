@@ -94,7 +94,10 @@ fn write_providers(bundle: &Path, parties: &Parties) -> Result<(), DemoError> {
             .replace("@ORIGIN@", &party.issuer)
             .replace("@APP@", &format!("{}/app/", party.issuer))
             // The simulator's own codes for the permits of Hong Kong and Macao residents.
-            .replace("[guangdong.documents]\n", "[guangdong.documents]\n90 = \"home_return_permit\"\n91 = \"residence_permit\"\n");
+            .replace(
+                "[guangdong.documents]\n",
+                "[guangdong.documents]\n90 = \"home_return_permit\"\n91 = \"residence_permit\"\n",
+            );
         put(&bundle.join("providers").join(file), &text)?;
         for (extension, secret) in [("secret", &party.secret), ("kek", &party.kek)] {
             if let Some(secret) = secret {

@@ -204,10 +204,9 @@ impl Demo {
             .portals
             .iter()
             .map(|portal| serde_json::json!({"name": portal.name, "url": portal.url, "client_id": portal.client_id}));
-        let providers = self
-            .providers
-            .iter()
-            .map(|provider| serde_json::json!({"id": provider.id, "kind": provider.control.kind(), "url": provider.url}));
+        let providers = self.providers.iter().map(
+            |provider| serde_json::json!({"id": provider.id, "kind": provider.control.kind(), "url": provider.url}),
+        );
         serde_json::json!({
             "issuer": self.issuer,
             "ca": self.ca,

@@ -1,0 +1,106 @@
+//! `/account`: what a person who signed in here can see and undo, and where they sign out.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use gateway_core::error::Failure;
+use gateway_core::locale::Locale;
+use http::{Request, StatusCode};
+use url::Url;
+
+use super::Visit;
+use super::session::{Session, SessionError};
+use crate::app::App;
+use crate::http::{reply, request};
+use crate::links::LinkError;
+use crate::pages::Account;
+use crate::store::StoreError;
+
+/// `GET /account`.
+pub async fn show(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let (parts, _) = request.into_parts();
+    let visit = Visit::new(&app, &parts);
+    let locale = visit.chosen_locale();
+    match visit.present().await {
+        Ok(Some(session)) => match visit.links().ledger(&session.person, visit.now).await {
+            Ok(entries) => {
+                let page = Account::signed_in(&visit.active, locale, &session.assertion.provider, &entries);
+                reply::page(StatusCode::OK, page.html(), None)
+            }
+            Err(error) => visit.internal(&error, None),
+        },
+        Ok(None) => reply::page(StatusCode::OK, Account::signed_out(&visit.active, locale, None).html(), None),
+        Err(response) => *response,
+    }
+}
+
+/// `POST /account/undo`: a link ends. Whoever holds either account may end it.
+pub async fn undo(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let visit = Visit::new(&app, &parts);
+    let form = request::form(&parts, body).await.ok().filter(|_| request::is_same_origin(&parts, &app.issuer));
+    let Some(form) = form else { return visit.failure_page(StatusCode::FORBIDDEN, Failure::WrongStep, None) };
+    let session = match visit.present().await {
+        Ok(Some(session)) => session,
+        Ok(None) => return reply::see_other(&format!("{}/account", app.issuer)),
+        Err(response) => return *response,
+    };
+    let entry = form.one("entry").ok().flatten().unwrap_or_default();
+    match visit.links().undo(&session.person, entry, visit.now).await {
+        // Posted twice: it is undone.
+        Ok(_) | Err(LinkError::NoEntry | LinkError::Store(StoreError::Conflict)) => {
+            reply::see_other(&format!("{}/account", app.issuer))
+        }
+        Err(error) => visit.internal(&error, None),
+    }
+}
+
+/// `POST /account/sign-out`: this gateway's session ends. The provider's is the provider's: the page says so, and leads
+/// to where it can be ended, if that is known.
+pub async fn sign_out(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let (parts, _) = request.into_parts();
+    let visit = Visit::new(&app, &parts);
+    if !request::is_same_origin(&parts, &app.issuer) {
+        return visit.failure_page(StatusCode::FORBIDDEN, Failure::WrongStep, None);
+    }
+    let session = match visit.present().await {
+        Ok(session) => session,
+        Err(response) => return *response,
+    };
+    let locale = visit.chosen_locale();
+    let ended = session.as_ref().map(|session| {
+        let provider = &session.assertion.provider;
+        let adapter = visit.active.adapters.get(provider);
+        let back = Url::parse(&format!("{}/account", app.issuer)).ok();
+        let logout = adapter.zip(back).and_then(|(adapter, back)| adapter.logout(&back));
+        (provider, logout.map(String::from))
+    });
+    let mut response = reply::page(StatusCode::OK, Account::signed_out(&visit.active, locale, ended).html(), None);
+    match visit.end_session(&mut response).await {
+        Ok(()) => response,
+        Err(error) => visit.internal(&error, None),
+    }
+}
+
+impl Visit<'_> {
+    /// The session of this browser, if it is still about whom it was made for.
+    async fn present(&self) -> Result<Option<Session>, Box<Response>> {
+        let session = match self.session().await {
+            Ok(Some(session)) => session,
+            Ok(None) | Err(SessionError::Seal(_)) => return Ok(None),
+            Err(error) => return Err(Box::new(self.internal(&error, None))),
+        };
+        let known = self.person(&session.assertion, None).await;
+        let known = known.map_err(|error| Box::new(self.internal(&error, None)))?;
+        Ok((known.person == session.person).then_some(session))
+    }
+
+    /// The language asked for on this page, or by the browser.
+    fn chosen_locale(&self) -> Locale {
+        let params = request::query(self.parts).ok();
+        let chosen = params.as_ref().and_then(|params| params.one("lang").ok().flatten()).and_then(Locale::from_tag);
+        chosen.unwrap_or_else(|| self.locale(None))
+    }
+}

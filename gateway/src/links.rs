@@ -247,3 +247,98 @@ impl<'a> Links<'a> {
 fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, LinkError> {
     serde_json::to_vec(value).map_err(|_| LinkError::Unreadable)
 }
+
+#[cfg(test)]
+mod tests {
+    use certs::vault::Vault;
+    use gateway_core::link::{Agreement, Ground, Signals};
+
+    use super::*;
+    use crate::config::{Engine, StoreConfig};
+
+    const NOW: Timestamp = Timestamp(1_800_000_000);
+
+    struct Rig {
+        store: Store,
+        seals: Seals,
+        key: Secret<Vec<u8>>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Rig {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let engine = Engine::Embedded(folder.path().join("store"));
+            let store = Store::open(&StoreConfig { node: "test".to_owned(), engine }, vec![1; 32]).await.unwrap();
+            let (seals, key) = (Seals::new(Vault::new([7; 32])), Secret::new(vec![9; 32]));
+            Self { store, seals, key, _folder: folder }
+        }
+
+        fn links(&self) -> Links<'_> {
+            Links::new(&self.store, &self.seals, &self.key)
+        }
+    }
+
+    fn person(n: u8) -> PersonId {
+        PersonId::from_random([n; 24])
+    }
+
+    fn entry(id: &str, account: &str, previous: u8, status: Status) -> Entry {
+        let (name, birthdate, gender) = (Agreement::Unknown, Agreement::Unknown, Agreement::Unknown);
+        Entry {
+            id: id.to_owned(),
+            made_at: NOW,
+            changed_at: NOW,
+            first: "hk".parse().unwrap(),
+            second: "gd".parse().unwrap(),
+            ground: Ground::BothPresent,
+            signals: Signals { name, birthdate, gender, matcher: String::new() },
+            status,
+            person: person(1),
+            previous: person(previous),
+            account: account.to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_person_has_one_account_of_a_kind() {
+        let rig = Rig::new().await;
+        let links = rig.links();
+        links.enter(&entry("one", "a", 2, Status::Active), Vec::new(), NOW).await.unwrap();
+        let second = links.enter(&entry("two", "b", 3, Status::Active), Vec::new(), NOW).await;
+        assert!(matches!(second, Err(LinkError::Store(StoreError::Conflict))));
+        assert_eq!(links.person("b", NOW).await.unwrap(), None, "nothing was half done");
+        links.undo(&person(1), "one", NOW).await.unwrap();
+        assert_eq!(links.person("a", NOW).await.unwrap(), Some(person(2)));
+        links.enter(&entry("three", "b", 3, Status::Active), Vec::new(), NOW).await.unwrap();
+        assert_eq!(links.person("b", NOW).await.unwrap(), Some(person(1)));
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_an_officer_moves_nothing_until_they_decide_once() {
+        let rig = Rig::new().await;
+        let links = rig.links();
+        links.enter(&entry("one", "a", 2, Status::UnderReview), Vec::new(), NOW).await.unwrap();
+        assert_eq!(links.person("a", NOW).await.unwrap(), None);
+        assert_eq!(links.reviews(NOW).await.unwrap().len(), 1);
+        assert_eq!(links.decide("one", true, "officer", NOW).await.unwrap().status, Status::Active);
+        assert_eq!(links.person("a", NOW).await.unwrap(), Some(person(1)));
+        assert!(matches!(links.decide("one", false, "officer", NOW).await, Err(LinkError::NoEntry)));
+        for owner in [1, 2] {
+            assert_eq!(links.ledger(&person(owner), NOW).await.unwrap()[0].status, Status::Active);
+        }
+        links.enter(&entry("two", "b", 3, Status::UnderReview), Vec::new(), NOW).await.unwrap();
+        assert_eq!(links.decide("two", false, "officer", NOW).await.unwrap().status, Status::Refused);
+        assert_eq!(links.person("b", NOW).await.unwrap(), None);
+        assert!(rig.store.verify_audit().await.unwrap().iter().all(|chain| chain.records == 4 && chain.broken.is_none()));
+    }
+
+    #[tokio::test]
+    async fn nobody_undoes_the_link_of_another() {
+        let rig = Rig::new().await;
+        let links = rig.links();
+        links.enter(&entry("one", "a", 2, Status::Active), Vec::new(), NOW).await.unwrap();
+        assert!(matches!(links.undo(&person(5), "one", NOW).await, Err(LinkError::NoEntry)));
+        assert!(links.ledger(&person(5), NOW).await.unwrap().is_empty());
+    }
+}

@@ -144,6 +144,8 @@ pub struct Client {
     pub require_pkce: bool,
     /// The service meant when a request names none.
     pub default_service: Option<ServiceId>,
+    /// Where it begins a sign-in when somebody else asks it to (OpenID Connect Core section 4).
+    pub initiate_login_uri: Option<Url>,
 }
 
 impl Client {
@@ -182,6 +184,10 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
     }
     let id_token_alg = doc.optional("id_token_signed_response_alg").unwrap_or(SigningAlg::ES256);
     let default_service = doc.optional("default_service");
+    let initiate_login_uri = doc.optional::<Url>("initiate_login_uri");
+    if initiate_login_uri.as_ref().is_some_and(|uri| uri.scheme() != "https") {
+        doc.refuse_field("initiate_login_uri", "must use https");
+    }
     Some(Client {
         id: id?,
         name: name?,
@@ -193,6 +199,7 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         id_token_alg,
         require_pkce,
         default_service,
+        initiate_login_uri,
     })
 }
 

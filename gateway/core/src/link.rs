@@ -65,10 +65,12 @@ impl Signals {
         Self { name, birthdate, gender, matcher: MATCHER_VERSION.to_owned() }
     }
 
-    /// True when something speaks against one person: then somebody looks at it.
+    /// True when somebody has to look at it: something speaks against one person, or the second account was shown by a
+    /// login that may be left over from somebody else at the same machine, and not even the names speak for it.
     #[must_use]
-    pub fn raise_a_doubt(&self) -> bool {
-        [self.name, self.birthdate, self.gender].contains(&Agreement::Different)
+    pub fn raise_a_doubt(&self, second_is_fresh: bool) -> bool {
+        let against = [self.name, self.birthdate, self.gender].contains(&Agreement::Different);
+        against || (!second_is_fresh && self.name != Agreement::Same)
     }
 }
 
@@ -183,7 +185,13 @@ mod tests {
             (signals.name, signals.birthdate, signals.gender),
             (Agreement::Same, Agreement::Same, Agreement::Unknown)
         );
-        assert!(!signals.raise_a_doubt());
+        assert!(!signals.raise_a_doubt(false));
+    }
+
+    #[test]
+    fn a_login_that_may_be_left_over_needs_names_that_speak_for_it() {
+        let silent = compared(json!({"name": "SINGH, Arjun"}), json!({"name_zh": "辛格"}));
+        assert!(silent.raise_a_doubt(false) && !silent.raise_a_doubt(true));
     }
 
     #[test]
@@ -194,8 +202,8 @@ mod tests {
             (json!({"birthdate": "1990"}), json!({"birthdate": "1991-04-02"})),
             (json!({"gender": "male"}), json!({"gender": "female"})),
         ] {
-            assert!(compared(hong_kong.clone(), guangdong).raise_a_doubt(), "{hong_kong}");
-            assert!(!compared(hong_kong, json!({})).raise_a_doubt());
+            assert!(compared(hong_kong.clone(), guangdong).raise_a_doubt(true), "{hong_kong}");
+            assert!(!compared(hong_kong, json!({})).raise_a_doubt(true));
         }
     }
 

@@ -14,7 +14,7 @@ use http::{HeaderValue, Request, StatusCode};
 
 use super::reply;
 use crate::app::App;
-use crate::op::{account, authorize, callback, consent, discovery, link, login, token, userinfo, waiting};
+use crate::op::{account, authorize, callback, consent, direct, discovery, link, login, token, userinfo, waiting};
 use crate::pages;
 
 /// Every path that exists.
@@ -31,6 +31,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/login/{transaction}/continue", get(waiting::go_on))
         .route("/login/{transaction}/link", get(link::show).post(link::answer))
         .route("/login/{transaction}/cancel", post(login::cancel))
+        .route("/direct/{provider}", get(direct::arrive))
+        .route("/direct", get(direct::show).post(direct::answer))
         .route("/account", get(account::show))
         .route("/account/undo", post(account::undo))
         .route("/account/sign-out", post(account::sign_out))

@@ -98,7 +98,7 @@ impl Visit<'_> {
     }
 
     /// The language asked for on this page, or by the browser.
-    fn chosen_locale(&self) -> Locale {
+    pub(super) fn chosen_locale(&self) -> Locale {
         let params = request::query(self.parts).ok();
         let chosen = params.as_ref().and_then(|params| params.one("lang").ok().flatten()).and_then(Locale::from_tag);
         chosen.unwrap_or_else(|| self.locale(None))

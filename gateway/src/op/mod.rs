@@ -6,6 +6,7 @@
 //! | [`login`] | the chooser, leaving for a provider, giving up |
 //! | [`callback`] | `/callback/{provider}` |
 //! | [`account`] | a person's ledger, and signing out |
+//! | [`direct`] | sign-ins that began at the provider |
 //! | [`link`] | linking another account in the middle of a sign-in |
 //! | [`waiting`] | waiting for a provider's delivery, and taking it |
 //! | [`consent`] | the consent page and its answer |
@@ -18,6 +19,7 @@ pub mod authorize;
 pub mod callback;
 pub mod client_auth;
 pub mod consent;
+pub mod direct;
 pub mod discovery;
 mod flow;
 mod issue;

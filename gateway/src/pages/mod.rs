@@ -1,5 +1,6 @@
 //! Pages for people: they work without a script, on a phone, by keyboard, in four languages.
 
+mod direct;
 mod link;
 pub mod texts;
 
@@ -17,6 +18,7 @@ use policies::set::Candidate;
 use crate::app::Active;
 use texts::Texts;
 
+pub use direct::{Direct, DirectChoice};
 pub use link::{Account, Link, Sides};
 
 /// The style sheet.

@@ -9,6 +9,7 @@ mod client_auth;
 mod cluster;
 mod flaws;
 mod iam_smart;
+mod link;
 mod login;
 mod peers;
 mod secrecy;

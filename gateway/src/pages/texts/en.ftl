@@ -31,7 +31,7 @@ link-prove = Sign in to { $with }
 link-yes = Yes, both are mine: link them
 link-no = Not now, continue without linking
 link-undo-any-time = A link is shown in your account here and can be undone at any time.
-link-doubt = The details of the two accounts differ. That happens, for example when a name is written with other characters. The accounts are not linked at once: a member of staff will look at it. Your reference is { $reference }.
+link-doubt = The details of the two accounts differ, or cannot be compared. That happens, for example when a name is written in other characters. The accounts are not linked at once: a member of staff will look at it. Your reference is { $reference }.
 link-active = Linked
 link-under-review = Being looked at by staff; not linked yet
 link-refused = Not linked, after staff looked at it
@@ -52,6 +52,11 @@ account-nobody = You are not signed in here. Sign in at a service first, then op
 account-ended-here = You are signed out here. Your sign-in at { $provider } may still be open on this device.
 account-ended-no-logout = You are signed out here. { $provider } tells us no way to end a sign-in there; close it in its own app or page.
 account-end-there = Sign out there as well
+
+direct-title = Go on from { $provider }?
+direct-lead = You come from { $provider }. Choose the service you want to use; nothing is passed on before you agree.
+direct-warning = Go on only if you opened this yourself in your own app just now. If somebody sent you a link here, do not go on.
+direct-no = I did not open this
 
 consent-title = Do you agree to pass on this information?
 consent-from = From

@@ -31,7 +31,7 @@ link-prove = Entrar em { $with }
 link-yes = Sim, ambas são minhas: associar
 link-no = Agora não, continuar sem associar
 link-undo-any-time = A associação aparece na sua conta aqui e pode ser desfeita a qualquer momento.
-link-doubt = Os dados das duas contas diferem. Acontece, por exemplo, quando um nome está escrito com outros caracteres. As contas não são associadas de imediato: um funcionário vai verificar. A sua referência é { $reference }.
+link-doubt = Os dados das duas contas diferem ou não se podem comparar. Acontece, por exemplo, quando um nome está escrito com outros caracteres. As contas não são associadas de imediato: um funcionário vai verificar. A sua referência é { $reference }.
 link-active = Associadas
 link-under-review = Em verificação por um funcionário; ainda não associadas
 link-refused = Não associadas, após verificação
@@ -52,6 +52,11 @@ account-nobody = Não tem sessão iniciada aqui. Entre primeiro num serviço e a
 account-ended-here = Saiu daqui. A sua sessão em { $provider } pode continuar aberta neste dispositivo.
 account-ended-no-logout = Saiu daqui. { $provider } não nos indica como terminar a sessão; termine-a na própria aplicação ou página.
 account-end-there = Sair também de lá
+
+direct-title = Continuar a partir da { $provider }?
+direct-lead = Vem da { $provider }. Escolha o serviço que pretende usar; nada é transmitido antes de concordar.
+direct-warning = Continue apenas se foi o próprio a abrir isto, agora mesmo, na sua aplicação. Se alguém lhe enviou uma ligação para aqui, não continue.
+direct-no = Não fui eu que abri isto
 
 consent-title = Autoriza a transmissão destes dados?
 consent-from = De

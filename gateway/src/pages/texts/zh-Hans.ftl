@@ -31,7 +31,7 @@ link-prove = 登录{ $with }
 link-yes = 两个都是我的，关联
 link-no = 暂不关联，继续
 link-undo-any-time = 关联记录可以在本站的账户页面查看，随时可以解除。
-link-doubt = 两个账户的资料不一致，例如姓名用字不同。账户不会立即关联，将由工作人员核对。您的编号是{ $reference }。
+link-doubt = 两个账户的资料不一致或无法比对，例如姓名用字不同。账户不会立即关联，将由工作人员核对。您的编号是{ $reference }。
 link-active = 已关联
 link-under-review = 工作人员核对中，尚未关联
 link-refused = 经核对未予关联
@@ -52,6 +52,11 @@ account-nobody = 您没有在本站登录。请先在服务页面登录，再用
 account-ended-here = 您已退出本站。您在{ $provider }的登录可能仍在本设备上保持。
 account-ended-no-logout = 您已退出本站。{ $provider }没有提供退出的途径，请在其应用或页面中退出。
 account-end-there = 同时退出
+
+direct-title = 从{ $provider }继续？
+direct-lead = 您从{ $provider }前来。请选择要使用的事项；在您同意之前不会传送任何资料。
+direct-warning = 只有当您刚才在自己的应用中亲自打开本页时才继续。如果是别人发给您的链接，请不要继续。
+direct-no = 不是我打开的
 
 consent-title = 您是否同意提供以下信息？
 consent-from = 信息来自

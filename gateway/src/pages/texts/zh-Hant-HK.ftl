@@ -31,7 +31,7 @@ link-prove = 登入{ $with }
 link-yes = 兩個都是我的，連結
 link-no = 暫不連結，繼續
 link-undo-any-time = 連結記錄可以在本站的帳戶頁面查看，隨時可以解除。
-link-doubt = 兩個帳戶的資料不一致，例如姓名用字不同。帳戶不會立即連結，將由職員核對。您的編號是{ $reference }。
+link-doubt = 兩個帳戶的資料不一致或無法比對，例如姓名用字不同。帳戶不會立即連結，將由職員核對。您的編號是{ $reference }。
 link-active = 已連結
 link-under-review = 職員核對中，尚未連結
 link-refused = 經核對未予連結
@@ -52,6 +52,11 @@ account-nobody = 您沒有在本站登入。請先在服務頁面登入，再用
 account-ended-here = 您已登出本站。您在{ $provider }的登入可能仍在本裝置上保持。
 account-ended-no-logout = 您已登出本站。{ $provider }沒有提供登出的途徑，請在其應用程式或頁面中登出。
 account-end-there = 同時登出
+
+direct-title = 從{ $provider }繼續？
+direct-lead = 您從{ $provider }前來。請選擇要使用的事項；在您同意之前不會傳送任何資料。
+direct-warning = 只有當您剛才在自己的應用程式中親自開啟本頁時才繼續。如果是別人傳給您的連結，請不要繼續。
+direct-no = 不是我開啟的
 
 consent-title = 您是否同意提供以下資料？
 consent-from = 資料來自

@@ -17,7 +17,7 @@ const TRANSACTION_SECONDS: u64 = 1800;
 /// service's own.
 const PASSED_ON: [&str; 5] = ["prompt", "max_age", "acr_values", "login_hint", "ui_locales"];
 
-/// `GET /login?service=N`
+/// `GET /login?service=N`, or `?iss=…&target_link_uri=…`
 pub(super) async fn login(
     State(shared): State<Arc<Shared>>,
     RawQuery(query): RawQuery,
@@ -37,7 +37,15 @@ pub(super) async fn login(
 /// The issuer's address to go to, and the browser's cookie value.
 async fn begin(shared: &Shared, query: &str, browser: Option<String>) -> Result<(String, String), Failure> {
     let asked = Params::parse(query).ok_or_else(|| refused("a parameter is repeated"))?;
-    let index: usize = asked.get("service").unwrap_or("0").parse().map_err(|_| refused("service must be a number"))?;
+    // OpenID Connect Core section 4: somebody else asks for this sign-in, so the issuer must be the portal's own.
+    if asked.get("iss").is_some_and(|iss| iss != shared.config.issuer) {
+        return Err(refused("another issuer than this portal's"));
+    }
+    let target = asked.get("target_link_uri");
+    let index: usize = match target {
+        Some(target) => shared.config.services.iter().position(|service| service.resource == target).unwrap_or(0),
+        None => asked.get("service").unwrap_or("0").parse().map_err(|_| refused("service must be a number"))?,
+    };
     let service = shared.config.services.get(index).ok_or_else(|| refused("there is no such service"))?;
     let metadata = shared.metadata().await?;
 

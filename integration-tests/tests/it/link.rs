@@ -1,0 +1,140 @@
+//! Linking a Guangdong account to iAM Smart in the middle of a sign-in.
+
+use integration_tests::rp::{claims, query};
+use integration_tests::world::service_document;
+use integration_tests::{Browser, Reply, World};
+
+const SERVICE: &str = "linked-matter";
+const LINK: &str = "[link]\nprovider = \"gd-unified\"\nidentity = 2\nauthentication = 2";
+
+async fn world() -> World {
+    let both = ["hk-iam-smart", "gd-unified"];
+    let service = service_document(SERVICE, &["gd-bay-area-services"], &both, LINK);
+    World::own(&[("services/linked-matter.toml", &service)]).await
+}
+
+/// The page that offers the link, after a login at iAM Smart.
+async fn offer(world: &World, browser: &mut Browser, person: &str) -> Reply {
+    let page = world.to_consent(browser, &world.rp().authorize(SERVICE, &[]), "hk-iam-smart", person).await;
+    assert!(page.url.path().ends_with("/link"), "{}", page.body);
+    page
+}
+
+async fn decide(world: &World, browser: &mut Browser, page: &Reply, decision: &str) -> Reply {
+    let reply = browser.post(&page.url, &[("decision", decision)]).await;
+    match reply.location() {
+        Some(next) if next.as_str().starts_with(world.issuer()) => world.past_waiting(browser, next).await,
+        _ => reply,
+    }
+}
+
+/// From the offer through the other login to the question.
+async fn prove(world: &World, browser: &mut Browser, page: &Reply, person: &str, method: &str) -> Reply {
+    let away = decide(world, browser, page, "link").await;
+    let back = world.answer_provider(browser, &away.target(), &[("person", person), ("method", method)]).await;
+    world.past_waiting(browser, back).await
+}
+
+/// From the consent page to the `sub` that the portal sees.
+async fn sub(world: &World, browser: &mut Browser, page: &Reply) -> String {
+    let back = match page.location() {
+        Some(back) => back,
+        None => world.agree(browser, page, &[]).await,
+    };
+    let tokens = world.rp().redeem(&query(&back, "code").unwrap()).await.json();
+    claims(tokens["id_token"].as_str().unwrap())["sub"].as_str().unwrap().to_owned()
+}
+
+/// A plain sign-in with nothing to link; the `sub`.
+async fn sub_at(world: &World, provider: &str, person: &str) -> String {
+    let mut browser = world.browser();
+    let mut page = world.to_consent(&mut browser, &world.rp().authorize(SERVICE, &[]), provider, person).await;
+    if page.url.path().ends_with("/link") {
+        page = decide(world, &mut browser, &page, "skip").await;
+    }
+    sub(world, &mut browser, &page).await
+}
+
+async fn ledger(world: &World, browser: &mut Browser) -> Reply {
+    browser.get(format!("{}/account?lang=en", world.issuer())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_linked_account_is_one_person_and_an_undone_link_is_two_again() {
+    let world = world().await;
+    let (alone, guangdong) =
+        (sub_at(&world, "hk-iam-smart", "hk-chan").await, sub_at(&world, "gd-unified", "gd-chan-tai-man").await);
+    assert_ne!(alone, guangdong);
+    let mut browser = world.browser();
+    let page = offer(&world, &mut browser, "hk-chan").await;
+    let question = prove(&world, &mut browser, &page, "gd-chan-tai-man", "3").await;
+    assert!(question.url.path().ends_with("/link"), "{}", question.body);
+    assert!(!question.body.contains("陳大文") && !question.body.contains("陈大文"), "names are hidden");
+    let consent = decide(&world, &mut browser, &question, "link").await;
+    assert_eq!(sub(&world, &mut browser, &consent).await, guangdong);
+    assert_eq!(sub_at(&world, "hk-iam-smart", "hk-chan").await, guangdong, "later, iAM Smart is enough");
+    let account = ledger(&world, &mut browser).await;
+    assert!(account.body.contains("Linked"), "{}", account.body);
+    let entry = account.field("entry").unwrap();
+    browser.post(format!("{}/account/undo", world.issuer()), &[("entry", &entry)]).await;
+    assert_eq!(sub_at(&world, "hk-iam-smart", "hk-chan").await, alone);
+    assert_eq!(sub_at(&world, "gd-unified", "gd-chan-tai-man").await, guangdong);
+    assert!(ledger(&world, &mut browser).await.body.contains("not signed in"), "the old session proves nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_permit_and_a_changed_form_of_the_name_change_nothing() {
+    let world = world().await;
+    let before = sub_at(&world, "gd-unified", "gd-chan-tai-man").await;
+    assert_eq!(sub_at(&world, "gd-unified", "gd-chan-tai-man-renewed").await, before);
+    let mut browser = world.browser();
+    let page = offer(&world, &mut browser, "hk-chan-siu-wing").await;
+    let question = prove(&world, &mut browser, &page, "gd-chan-siu-wing", "3").await;
+    let consent = decide(&world, &mut browser, &question, "link").await;
+    assert_eq!(sub(&world, &mut browser, &consent).await, sub_at(&world, "gd-unified", "gd-chan-siu-wing").await);
+    assert!(ledger(&world, &mut browser).await.body.contains("Linked"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_disagree_go_to_review_and_are_neither_linked_nor_refused() {
+    let world = world().await;
+    let mut browser = world.browser();
+    let page = offer(&world, &mut browser, "hk-ho-ka-man").await;
+    let question = prove(&world, &mut browser, &page, "gd-ho-ka-man", "3").await;
+    let consent = decide(&world, &mut browser, &question, "link").await;
+    let alone = sub(&world, &mut browser, &consent).await;
+    assert_ne!(alone, sub_at(&world, "gd-unified", "gd-ho-ka-man").await);
+    let account = ledger(&world, &mut browser).await.body;
+    assert!(account.contains("not linked yet") && account.contains("What differs: name"), "{account}");
+    let (mut later, again) = (world.browser(), world.rp().authorize(SERVICE, &[]));
+    let page = world.to_consent(&mut later, &again, "hk-iam-smart", "hk-ho-ka-man").await;
+    assert!(!page.url.path().ends_with("/link"), "the question is not put again while somebody looks at it");
+    assert_eq!(sub_at(&world, "hk-iam-smart", "hk-ho-ka-man").await, alone);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_weak_or_cancelled_proof_of_the_other_account_leaves_the_sign_in_as_it_was() {
+    let world = world().await;
+    let mut browser = world.browser();
+    let page = offer(&world, &mut browser, "hk-chan").await;
+    let weak = prove(&world, &mut browser, &page, "gd-chan-tai-man", "1").await;
+    assert!(weak.url.path().ends_with("/link") && weak.body.contains("role=\"alert\""), "{}", weak.body);
+    let cancelled = prove(&world, &mut browser, &weak, "", "").await;
+    assert!(cancelled.url.path().ends_with("/link") && cancelled.body.contains("role=\"alert\""));
+    let consent = decide(&world, &mut browser, &cancelled, "skip").await;
+    assert_eq!(sub(&world, &mut browser, &consent).await, sub_at(&world, "hk-iam-smart", "hk-chan").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_answers_the_question() {
+    let world = world().await;
+    let mut browser = world.browser();
+    let page = offer(&world, &mut browser, "hk-chan").await;
+    let stranger = world.browser().post(&page.url, &[("decision", "link")]).await;
+    assert_eq!(stranger.failure(), Some("CB-202"));
+    let form = Some("decision=link".to_owned());
+    let foreign = browser.send(http::Method::POST, page.url.as_str(), form, &[("sec-fetch-site", "cross-site")]).await;
+    assert_eq!(foreign.failure(), Some("CB-204"));
+    let undone = browser.post(format!("{}/account/undo", world.issuer()), &[("entry", "nobodys")]).await;
+    assert_eq!(undone.target().path(), "/account");
+}

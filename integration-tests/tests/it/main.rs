@@ -4,6 +4,7 @@
 #![expect(clippy::too_many_lines, reason = "tables of hostile input are long")]
 
 mod authorize;
+mod browsers;
 mod callback;
 mod client_auth;
 mod cluster;

@@ -96,8 +96,8 @@ impl Api {
 
     async fn send(&self, path: &str, body: Vec<u8>, fresh: &Fresh, label: &str) -> Result<Attempt, UpstreamError> {
         let url = self.base.join(path).map_err(|_| UpstreamError::Refused(format!("{path} is no path")))?;
-        // 27 bytes are 36 characters, the most that a nonce may have.
-        let nonce = gateway_core::ids::base64url(&fresh.bytes::<27>(&format!("nonce/{label}")));
+        let nonce = fresh.bytes::<16>(&format!("nonce/{label}"));
+        let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
         let timestamp = self.shared.stamp(&format!("iam-smart/{}", self.client_id)).await?.to_string();
         let signature = wire::signature(&self.client_id, self.secret.expose(), &timestamp, &nonce, &body);
         let request = http::Request::post(url.as_str())

@@ -421,3 +421,6 @@ impl Adapter for IamSmart {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

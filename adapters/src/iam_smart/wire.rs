@@ -100,7 +100,7 @@ mod tests {
         assert!(content_key(&raw).unwrap() == cek());
         assert!(content_key(STANDARD.encode(&raw).as_bytes()).unwrap() == cek());
         for bad in [&raw[..16], &raw[..31], b"", &[0; 33], &[b'A'; 44]] {
-            assert!(content_key(bad).is_none() || bad == [b'A'; 44]);
+            assert!(content_key(bad).is_none());
         }
     }
 }

@@ -64,8 +64,8 @@ impl DevCa {
         self.folder.join("ca.pem")
     }
 
-    /// Issues a server certificate for these names (host names or addresses), valid 90 days; the paths of its PEM chain
-    /// and key.
+    /// Issues a certificate for these names (host names or addresses), for either side of a connection, valid 90 days; the
+    /// paths of its PEM chain and key.
     ///
     /// # Errors
     /// [`DevCaError`].
@@ -74,7 +74,7 @@ impl DevCa {
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = name(file);
         (params.not_before, params.not_after) = (self.now - DAY, self.now + 90 * DAY);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;

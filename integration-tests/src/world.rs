@@ -137,6 +137,12 @@ impl World {
         Browser::new(Arc::clone(&self.tls))
     }
 
+    /// The gateway's time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// The gateway's issuer.
     #[must_use]
     pub fn issuer(&self) -> &str {

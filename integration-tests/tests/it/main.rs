@@ -12,6 +12,7 @@ mod flaws;
 mod iam_smart;
 mod link;
 mod login;
+mod mutual_tls;
 mod peers;
 mod secrecy;
 mod session;

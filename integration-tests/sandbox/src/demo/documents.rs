@@ -60,6 +60,7 @@ fn gateway_toml(parties: &Parties) -> String {
          [keys]\nmaster = \"master.key\"\n\n\
          [store]\nnode = \"demo\"\nengine = \"embedded\"\npath = \"store\"\n\n\
          [bundle]\nfolder = \"bundle\"\n\n\
+         [peers]\nlisten = \"127.0.0.1:0\"\nauthorities = \"ca/ca.pem\"\n\n\
          [egress]\ntrust = \"roots.pem\"\nprivate_addresses = true\n",
         parties.issuer, parties.listen
     )

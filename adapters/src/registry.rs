@@ -48,7 +48,9 @@ impl Settings {
     pub fn read(doc: &Section<'_>) -> Option<Self> {
         match doc.require::<String>("kind")?.as_str() {
             "oidc" => OidcSettings::read(&doc.require_section("oidc")?).map(Self::Oidc),
-            "oauth" => OauthSettings::read(&doc.require_section("oauth")?).map(|settings| Self::Oauth(Box::new(settings))),
+            "oauth" => {
+                OauthSettings::read(&doc.require_section("oauth")?).map(|settings| Self::Oauth(Box::new(settings)))
+            }
             "iam-smart" => IamSmartSettings::read(&doc.require_section("iam_smart")?).map(Self::IamSmart),
             "guangdong" => GuangdongSettings::read(&doc.require_section("guangdong")?).map(Self::Guangdong),
             other => {

@@ -21,6 +21,8 @@ use policies::vocabulary::Vocabulary;
 use policies::{PolicySet, Provider};
 use url::Url;
 
+use crate::authority::Authority;
+
 /// The documents of a bundle, as they were found.
 #[derive(Debug, Clone, Default)]
 pub struct Bundle {
@@ -32,6 +34,8 @@ pub struct Bundle {
     pub providers: Vec<Document>,
     /// `vocabulary/*.toml`.
     pub vocabulary: Vec<Document>,
+    /// `authorities/*.toml`.
+    pub authorities: Vec<Document>,
 }
 
 impl Bundle {
@@ -46,6 +50,7 @@ impl Bundle {
             services: read_folder(&folder.join("services"), &mut problems),
             providers: read_folder(&folder.join("providers"), &mut problems),
             vocabulary: read_folder(&folder.join("vocabulary"), &mut problems),
+            authorities: read_folder(&folder.join("authorities"), &mut problems),
         };
         if !folder.is_dir() {
             let file = folder.display().to_string();
@@ -58,7 +63,10 @@ impl Bundle {
     #[must_use]
     pub fn version(&self) -> String {
         let mut all: Vec<&Document> =
-            [&self.clients, &self.services, &self.providers, &self.vocabulary].into_iter().flatten().collect();
+            [&self.clients, &self.services, &self.providers, &self.vocabulary, &self.authorities]
+                .into_iter()
+                .flatten()
+                .collect();
         all.sort_by(|a, b| (&a.file, &a.text).cmp(&(&b.file, &b.text)));
         let digests: Vec<u8> = all.iter().flat_map(|document| sha256(document.text.as_bytes())).collect();
         base64url(&sha256(&digests)).chars().take(16).collect()
@@ -97,6 +105,7 @@ pub struct Catalog {
     policies: PolicySet,
     settings: BTreeMap<ProviderId, Settings>,
     secrets: HashMap<ProviderId, Secrets>,
+    authorities: BTreeMap<String, Authority>,
 }
 
 impl Catalog {
@@ -123,8 +132,23 @@ impl Catalog {
         let compiled = PolicySet::compile(bundle.version(), &bundle.services, providers, vocabulary);
         let policies = collect(compiled, &mut problems).unwrap_or_default();
         let clients = read_clients(&bundle.clients, &policies, &mut problems);
+        let mut authorities = BTreeMap::new();
+        for document in &bundle.authorities {
+            let read = Authority::from_document(&document.file, &document.text);
+            let Some(authority) = collect(read, &mut problems) else { continue };
+            if authorities.insert(authority.id.clone(), authority).is_some() {
+                problems.push(twice(document, "the authority"));
+            }
+        }
         problems.sort();
-        if problems.is_empty() { Ok(Self { clients, policies, settings, secrets }) } else { Err(problems) }
+        let catalog = Self { clients, policies, settings, secrets, authorities };
+        if problems.is_empty() { Ok(catalog) } else { Err(problems) }
+    }
+
+    /// An authority that may say that two accounts are one person's.
+    #[must_use]
+    pub fn authority(&self, id: &str) -> Option<&Authority> {
+        self.authorities.get(id)
     }
 
     /// A client.

@@ -13,6 +13,7 @@
 //! | [`server`] | a running gateway, from start to end |
 
 pub mod app;
+pub mod authority;
 pub mod catalog;
 pub mod config;
 pub mod egress;

@@ -330,7 +330,9 @@ mod tests {
         links.enter(&entry("two", "b", 3, Status::UnderReview), Vec::new(), NOW).await.unwrap();
         assert_eq!(links.decide("two", false, "officer", NOW).await.unwrap().status, Status::Refused);
         assert_eq!(links.person("b", NOW).await.unwrap(), None);
-        assert!(rig.store.verify_audit().await.unwrap().iter().all(|chain| chain.records == 4 && chain.broken.is_none()));
+        assert!(
+            rig.store.verify_audit().await.unwrap().iter().all(|chain| chain.records == 4 && chain.broken.is_none())
+        );
     }
 
     #[tokio::test]

@@ -173,7 +173,9 @@ async fn a_key_is_fetched_once_and_again_when_it_is_refused() {
 #[tokio::test]
 async fn a_refusal_has_two_forms_and_neither_asks_for_a_token() {
     let rig = Rig::new();
-    for query in ["state=state", "error_code=D40000&state=state", "error_code=D40001", "error_code=D20001", "error_code=x"] {
+    for query in
+        ["state=state", "error_code=D40000&state=state", "error_code=D40001", "error_code=D20001", "error_code=x"]
+    {
         assert!(matches!(rig.finish(query).await, Err(UpstreamError::Denied)), "{query}");
     }
     assert!(matches!(rig.finish("error_code=D40003").await, Err(UpstreamError::TimedOut)));
@@ -211,7 +213,9 @@ async fn a_delivery_under_a_strangers_key_is_not_believed() {
     let mut buffer = vec![0; public.ciphertext_size()];
     let wrapped = STANDARD.encode(public.encrypt(&[9; 32], &mut buffer).unwrap());
     assert!(receive(json!({"code": "D00000", "secretKey": wrapped, "content": foreign})).await.is_err());
-    for bad in [json!({}), json!([]), json!({"code": "D00000"}), json!({"code": "D00000", "content": sealed(&json!({}))})] {
+    for bad in
+        [json!({}), json!([]), json!({"code": "D00000"}), json!({"code": "D00000", "content": sealed(&json!({}))})]
+    {
         assert!(receive(bad).await.is_err());
     }
 }

@@ -65,6 +65,13 @@ impl Signals {
         Self { name, birthdate, gender, matcher: MATCHER_VERSION.to_owned() }
     }
 
+    /// Nothing was compared.
+    #[must_use]
+    pub fn none() -> Self {
+        let (name, birthdate, gender) = (Agreement::Unknown, Agreement::Unknown, Agreement::Unknown);
+        Self { name, birthdate, gender, matcher: MATCHER_VERSION.to_owned() }
+    }
+
     /// True when somebody has to look at it: something speaks against one person, or the second account was shown by a
     /// login that may be left over from somebody else at the same machine, and not even the names speak for it.
     #[must_use]

@@ -14,7 +14,9 @@ use http::{HeaderValue, Request, StatusCode};
 
 use super::reply;
 use crate::app::App;
-use crate::op::{account, authorize, callback, consent, direct, discovery, link, login, token, userinfo, waiting};
+use crate::op::{
+    account, authorize, callback, consent, direct, discovery, link, login, matching, token, userinfo, waiting,
+};
 use crate::pages;
 
 /// Every path that exists.
@@ -38,6 +40,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/account/sign-out", post(account::sign_out))
         .route("/callback/{provider}", get(callback::get).post(callback::post))
         .route("/receive/{provider}", post(waiting::receive))
+        .route("/match/{authority}", post(matching::post))
         .route("/token", post(token::post))
         .route("/userinfo", get(userinfo::get).post(userinfo::post))
         .route("/static/{file}", get(static_file))
@@ -53,6 +56,7 @@ pub fn router(app: Arc<App>) -> Router {
 pub fn peers(app: Arc<App>) -> Router {
     Router::new()
         .route("/receive/{provider}", post(waiting::receive))
+        .route("/match/{authority}", post(matching::post))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&app), plain_paths))

@@ -256,7 +256,8 @@ impl Visit<'_> {
         // A subject that was never seen becomes somebody before it is linked, so that a link can be undone.
         let new: Vec<_> = [&first, &second].into_iter().filter_map(|proof| proof.known.write.clone()).collect();
         let signals = Signals::of(&first.assertion, &second.assertion);
-        let status = if signals.raise_a_doubt(second.assertion.is_in_answer()) { Status::UnderReview } else { Status::Active };
+        let status =
+            if signals.raise_a_doubt(second.assertion.is_in_answer()) { Status::UnderReview } else { Status::Active };
         let entry = Entry {
             id: transaction.id.to_string(),
             made_at: self.now,

@@ -8,6 +8,7 @@
 //! | [`account`] | a person's ledger, and signing out |
 //! | [`direct`] | sign-ins that began at the provider |
 //! | [`link`] | linking another account in the middle of a sign-in |
+//! | [`matching`] | an authority's word that two accounts are one person's |
 //! | [`waiting`] | waiting for a provider's delivery, and taking it |
 //! | [`consent`] | the consent page and its answer |
 //! | `flow` | carries out what the dispatcher says |
@@ -25,6 +26,7 @@ mod flow;
 mod issue;
 pub mod link;
 pub mod login;
+pub mod matching;
 mod person;
 mod session;
 pub mod token;

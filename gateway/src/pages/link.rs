@@ -54,9 +54,8 @@ impl Link {
         let (first, with) = (named(&sides.first.provider), named(sides.with));
         let side = |assertion: &Assertion| Side { provider: named(&assertion.provider), holder: holder(assertion) };
         let proved = sides.second.is_some();
-        let doubt = sides
-            .second
-            .is_some_and(|second| Signals::of(sides.first, second).raise_a_doubt(second.is_in_answer()));
+        let doubt =
+            sides.second.is_some_and(|second| Signals::of(sides.first, second).raise_a_doubt(second.is_in_answer()));
         let problem = transaction.failure.map(|failure| t.get(&format!("failure-{}", failure.code())));
         let (title, lead) = if proved {
             ("link-question-title", "link-question-lead")

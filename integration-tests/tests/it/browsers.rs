@@ -8,8 +8,7 @@ use integration_tests::peers::{chromium, screenshots};
 use sandbox::iam_smart::Approval;
 use serde_json::{Value, json};
 
-const ANDROID: &str =
-    "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36";
+const ANDROID: &str = "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36";
 
 /// One run: who, where, how.
 struct Run<'a> {
@@ -23,7 +22,8 @@ impl Run<'_> {
     fn look(&self, page: &str) -> Vec<Value> {
         let name = format!("{}-{page}", self.name);
         // Without a script the page has to load itself again (WCAG 2.2.1 excepts what is waited for in real time).
-        let axe = json!({"axe": {"name": name, "except": if page == "waiting" { vec!["meta-refresh"] } else { vec![] }}});
+        let axe =
+            json!({"axe": {"name": name, "except": if page == "waiting" { vec!["meta-refresh"] } else { vec![] }}});
         vec![json!({"screenshot": name}), axe, json!({"noHorizontalScroll": true})]
     }
 
@@ -38,7 +38,8 @@ impl Run<'_> {
             // A page with an error status is an error to the browser as well.
             steps.push(json!({"consoleClean": {"allow": ["status of 403", "status of 400"]}}));
         }
-        let mut run = json!({"javascript": self.javascript, "locale": self.locale, "viewport": viewport, "steps": steps});
+        let mut run =
+            json!({"javascript": self.javascript, "locale": self.locale, "viewport": viewport, "steps": steps});
         if let Some(agent) = agent {
             run["userAgent"] = agent.into();
             run["mobile"] = true.into();
@@ -75,7 +76,8 @@ async fn iam_smart_on_a_desktop_and_on_a_phone() {
     world.iam_smart().approval(Approval::After(Duration::from_secs(4)));
     let network = portal(&world, "gd-government-service-network");
     let desktop = Run { name: "iam-smart-desktop", locale: "zh-HK", phone: false, javascript: true };
-    let start = |service: usize| vec![json!({"goto": format!("{network}/login?service={service}")}), choose("hk-iam-smart")];
+    let start =
+        |service: usize| vec![json!({"goto": format!("{network}/login?service={service}")}), choose("hk-iam-smart")];
     let desktop = desktop.steps(vec![
         start(0),
         desktop.look("qr"),
@@ -103,7 +105,11 @@ async fn iam_smart_on_a_desktop_and_on_a_phone() {
     let refusing = Run { name: "iam-smart-refused", locale: "en", phone: true, javascript: true };
     let refused = refusing.steps(vec![
         start(6),
-        vec![json!({"check": "input[name=hold]"}), json!({"click": "button[value=hk-wong]"}), json!({"click": "main a.button"})],
+        vec![
+            json!({"check": "input[name=hold]"}),
+            json!({"click": "button[value=hk-wong]"}),
+            json!({"click": "main a.button"}),
+        ],
         vec![json!({"click": "button[value=reject]"}), json!({"expectText": {"selector": "#code", "text": "CB-205"}})],
         refusing.look("page"),
         vec![json!({"click": "form button.quiet"}), json!({"expectUrl": "error=access_denied"})],
@@ -121,7 +127,10 @@ async fn a_check_of_the_face_and_a_linked_account() {
         vec![json!({"goto": format!("{network}/login?service=4")}), json!({"click": "button[value=hk-chan]"})],
         vec![json!({"expectUrl": "/link"})],
         run.look("offer"),
-        vec![json!({"focusAndEnter": "button[value=link]"}), json!({"select": {"selector": "select[name=method]", "value": "3"}})],
+        vec![
+            json!({"focusAndEnter": "button[value=link]"}),
+            json!({"select": {"selector": "select[name=method]", "value": "3"}}),
+        ],
         vec![json!({"click": "button[value=gd-chan-tai-man]"}), json!({"expectUrl": "/link"})],
         run.look("question"),
         vec![json!({"click": "button[value=link]"}), json!({"expectUrl": "/consent"})],
@@ -158,7 +167,10 @@ async fn macao_and_guangdong_on_a_desktop_and_on_a_phone() {
     {
         let run = Run { name, locale, phone, javascript };
         runs.push(run.steps(vec![
-            vec![json!({"goto": format!("{hong_kong}/login?service=0")}), json!({"select": {"selector": "select[name=method]", "value": "3"}})],
+            vec![
+                json!({"goto": format!("{hong_kong}/login?service=0")}),
+                json!({"select": {"selector": "select[name=method]", "value": "3"}}),
+            ],
             run.look("login"),
             vec![json!({"click": format!("button[value={person}]")}), json!({"expectUrl": "/consent"})],
             run.look("consent"),
@@ -167,7 +179,10 @@ async fn macao_and_guangdong_on_a_desktop_and_on_a_phone() {
     }
     let weak = Run { name: "guangdong-password", locale: "zh-CN", phone: true, javascript: true };
     runs.push(weak.steps(vec![
-        vec![json!({"goto": format!("{hong_kong}/login?service=0")}), json!({"select": {"selector": "select[name=method]", "value": "1"}})],
+        vec![
+            json!({"goto": format!("{hong_kong}/login?service=0")}),
+            json!({"select": {"selector": "select[name=method]", "value": "1"}}),
+        ],
         vec![json!({"click": "button[value=gd-li]"}), json!({"expectText": {"selector": "#code", "text": "CB-402"}})],
         weak.look("too-weak"),
     ]));
@@ -181,10 +196,17 @@ async fn a_sign_in_that_begins_in_the_app() {
     let app = world.simulator("hk-iam-smart").url.clone();
     let run = Run { name: "direct", locale: "zh-HK", phone: true, javascript: false };
     let steps = run.steps(vec![
-        vec![json!({"goto": format!("{app}/direct")}), json!({"click": "button[value=hk-chan]"}), json!({"expectUrl": "/direct"})],
+        vec![
+            json!({"goto": format!("{app}/direct")}),
+            json!({"click": "button[value=hk-chan]"}),
+            json!({"expectUrl": "/direct"}),
+        ],
         run.look("question"),
         // Ratings is given nothing about the person, so what was proved in the app is enough.
-        vec![json!({"click": "button[value='gd-government-service-network ratings']"}), json!({"expectUrl": "/consent"})],
+        vec![
+            json!({"click": "button[value='gd-government-service-network ratings']"}),
+            json!({"expectUrl": "/consent"}),
+        ],
         agree(&network, "Userinfo"),
     ]);
     drive(&world, vec![steps]).await;

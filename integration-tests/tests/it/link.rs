@@ -138,3 +138,43 @@ async fn nobody_else_answers_the_question() {
     let undone = browser.post(format!("{}/account/undo", world.issuer()), &[("entry", "nobodys")]).await;
     assert_eq!(undone.target().path(), "/account");
 }
+
+/// An authority that knows both accounts links them; its word counts once, and the person can undo it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_links_two_accounts_and_the_person_undoes_it() {
+    let key = certs::key::SigningKey::generate(certs::key::Algorithm::ES256).unwrap();
+    let texts = "{ zh-Hans = \"甲\", zh-Hant-HK = \"甲\", pt = \"A\", en = \"A\" }";
+    let jwks = serde_json::json!({"keys": [key.public_jwk()]});
+    let authority =
+        format!("id = \"match\"\nname = {texts}\nproviders = [\"mo-one-account\", \"gd-unified\"]\njwks = '{jwks}'\n");
+    let service = service_document(SERVICE, &["gd-bay-area-services"], &["mo-one-account", "gd-unified"], "");
+    let documents = [("services/linked-matter.toml", service.as_str()), ("authorities/match.toml", authority.as_str())];
+    let world = World::own(&documents).await;
+    let subject = |place, id: &str| {
+        let people = sandbox::people::catalogue(place).unwrap();
+        people.into_iter().find(|person| person.id == id).unwrap().sub
+    };
+    let (guangdong, alone) =
+        (sub_at(&world, "gd-unified", "gd-li").await, sub_at(&world, "mo-one-account", "mo-lei").await);
+    let claims = serde_json::json!({"iss": "match", "aud": world.issuer(), "exp": world.now().0 + 300, "jti": "1",
+        "purpose": "link-accounts",
+        "first": {"provider": "mo-one-account", "subject": subject(sandbox::people::Place::Macao, "mo-lei")},
+        "second": {"provider": "gd-unified", "subject": subject(sandbox::people::Place::Guangdong, "gd-li")}});
+    let token = certs::jws::sign(&key, "match-answer+jwt", claims.as_object().unwrap()).unwrap();
+    let url = format!("{}/match/match", world.issuer());
+    let mut machine = world.browser();
+    let jwt = [("content-type", "application/jwt")];
+    let send = async |machine: &mut Browser, token: &str| {
+        machine.send(http::Method::POST, &url, Some(token.to_owned()), &jwt).await.status.as_u16()
+    };
+    assert_eq!(send(&mut machine, "x.y.z").await, 400);
+    assert_eq!(send(&mut machine, &token).await, 204);
+    let mut browser = world.browser();
+    let page = world.to_consent(&mut browser, &world.rp().authorize(SERVICE, &[]), "mo-one-account", "mo-lei").await;
+    assert_eq!(sub(&world, &mut browser, &page).await, guangdong);
+    let entry = ledger(&world, &mut browser).await.field("entry").unwrap();
+    browser.post(format!("{}/account/undo", world.issuer()), &[("entry", &entry)]).await;
+    assert_eq!(sub_at(&world, "mo-one-account", "mo-lei").await, alone);
+    assert_eq!(send(&mut machine, &token).await, 204, "said again, it changes nothing");
+    assert_eq!(sub_at(&world, "mo-one-account", "mo-lei").await, alone);
+}

@@ -37,7 +37,8 @@ fn machine(world: &World, name: &str) -> Browser {
     let roots = certs::tls::read_certificates(&world.demo.ca).unwrap();
     let mut store = rustls::RootCertStore::empty();
     roots.into_iter().for_each(|root| store.add(root).unwrap());
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(chain).unwrap().map(Result::unwrap).collect();
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_file_iter(chain).unwrap().map(Result::unwrap).collect();
     let config = rustls::ClientConfig::builder_with_provider(certs::tls::provider())
         .with_safe_default_protocol_versions()
         .unwrap()

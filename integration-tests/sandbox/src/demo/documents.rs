@@ -118,7 +118,7 @@ fn add_folder(bundle: &Path, folder: &Path) -> Result<String, DemoError> {
             roots += &read(&entry)?;
         }
     }
-    for kind in ["clients", "services", "providers", "vocabulary"] {
+    for kind in ["clients", "services", "providers", "vocabulary", "authorities"] {
         let from = folder.join(kind);
         if !from.is_dir() {
             continue;

@@ -178,3 +178,21 @@ async fn an_authority_links_two_accounts_and_the_person_undoes_it() {
     assert_eq!(send(&mut machine, &token).await, 204, "said again, it changes nothing");
     assert_eq!(sub_at(&world, "mo-one-account", "mo-lei").await, alone);
 }
+
+/// Whoever signed in at Guangdong's platform is told that its session may still be open, and where it ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_leads_to_the_platforms_own_logout() {
+    let world = world().await;
+    let mut browser = world.browser();
+    let page = world.to_consent(&mut browser, &world.rp().authorize(SERVICE, &[]), "gd-unified", "gd-li").await;
+    world.agree(&mut browser, &page, &[]).await;
+    assert!(ledger(&world, &mut browser).await.body.contains("You are signed in here"));
+    let out = browser.post(format!("{}/account/sign-out", world.issuer()), &[]).await;
+    let (_, link) = out.body.split_once("class=\"button\" href=\"").unwrap();
+    let link = link.split_once('"').unwrap().0.replace("&#38;", "&").replace("&amp;", "&");
+    assert!(link.contains("/_tif_sso_logout_/?redirect_uri="), "{link}");
+    let back = browser.get(&link).await.target();
+    assert_eq!(back.path(), "/account");
+    assert!(ledger(&world, &mut browser).await.body.contains("not signed in"));
+    assert_eq!(world.guangdong().counters().logout, 1);
+}

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use certs::envelope::KeyEncryptionKey;
 use gateway_core::document::Section;
 use gateway_core::secret::Secret;
 use url::Url;
@@ -92,6 +93,17 @@ impl Settings {
             Self::IamSmart(settings) => vec![&settings.client_secret_file, &settings.key_encryption_key_file],
             Self::Guangdong(settings) => vec![&settings.client_secret_file],
         }
+    }
+
+    /// Whether the secrets are there and of use, as far as can be said without a peer.
+    ///
+    /// # Errors
+    /// Which is not.
+    pub fn check(&self, secrets: &Secrets) -> Result<(), String> {
+        let Self::IamSmart(settings) = self else { return Ok(()) };
+        let file = &settings.key_encryption_key_file;
+        let kek = secrets.get(file).map(|kek| KeyEncryptionKey::from_pem(kek.expose()));
+        kek.transpose().map(drop).map_err(|error| format!("{file}: {error}"))
     }
 
     /// Opens the adapter. `callback` is where its provider sends the browser back; no other provider uses it.

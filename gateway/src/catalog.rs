@@ -123,7 +123,11 @@ impl Catalog {
         for document in &bundle.providers {
             let read = Provider::from_document(&document.file, &document.text, Settings::read);
             let Some((provider, adapter)) = collect(read, &mut problems) else { continue };
-            secrets.insert(provider.id.clone(), read_secrets(document, &adapter, &mut problems));
+            let own = read_secrets(document, &adapter, &mut problems);
+            if let Err(reason) = adapter.check(&own) {
+                problems.push(Problem { file: document.file.clone(), line: 1, reason });
+            }
+            secrets.insert(provider.id.clone(), own);
             if settings.insert(provider.id.clone(), adapter).is_some() {
                 problems.push(twice(document, provider.id.as_str()));
             }

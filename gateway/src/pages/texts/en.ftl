@@ -40,6 +40,7 @@ link-name = name
 link-birthdate = date of birth
 link-gender = sex
 link-differs = What differs: { $what }
+account-link = Your linked accounts, and signing out
 account-title = Your linked accounts
 account-signed-in = You are signed in here with { $provider }.
 account-links = Links

@@ -40,6 +40,7 @@ link-name = nome
 link-birthdate = data de nascimento
 link-gender = sexo
 link-differs = O que difere: { $what }
+account-link = As suas contas associadas, e terminar a sessão
 account-title = As suas contas associadas
 account-signed-in = Entrou aqui com { $provider }.
 account-links = Associações

@@ -40,6 +40,7 @@ link-name = 姓名
 link-birthdate = 出生日期
 link-gender = 性别
 link-differs = 不一致的资料：{ $what }
+account-link = 您关联的账户与退出登录
 account-title = 您关联的账户
 account-signed-in = 您在本站以{ $provider }登录。
 account-links = 关联记录

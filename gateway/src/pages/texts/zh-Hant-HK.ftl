@@ -40,6 +40,7 @@ link-name = 姓名
 link-birthdate = 出生日期
 link-gender = 性別
 link-differs = 不一致的資料：{ $what }
+account-link = 您連結的帳戶與登出
 account-title = 您連結的帳戶
 account-signed-in = 您在本站以{ $provider }登入。
 account-links = 連結記錄

@@ -10,10 +10,13 @@ use std::time::Duration;
 
 use certs::devca::DevCa;
 use gateway::config::{Engine, StoreConfig};
+use gateway::links::Links;
 use gateway::ports::{Clock as _, SystemClock};
 use gateway::seal::Seals;
 use gateway::store::{Batch, Class, Store};
 use gateway_core::audit::Event;
+use gateway_core::ids::PersonId;
+use gateway_core::link::{Agreement, Entry, Ground, Signals, Status};
 
 fn gateway(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_gateway")).args(arguments).output().unwrap()
@@ -130,6 +133,76 @@ fn serve_stops_when_told_to() {
     assert!(listening, "it listens");
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(child.wait().unwrap().success());
+}
+
+/// The shipped documents of the three systems hold no problem once their addresses are filled in; a key that is none does.
+#[test]
+fn check_knows_the_shipped_providers_and_looks_at_their_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write(folder.path(), 1);
+    gateway(&["master-key", folder.path().join("master.key").to_str().unwrap()]);
+    let providers = folder.path().join("bundle/providers");
+    for (name, text) in policies::documents::PROVIDERS {
+        let text = text.replace("@ORIGIN@", "https://idp.example").replace("@APP@", "hk.gov.iamsmart://");
+        fs::write(providers.join(name), text).unwrap();
+        fs::write(providers.join(name.replace(".toml", ".secret")), "a secret").unwrap();
+    }
+    fs::write(providers.join("hk-iam-smart.kek"), "not a key").unwrap();
+    let broken = gateway(&["check", "--config", &config]);
+    let said = text(&broken.stderr);
+    assert!(!broken.status.success() && said.contains("hk-iam-smart.kek: must be an RSA private key"), "{said}");
+    let key = aws_lc_rs::rsa::PrivateDecryptingKey::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+    let der = aws_lc_rs::encoding::AsDer::as_der(&key).unwrap();
+    let der = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
+    fs::write(providers.join("hk-iam-smart.kek"), pem).unwrap();
+    let sound = gateway(&["check", "--config", &config]);
+    assert!(sound.status.success(), "{}", text(&sound.stderr));
+}
+
+/// Links that wait are listed, decided once, and recorded with the officer's name.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_officer_decides_about_links_that_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), 1);
+    let key = folder.path().join("master.key");
+    gateway(&["master-key", key.to_str().unwrap()]);
+    let config = StoreConfig { node: "node-1".into(), engine: Engine::Embedded(folder.path().join("data")) };
+    let seals = Seals::new(certs::vault::Vault::load(&key).unwrap());
+    let now = SystemClock.now();
+    let store = Store::open(&config, seals.key("audit").unwrap()).await.unwrap();
+    let pairwise = gateway::keys::lasting_secret(&store, &seals, "pairwise", [7; 32], now).await.unwrap();
+    let (name, birthdate, gender) = (Agreement::Different, Agreement::Same, Agreement::Unknown);
+    let entry = Entry {
+        id: "reference-1".to_owned(),
+        made_at: now,
+        changed_at: now,
+        first: "hk".parse().unwrap(),
+        second: "gd".parse().unwrap(),
+        ground: Ground::BothPresent,
+        signals: Signals { name, birthdate, gender, matcher: String::new() },
+        status: Status::UnderReview,
+        person: PersonId::from_random([1; 24]),
+        previous: PersonId::from_random([2; 24]),
+        account: "account".to_owned(),
+    };
+    Links::new(&store, &seals, &pairwise).enter(&entry, Vec::new(), now).await.unwrap();
+    drop(store);
+    let links = |arguments: &[&str]| loop {
+        let arguments: Vec<&str> = ["links"].iter().chain(arguments).chain(&["--config", &path]).copied().collect();
+        let output = gateway(&arguments);
+        if !text(&output.stderr).contains("Locked") {
+            return output;
+        }
+    };
+    let listed = text(&links(&["reviews"]).stdout);
+    assert!(listed.contains("reference-1") && listed.contains("\"name\":\"different\""), "{listed}");
+    let unknown = links(&["accept", "reference-2", "--officer", "Officer A"]);
+    assert!(text(&unknown.stderr).contains("no such entry"), "{}", text(&unknown.stderr));
+    let accepted = links(&["accept", "reference-1", "--officer", "Officer A"]);
+    assert_eq!(text(&accepted.stdout), "reference-1: linked\n");
+    assert!(!links(&["refuse", "reference-1", "--officer", "Officer B"]).status.success(), "decided is decided");
+    assert_eq!(text(&links(&["reviews"]).stdout), "");
 }
 
 async fn append(config: &StoreConfig, seals: &Seals, count: u64) {

@@ -107,7 +107,8 @@ fn the_table_of_facts_names_tests_that_exist() {
     let text = fs::read_to_string(root().join("docs/identity-systems.md")).unwrap();
     let sources: String = all_sources().into_iter().map(|(_, text)| text).collect();
     let rows = text.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.rsplit('|').nth(1));
-    let names: Vec<&str> = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|n| !n.contains('/')).collect();
+    let names: Vec<&str> =
+        rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|n| !n.contains('/')).collect();
     assert!(names.len() > 40, "{}", names.len());
     for name in names {
         assert!(sources.contains(&format!("fn {name}(")), "{name}");

@@ -18,5 +18,6 @@ pub(crate) fn json<T: DeserializeOwned>(response: &http::Response<Vec<u8>>) -> R
     if status != StatusCode::OK {
         return Err(UpstreamError::Refused(format!("status {}", status.as_u16())));
     }
-    serde_json::from_slice(response.body()).map_err(|_| UpstreamError::misbehaved("the answer is not the JSON expected"))
+    serde_json::from_slice(response.body())
+        .map_err(|_| UpstreamError::misbehaved("the answer is not the JSON expected"))
 }

@@ -1,6 +1,6 @@
 //! Document numbers in what a provider says: the claim that holds one says which kind it must be.
 
-use gateway_core::papers::{Bir, CreditCode, HomeReturnPermit, Hkid, ResidentKind, ResidentNumber};
+use gateway_core::papers::{Bir, CreditCode, Hkid, HomeReturnPermit, ResidentKind, ResidentNumber};
 
 /// The canonical text of a number under the claim that holds it; `None` when it is not one of that kind. Claims that
 /// hold no kind we know keep their text.

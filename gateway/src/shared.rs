@@ -100,8 +100,11 @@ impl SharedState {
     async fn claim(&self, key: &Key, before: Window, next: Window, now: Timestamp) -> Result<bool, SharedError> {
         let bytes = serde_json::to_vec(&next).map_err(|error| SharedError(error.to_string()))?;
         let gate = Key::new("stamp-after", &format!("{}/{}", key.id(), before.stamp));
-        let batch = Batch::of(Write::Insert(gate, Vec::new(), Some(now.plus(CLAIMED))))
-            .and(Write::Put(key.clone(), bytes, None));
+        let batch = Batch::of(Write::Insert(gate, Vec::new(), Some(now.plus(CLAIMED)))).and(Write::Put(
+            key.clone(),
+            bytes,
+            None,
+        ));
         match self.store.commit(Class::Durable, batch, now).await {
             Ok(()) => Ok(true),
             Err(StoreError::Conflict) => Ok(false),

@@ -95,7 +95,10 @@ fn claims(
     set("phone_number", own("telephonenumber"));
     set("email", own("mail"));
     set("area", own("area"));
-    set("parent_account", extension(extended, "parent_uidcode").or_else(|| text(user, "parent_uidcode")).map(Value::from));
+    set(
+        "parent_account",
+        extension(extended, "parent_uidcode").or_else(|| text(user, "parent_uidcode")).map(Value::from),
+    );
     set("proofs", proofs(levels));
     for holder in [Some(user), parent].into_iter().flatten() {
         if let Some((claim, number)) = document(holder, documents) {
@@ -114,7 +117,11 @@ fn document(holder: &Object, documents: &[(String, ClaimName)]) -> Option<(Strin
     let found = claim.and_then(|claim| Some((claim.to_owned(), numbers::canonical(claim, number)?)));
     if found.is_none() {
         let code = printable(&code.into());
-        tracing::warn!(code, listed = claim.is_some(), "a document that is not taken: its type is not listed, or its number is not of that type");
+        tracing::warn!(
+            code,
+            listed = claim.is_some(),
+            "a document that is not taken: its type is not listed, or its number is not of that type"
+        );
     }
     found
 }

@@ -19,7 +19,8 @@ pub(super) const DESKTOP: &str = "PC_Browser";
 /// The `source` of a browser. It decides only whether a page offers to open the app on the same device; whoever lies
 /// about it deceives nobody but themselves.
 pub(super) fn source(user_agent: &str) -> &'static str {
-    let first = |table: &[(&str, &'static str)]| table.iter().find(|(mark, _)| user_agent.contains(mark)).map(|row| row.1);
+    let first =
+        |table: &[(&str, &'static str)]| table.iter().find(|(mark, _)| user_agent.contains(mark)).map(|row| row.1);
     if user_agent.contains("Android") {
         first(&ANDROID).unwrap_or("Android_Chrome")
     } else if ["iPhone", "iPad", "iPod"].iter().any(|device| user_agent.contains(device)) {

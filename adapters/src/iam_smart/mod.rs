@@ -43,8 +43,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-pub use settings::{DeliveryTrust, Settings, StepUp};
 pub(crate) use settings::with_final_slash;
+pub use settings::{DeliveryTrust, Settings, StepUp};
 
 use crate::error::UpstreamError;
 use crate::http::Http;
@@ -161,11 +161,11 @@ impl IamSmart {
     /// A call whose content travels sealed, both ways. A key that the provider does not take is renewed once; the code or
     /// request inside was then not looked at, so it is sent again.
     async fn call(&self, path: &str, content: &Value, label: &str, step: Step<'_>) -> Result<Value, UpstreamError> {
-        let key = self.keys.current(&self.api, step).await?;
+        let key = self.keys.current(&self.api, step, label).await?;
         let (key, attempt) = match self.attempt(path, content, &key, label, step).await? {
             Attempt::Refused(code) if code.is_key_problem() => {
                 tracing::warn!(client = self.api.client_id(), path, %code, "content key refused");
-                let key = self.keys.renewed(&self.api, &key, step).await?;
+                let key = self.keys.renewed(&self.api, &key, step, &format!("{label}/renewed")).await?;
                 let attempt = self.attempt(path, content, &key, &format!("{label}/renewed"), step).await?;
                 (key, attempt)
             }
@@ -198,6 +198,10 @@ impl IamSmart {
         let content = self.call("auth/getToken", &request, "token", step).await?;
         let token: Token = serde_json::from_value(content)
             .map_err(|_| UpstreamError::misbehaved("the token answer lacks something"))?;
+        // Before anything is asked in that name.
+        if UpstreamSubject::parse(token.open_id.expose()).is_none() {
+            return Err(UpstreamError::misbehaved("the token answer names nobody"));
+        }
         Ok(Login {
             access_token: token.access_token,
             open_id: token.open_id,
@@ -330,7 +334,8 @@ fn language(locale: Locale) -> &'static str {
 
 /// The code in a callback. A refusal comes with an error code, or with neither code nor error.
 fn code_in(callback: &Params) -> Result<String, UpstreamError> {
-    let one = |name| callback.one(name).map_err(|_| UpstreamError::misbehaved("a parameter of the callback is repeated"));
+    let one =
+        |name| callback.one(name).map_err(|_| UpstreamError::misbehaved("a parameter of the callback is repeated"));
     match (one("code")?, one("error_code")?) {
         (Some(code), None) => Ok(code.to_owned()),
         (None, Some(error)) => Err(Code::parse(error).map_or(UpstreamError::Denied, Code::callback_error)),
@@ -388,6 +393,11 @@ impl Adapter for IamSmart {
             _ => Err(UpstreamError::misbehaved("a delivery that names no request")),
         };
         let (request, state) = (named("businessID")?, named("state")?);
+        // Our own requests are sealed under the same key and name the same things: one that is sent back is no answer.
+        // No answer has an access token, and no request lacks one.
+        if members.contains_key("accessToken") {
+            return Err(UpstreamError::misbehaved("a delivery that is a request of ours"));
+        }
         let content = serde_json::to_string(&Content { code: envelope.code, members })
             .map_err(|_| UpstreamError::misbehaved("a delivery cannot be kept"))?;
         Ok(Received { request, state, content: Secret::new(content) })
@@ -399,11 +409,13 @@ impl Adapter for IamSmart {
         let content: Content = serde_json::from_str(content).map_err(unreadable)?;
         if content.code != SUCCESS {
             let code = Code::parse(&content.code);
-            return Err(code.map_or_else(|| UpstreamError::misbehaved("the delivery has no known form of code"), Code::error));
+            return Err(
+                code.map_or_else(|| UpstreamError::misbehaved("the delivery has no known form of code"), Code::error)
+            );
         }
         // A delivery about somebody else is nobody's.
-        let named = content.members.get("openID").and_then(Value::as_str);
-        if named.is_some_and(|named| named != login.open_id.expose()) {
+        let named = content.members.get("openID");
+        if named.is_some_and(|named| named.as_str() != Some(login.open_id.expose())) {
             return Err(UpstreamError::misbehaved("the delivery is about somebody else"));
         }
         match awaited {

@@ -63,7 +63,9 @@ struct ChineseName {
 
 /// The claims of a profile. A field that was not asked for is not looked at.
 pub(super) fn claims(content: &Map<String, Value>, fields: &[String]) -> Result<Claims, UpstreamError> {
-    let asked = |name: &str| fields.iter().any(|f| f == name) || (name == "chNameVerified" && fields.iter().any(|f| f == "chName"));
+    let asked = |name: &str| {
+        fields.iter().any(|f| f == name) || (name == "chNameVerified" && fields.iter().any(|f| f == "chName"))
+    };
     let content: Map<String, Value> =
         content.iter().filter(|(name, _)| asked(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
     let profile: Profile = serde_json::from_value(Value::Object(content))

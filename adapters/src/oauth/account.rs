@@ -24,7 +24,9 @@ pub(super) fn read(account: &Value, places: &Account) -> Result<Answer, Upstream
         acr: places.acr.as_ref().and_then(|place| text(account, place)).map(str::to_owned),
         amr,
         auth_time: at(&places.auth_time).and_then(Value::as_u64).map(Timestamp),
-        claims: Claims::from_object(places.claims.iter().filter_map(|claim| value(account, claim)).collect::<Map<_, _>>()),
+        claims: Claims::from_object(
+            places.claims.iter().filter_map(|claim| value(account, claim)).collect::<Map<_, _>>(),
+        ),
         asked: None,
     })
 }
@@ -86,7 +88,8 @@ mod tests {
 
     #[test]
     fn a_number_of_another_kind_of_document_is_not_taken_for_one_of_this() {
-        let account = json!({"id": "m-1", "holder": {"sex": "X", "document": {"type": "passport", "number": "1234567(8)"}}});
+        let account =
+            json!({"id": "m-1", "holder": {"sex": "X", "document": {"type": "passport", "number": "1234567(8)"}}});
         let answer = read(&account, &places()).unwrap();
         assert!(answer.claims.is_empty());
         let account = json!({"id": "m-1", "holder": {"document": {"type": "BIR", "number": "9234567(8)"}}});

@@ -95,8 +95,7 @@ impl Adapter for Oauth {
         let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(verifier.expose().clone()));
         let state = CsrfToken::new(step.state.to_owned());
         let scopes = self.settings.scopes.iter().cloned().map(Scope::new);
-        let mut request =
-            self.client.authorize_url(move || state).set_pkce_challenge(challenge).add_scopes(scopes);
+        let mut request = self.client.authorize_url(move || state).set_pkce_challenge(challenge).add_scopes(scopes);
         for (name, value) in &self.settings.parameters {
             request = request.add_extra_param(name.clone(), value.clone());
         }

@@ -12,7 +12,11 @@ pub struct Pointer(pub(super) String);
 impl std::str::FromStr for Pointer {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.starts_with('/') { Ok(Self(text.to_owned())) } else { Err("must be a JSON pointer such as /account/id") }
+        if text.starts_with('/') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("must be a JSON pointer such as /account/id")
+        }
     }
 }
 

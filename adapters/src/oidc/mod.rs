@@ -188,8 +188,11 @@ impl Oidc {
         let client = self.client(metadata).set_user_info_url(endpoint.clone());
         let expected = SubjectIdentifier::new(subject.to_owned());
         let request = client.user_info(tokens.access_token().clone(), Some(expected));
-        let answer: openidconnect::UserInfoClaims<verify::AnyClaims, CoreGenderClaim> =
-            request.require_signed_response(false).request_async(&port::port(&self.http)).await.map_err(userinfo_error)?;
+        let answer: openidconnect::UserInfoClaims<verify::AnyClaims, CoreGenderClaim> = request
+            .require_signed_response(false)
+            .request_async(&port::port(&self.http))
+            .await
+            .map_err(userinfo_error)?;
         match serde_json::to_value(answer) {
             Ok(serde_json::Value::Object(claims)) => Ok(Claims::from_object(claims)),
             _ => Err(UpstreamError::misbehaved("the userinfo answer cannot be read")),

@@ -91,7 +91,14 @@ fn a_preferred_provider_is_used_only_when_it_is_eligible() {
 #[test]
 fn a_transaction_ends_ten_minutes_after_its_request() {
     let id = TransactionId::from_random([1; 16]);
-    let transaction = Transaction { id, request: request(), stage: Stage::Choosing, locale: None, failure: None, expires_at: Timestamp(u64::MAX) };
+    let transaction = Transaction {
+        id,
+        request: request(),
+        stage: Stage::Choosing,
+        locale: None,
+        failure: None,
+        expires_at: Timestamp(u64::MAX),
+    };
     assert!(!transaction.is_expired(Timestamp(699)));
     assert!(transaction.is_expired(Timestamp(700)));
 }

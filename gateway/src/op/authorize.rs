@@ -11,7 +11,7 @@ use gateway_core::authorize::{self, AuthorizationRequest, Refusal, Registry};
 use gateway_core::client::Client;
 use gateway_core::error::Failure;
 use gateway_core::ids::{ClientId, ServiceId, TransactionId};
-use gateway_core::interaction::{TRANSACTION_LIFETIME, Stage, Transaction};
+use gateway_core::interaction::{Stage, TRANSACTION_LIFETIME, Transaction};
 use gateway_core::params::Params;
 use http::{Request, StatusCode};
 

@@ -38,6 +38,8 @@ struct OpenRequest {
     state: Secret<String>,
     /// The adapter's own.
     memo: Secret<String>,
+    /// When the provider gives up; what is delivered later counts no more.
+    until: Timestamp,
 }
 
 /// The provider's part of a sign-in: which one, the `state` of what is under way there, and since when.
@@ -82,7 +84,8 @@ pub async fn receive(State(app): State<Arc<App>>, Path(provider): Path<String>, 
     let certificate = parts.extensions.get::<PeerCertificate>().cloned();
     let visit = Visit::new(&app, &parts);
     let Ok(body) = request::bytes(body).await else { return reply::empty(StatusCode::BAD_REQUEST) };
-    let delivery = Delivery { body: &body, certificate: certificate.as_ref().map(|certificate| certificate.0.as_slice()) };
+    let delivery =
+        Delivery { body: &body, certificate: certificate.as_ref().map(|certificate| certificate.0.as_slice()) };
     match visit.delivered(&provider, delivery).await {
         Ok(()) => reply::json(StatusCode::OK, &serde_json::json!({})),
         Err(status) => reply::empty(status),
@@ -91,15 +94,11 @@ pub async fn receive(State(app): State<Arc<App>>, Path(provider): Path<String>, 
 
 impl Visit<'_> {
     /// Lays an open request down, and sends the browser to wait.
-    pub(super) async fn wait(
-        &self,
-        mut transaction: Transaction,
-        leg: Leg<'_>,
-        waiting: Waiting,
-    ) -> Response {
+    pub(super) async fn wait(&self, mut transaction: Transaction, leg: Leg<'_>, waiting: Waiting) -> Response {
         let Leg { provider, state, left_at } = leg;
-        let open = OpenRequest { provider: provider.clone(), state: state.clone(), memo: waiting.memo };
-        if let Err(error) = self.lay_down_request(&waiting.request, &open, waiting.until).await {
+        let open =
+            OpenRequest { provider: provider.clone(), state: state.clone(), memo: waiting.memo, until: waiting.until };
+        if let Err(error) = self.lay_down_request(&waiting.request, &open).await {
             return self.internal(&error, Some(&transaction));
         }
         let app_link = match waiting.approval {
@@ -120,12 +119,9 @@ impl Visit<'_> {
         self.kept(reply::see_other(&page), transaction)
     }
 
-    async fn lay_down_request(
-        &self,
-        name: &Secret<String>,
-        open: &OpenRequest,
-        until: Timestamp,
-    ) -> Result<(), SessionError> {
+    async fn lay_down_request(&self, name: &Secret<String>, open: &OpenRequest) -> Result<(), SessionError> {
+        // As long as the sign-in itself: the person may come back to it after the provider's time, having approved in it.
+        let until = open.until.plus(gateway_core::interaction::TRANSACTION_LIFETIME);
         let sealed = self.app.seals.record(name.expose(), open)?;
         let write = Write::Insert(Key::of_secret(OPEN, name.expose()), sealed, Some(until));
         Ok(self.app.store.commit(Class::Ephemeral, Batch::of(write), self.now).await?)
@@ -161,6 +157,7 @@ impl Visit<'_> {
             StatusCode::SERVICE_UNAVAILABLE
         };
         let open = self.open_request(&received.request).await.map_err(failed)?;
+        let open = open.filter(|open| !open.until.is_past(self.now));
         let open = open.ok_or_else(|| refused(&"no such request is open"))?;
         if open.provider != provider || open.state != received.state {
             return Err(refused(&"it is not the answer to this request"));
@@ -187,13 +184,17 @@ impl Visit<'_> {
     }
 
     async fn wait_page(&self, transaction: Transaction, wait: &Wait) -> Response {
-        match self.delivery(wait).await {
-            Ok(Some(_)) => {
+        let found =
+            async { Ok::<_, SessionError>((self.open_request(&wait.request).await?, self.delivery(wait).await?)) };
+        match found.await {
+            // Taken already; what it led to did not reach this browser. Nothing more will come.
+            Ok((None, _)) => self.taken_elsewhere(&transaction),
+            Ok((Some(_), Some(_))) => {
                 let page = format!("{}/login/{}/continue", self.app.issuer, transaction.id);
                 self.kept(reply::see_other(&page), transaction)
             }
-            Ok(None) if wait.until.is_past(self.now) => self.stop(transaction, Failure::NotApproved),
-            Ok(None) => {
+            Ok((Some(_), None)) if wait.until.is_past(self.now) => self.stop(transaction, Failure::NotApproved),
+            Ok((Some(_), None)) => {
                 let locale = self.locale(Some(&transaction));
                 let page = pages::Waiting::new(&self.active, locale, &transaction, wait, self.now);
                 let response = reply::waiting_page(page.html(), &transaction.request.redirect);
@@ -205,16 +206,17 @@ impl Visit<'_> {
 
     /// Goes on with what was delivered; looked at once, whatever comes of it.
     async fn resume(&self, transaction: Transaction, wait: &Wait) -> Response {
-        let found = async { Ok::<_, SessionError>((self.open_request(&wait.request).await?, self.delivery(wait).await?)) };
+        let found =
+            async { Ok::<_, SessionError>((self.open_request(&wait.request).await?, self.delivery(wait).await?)) };
         let (open, content) = match found.await {
             Ok((Some(open), Some(content))) => (open, content),
             Ok((Some(_), None)) => return self.where_it_is(transaction),
-            Ok((None, _)) => return self.stop(transaction, Failure::AlreadyFinished),
+            Ok((None, _)) => return self.taken_elsewhere(&transaction),
             Err(error) => return self.internal(&error, Some(&transaction)),
         };
         match self.take_answer(&wait.request).await {
             Ok(()) => {}
-            Err(StoreError::Conflict) => return self.stop(transaction, Failure::AlreadyFinished),
+            Err(StoreError::Conflict) => return self.taken_elsewhere(&transaction),
             Err(error) => return self.internal(&error, Some(&transaction)),
         }
         self.close_request(&transaction).await;
@@ -229,6 +231,11 @@ impl Visit<'_> {
         let progress = adapter.resume(open.memo.expose(), content.expose(), step).await;
         let leg = Leg { provider: &wait.provider, state: &state, left_at: wait.left_at };
         self.progressed(transaction, leg, progress).await
+    }
+
+    /// The request is closed, perhaps because another tab went on: the cookie is left as that tab has it.
+    fn taken_elsewhere(&self, transaction: &Transaction) -> Response {
+        self.failure_page(StatusCode::FORBIDDEN, Failure::AlreadyFinished, Some(transaction))
     }
 
     /// What an adapter's step comes to.

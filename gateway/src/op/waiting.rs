@@ -31,6 +31,10 @@ const OPEN: &str = "open";
 /// What was delivered for them.
 const DELIVERED: &str = "delivered";
 
+/// How often a delivery looks again for its request, which it may have overtaken, and after how long each time.
+const OVERTAKEN_BY: u32 = 10;
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(150);
+
 /// An open request, as it is kept for whoever knows its name.
 #[derive(Serialize, Deserialize)]
 struct OpenRequest {
@@ -133,6 +137,18 @@ impl Visit<'_> {
         Ok(Some(self.app.seals.open_record(name.expose(), &sealed)?))
     }
 
+    /// An open request, or one that is about to be: the person may approve before the answer to our request is here. Only
+    /// whoever is believed makes us wait.
+    async fn open_request_soon(&self, name: &Secret<String>) -> Result<Option<OpenRequest>, SessionError> {
+        for _ in 0..OVERTAKEN_BY {
+            if let Some(open) = self.open_request(name).await? {
+                return Ok(Some(open));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        self.open_request(name).await
+    }
+
     /// Closes an open request: a delivery for it comes too late from here on.
     pub(super) async fn close_request(&self, transaction: &Transaction) {
         let Stage::Waiting(wait) = &transaction.stage else { return };
@@ -156,7 +172,7 @@ impl Visit<'_> {
             tracing::error!(%provider, %error, "delivery");
             StatusCode::SERVICE_UNAVAILABLE
         };
-        let open = self.open_request(&received.request).await.map_err(failed)?;
+        let open = self.open_request_soon(&received.request).await.map_err(failed)?;
         let open = open.filter(|open| !open.until.is_past(self.now));
         let open = open.ok_or_else(|| refused(&"no such request is open"))?;
         if open.provider != provider || open.state != received.state {

@@ -204,10 +204,9 @@ impl Demo {
             .portals
             .iter()
             .map(|portal| serde_json::json!({"name": portal.name, "url": portal.url, "client_id": portal.client_id}));
-        let providers = self
-            .providers
-            .iter()
-            .map(|provider| serde_json::json!({"id": provider.id, "kind": provider.control.kind(), "url": provider.url}));
+        let providers = self.providers.iter().map(
+            |provider| serde_json::json!({"id": provider.id, "kind": provider.control.kind(), "url": provider.url}),
+        );
         serde_json::json!({
             "issuer": self.issuer,
             "ca": self.ca,
@@ -216,6 +215,17 @@ impl Demo {
             "admin": null,
         })
         .to_string()
+    }
+
+    /// Stops the gateway alone and starts another in its place; everybody else goes on.
+    ///
+    /// # Errors
+    /// [`DemoError`].
+    pub async fn with_gateway(self, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, DemoError> {
+        let Self { gateway, issuer, ca, config: path, portals, providers, stop, serving } = self;
+        gateway.stop().await;
+        let gateway = Server::start(config, clock).await?;
+        Ok(Self { gateway, issuer, ca, config: path, portals, providers, stop, serving })
     }
 
     /// Stops everything in order.

@@ -231,7 +231,7 @@ pub trait Adapter: Send + Sync {
     ///
     /// # Errors
     /// [`UpstreamError`].
-    async fn receive(&self, _delivery: Delivery<'_>, _now: Timestamp) -> Result<Received, UpstreamError> {
+    async fn receive(&self, _delivery: Delivery<'_>, _step: Step<'_>) -> Result<Received, UpstreamError> {
         Err(UpstreamError::Unsupported)
     }
 

@@ -2,6 +2,11 @@
 
 use gateway_core::papers::{Bir, CreditCode, Hkid, HomeReturnPermit, ResidentKind, ResidentNumber};
 
+/// True for a claim that holds a document number of a kind we know.
+pub(crate) fn is_document(claim: &str) -> bool {
+    ["hkid", "resident_id", "residence_permit", "home_return_permit", "credit_code", "bir"].contains(&claim)
+}
+
 /// The canonical text of a number under the claim that holds it; `None` when it is not one of that kind. Claims that
 /// hold no kind we know keep their text.
 pub(crate) fn canonical(claim: &str, number: &str) -> Option<String> {

@@ -14,11 +14,11 @@ pub struct SharedError(pub String);
 pub trait Shared: Send + Sync {
     /// A time stamp for a request that is sent at once, in milliseconds since 1970: never smaller than one that a request
     /// of the same series carries that may still be on its way, from any node, through restarts and clocks set back.
-    /// Requests close in time carry the same stamp.
+    /// Requests close in time carry the same stamp. After one was `refused` for its age, the next is greater than it.
     ///
     /// # Errors
     /// [`SharedError`].
-    async fn stamp(&self, series: &str) -> Result<u64, SharedError>;
+    async fn stamp(&self, series: &str, refused: Option<u64>) -> Result<u64, SharedError>;
 
     /// A value that some node kept under `name`.
     ///

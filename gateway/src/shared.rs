@@ -69,6 +69,16 @@ impl Window {
         Turn::Claim(Self { stamp: now.max(self.stamp + 1), from, until: from + WINDOW })
     }
 
+    /// The same for a call whose stamp was refused: another node, whose clock is ahead, is in a later window already.
+    fn turn_after(self, refused: Option<u64>, now: u64) -> Turn {
+        match refused {
+            Some(refused) if self.stamp <= refused => {
+                Turn::Claim(Self { stamp: now.max(refused + 1), from: now, until: now + WINDOW })
+            }
+            _ => self.turn(now),
+        }
+    }
+
     /// What comes before the first.
     const NONE: Self = Self { stamp: 0, from: 0, until: 0 };
 }
@@ -123,11 +133,11 @@ fn named(table: &'static str, name: &str) -> Key {
 
 #[async_trait]
 impl Shared for SharedState {
-    async fn stamp(&self, series: &str) -> Result<u64, SharedError> {
+    async fn stamp(&self, series: &str, refused: Option<u64>) -> Result<u64, SharedError> {
         let key = named("stamp", series);
         for _ in 0..ATTEMPTS {
             let known = self.windows.lock().await.get(series).copied().unwrap_or(Window::NONE);
-            match known.turn(self.clock.millis()) {
+            match known.turn_after(refused, self.clock.millis()) {
                 Turn::Stamp(stamp) => return Ok(stamp),
                 Turn::Wait(millis) => {
                     tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -141,7 +151,7 @@ impl Shared for SharedState {
                 continue;
             }
             let stored = self.stored(&key, self.clock.now()).await?;
-            let next = match stored.turn(self.clock.millis()) {
+            let next = match stored.turn_after(refused, self.clock.millis()) {
                 Turn::Claim(next) => {
                     if !self.claim(&key, stored, next, self.clock.now()).await? {
                         continue;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use gateway::config::Config;
 use gateway::ports::{Clock, SystemClock};
 use gateway_core::client::SecretDigest;
 use gateway_core::time::Timestamp;
@@ -129,6 +130,20 @@ impl World {
         let roots = certs::tls::read_certificates(&demo.ca).expect("a CA");
         let tls = Arc::new(certs::tls::client(roots).expect("TLS"));
         Self { demo, clock, data: data.to_owned(), tls, _folder: None }
+    }
+
+    /// The same world after its gateway was stopped and started again; simulators, ports and files stay.
+    pub async fn restarted(self) -> Self {
+        self.restarted_with(|_| {}).await
+    }
+
+    /// The same, with changes to the configuration.
+    pub async fn restarted_with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let Self { demo, clock, data, tls, _folder } = self;
+        let mut config = Config::load(&demo.config).unwrap_or_else(|problems| panic!("{problems:?}"));
+        change(&mut config);
+        let demo = demo.with_gateway(&config, Arc::clone(&clock) as Arc<dyn Clock>).await;
+        Self { demo: demo.unwrap_or_else(|error| panic!("{error}")), clock, data, tls, _folder }
     }
 
     /// A person's browser, new and empty.
@@ -260,7 +275,8 @@ impl World {
 
     /// Agrees on the consent page, with these optional claims ticked; where the browser is sent.
     pub async fn agree(&self, browser: &mut Browser, page: &Reply, ticked: &[&str]) -> Url {
-        let question = page.field("question").unwrap_or_else(|| panic!("no consent page: {}", page.body));
+        let question =
+            page.field("question").unwrap_or_else(|| panic!("no consent page: {:?} {}", page.failure(), page.body));
         let mut form = vec![("question", question.as_str()), ("decision", "allow")];
         form.extend(ticked.iter().map(|claim| ("claim", *claim)));
         browser.post(&page.url, &form).await.target()

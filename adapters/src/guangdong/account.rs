@@ -44,10 +44,12 @@ pub(super) fn read(answer: &Value, documents: &[(String, ClaimName)]) -> Result<
 /// The trust level. An account that is not real-named is L0, whatever else is said of it.
 fn level(user: &Object) -> Option<String> {
     let stated = text(user, "creditable_level_of_account");
-    match flag(user, "isreal").or_else(|| flag(user, "is_real")) {
-        Some(false) => Some("L0".to_owned()),
-        _ => stated.map(str::to_owned),
-    }
+    // A flag that says anything but yes, in whichever spelling, is not a yes.
+    let real = ["isreal", "is_real"]
+        .iter()
+        .filter(|name| user.contains_key(**name))
+        .all(|name| flag(user, name) == Some(true));
+    if real { stated.map(str::to_owned) } else { Some("L0".to_owned()) }
 }
 
 /// How a login was done, by the code in `accout_type` (which is spelled so).
@@ -76,7 +78,8 @@ fn claims(
         (Some("1" | "2"), Some(parent)) => {
             set("account_kind", Some("staff".into()));
             set("organisation", text(parent, "cn").map(Value::from));
-            set("name", own("cn"));
+            let person = text(user, "usertype") == Some("1");
+            set("name", own(if person { "cn" } else { "link_person_name" }));
         }
         (Some("1"), None) => {
             set("account_kind", Some("person".into()));
@@ -100,11 +103,15 @@ fn claims(
         extension(extended, "parent_uidcode").or_else(|| text(user, "parent_uidcode")).map(Value::from),
     );
     set("proofs", proofs(levels));
-    for holder in [Some(user), parent].into_iter().flatten() {
-        if let Some((claim, number)) = document(holder, documents) {
-            set("birthdate", ResidentNumber::parse(&number).ok().map(|number| birthdate(&number)));
-            set(&claim, Some(number.into()));
-        }
+    // An organisation is named by its credit code. Whatever other document a parent has is not this person's.
+    if let Some((claim, number)) =
+        parent.and_then(|parent| document(parent, documents)).filter(|(claim, _)| claim == "credit_code")
+    {
+        set(&claim, Some(number.into()));
+    }
+    if let Some((claim, number)) = document(user, documents) {
+        set("birthdate", ResidentNumber::parse(&number).ok().map(|number| birthdate(&number)));
+        set(&claim, Some(number.into()));
     }
     Claims::from_object(claims)
 }
@@ -208,5 +215,54 @@ pub(super) fn printable(code: &Value) -> String {
             text.clone()
         }
         _ => "an error of its own".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(answer: &Value) -> Account {
+        let documents = [("10", "resident_id"), ("49", "credit_code")]
+            .map(|(code, claim)| (code.to_owned(), claim.parse().unwrap()));
+        read(answer, &documents).unwrap()
+    }
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        let level = |flags: Value| {
+            let mut user = json!({"useridcode": "a", "creditable_level_of_account": "L3"});
+            user.as_object_mut().unwrap().extend(flags.as_object().unwrap().clone());
+            of(&json!({"userobj": user})).level.unwrap()
+        };
+        for yes in [
+            json!({}),
+            json!({"isreal": true}),
+            json!({"isreal": "TRUE"}),
+            json!({"is_real": "true"}),
+            json!({"isReal": "true"}),
+        ] {
+            assert_eq!(level(yes.clone()), "L3", "{yes}");
+        }
+        for no in ["false", "0", "N", "", "-1", "no"] {
+            assert_eq!(level(json!({"isreal": no})), "L0", "{no}");
+            assert_eq!(level(json!({"is_real": no})), "L0", "{no}");
+        }
+        for no in [json!({"isreal": 0}), json!({"isreal": null}), json!({"isreal": true, "is_real": false})] {
+            assert_eq!(level(no.clone()), "L0", "{no}");
+        }
+    }
+
+    #[test]
+    fn a_document_of_the_parent_is_not_the_persons() {
+        let person = json!({"useridcode": "a", "usertype": "1", "cn": "梁敏仪", "idcardtype": "10", "idcardnumber": "440098199306120362"});
+        let owner = json!({"cn": "某店", "idcardtype": "10", "idcardnumber": "440099197903140019"});
+        let account = of(&json!({"userobj": person, "pareobj": owner}));
+        assert_eq!(account.claims.get("resident_id").unwrap(), "440098199306120362");
+        assert_eq!(account.claims.get("birthdate").unwrap(), "1993-06-12");
+        let without =
+            json!({"useridcode": "a", "usertype": "1", "cn": "梁敏仪", "idcardtype": "10", "idcardnumber": ""});
+        let account = of(&json!({"userobj": without, "pareobj": owner}));
+        assert!(account.claims.get("resident_id").is_none() && account.claims.get("birthdate").is_none());
     }
 }

@@ -84,21 +84,32 @@ impl Api {
         fresh: &Fresh,
         label: &str,
     ) -> Result<Attempt, UpstreamError> {
-        let first = self.send(path, body.clone(), fresh, label).await?;
+        let series = format!("iam-smart/{}", self.client_id);
+        let stamp = self.shared.stamp(&series, None).await?;
+        let first = self.send(path, body.clone(), stamp, fresh, label).await?;
         match first {
             Attempt::Refused(code) if code.is_stale_stamp() => {
                 tracing::warn!(client = self.client_id, path, "a time stamp was overtaken on its way");
-                self.send(path, body, fresh, &format!("{label}/again")).await
+                // This node's clock may be behind another's: the same stamp would be refused again.
+                let stamp = self.shared.stamp(&series, Some(stamp)).await?;
+                self.send(path, body, stamp, fresh, &format!("{label}/again")).await
             }
             _ => Ok(first),
         }
     }
 
-    async fn send(&self, path: &str, body: Vec<u8>, fresh: &Fresh, label: &str) -> Result<Attempt, UpstreamError> {
+    async fn send(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+        stamp: u64,
+        fresh: &Fresh,
+        label: &str,
+    ) -> Result<Attempt, UpstreamError> {
         let url = self.base.join(path).map_err(|_| UpstreamError::Refused(format!("{path} is no path")))?;
         let nonce = fresh.bytes::<16>(&format!("nonce/{label}"));
         let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
-        let timestamp = self.shared.stamp(&format!("iam-smart/{}", self.client_id)).await?.to_string();
+        let timestamp = stamp.to_string();
         let signature = wire::signature(&self.client_id, self.secret.expose(), &timestamp, &nonce, &body);
         let request = http::Request::post(url.as_str())
             .header("content-type", "application/json")

@@ -1,6 +1,7 @@
 //! The content key: fetched once for all nodes, renewed before it ends and whenever the provider does not know it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,12 +14,15 @@ use tokio::sync::Mutex;
 use super::call::{Api, Attempt};
 use super::wire;
 use crate::error::UpstreamError;
+use crate::http::HttpError;
 use crate::{Fresh, Step};
 
 /// How long before its end a key is no longer used, in seconds.
 const MARGIN: u64 = 60;
 /// A lifetime above this number of milliseconds is a point in time: a sample shows one in place of a span.
 const ABSOLUTE: u64 = 1_000_000_000_000;
+/// The shortest time between two questions that unknown deliveries bring about.
+const PAUSE: Duration = Duration::from_secs(10);
 /// The longest that a key is believed to live, in seconds.
 const LONGEST: u64 = 7 * 86_400;
 
@@ -41,8 +45,29 @@ struct Kept {
 pub(super) struct ContentKeys {
     kek: KeyEncryptionKey,
     kek_digest: String,
-    /// Newest first. The lock is held while a key is fetched, so that a hundred logins fetch one.
-    live: Mutex<Vec<Live>>,
+    /// The lock is held while a key is fetched, so that a hundred logins fetch one.
+    kept: Mutex<Known>,
+}
+
+/// What this node knows of keys.
+#[derive(Default)]
+struct Known {
+    /// Newest first.
+    live: Vec<Live>,
+    /// When the provider was last asked in vain.
+    failed: Option<(Instant, HttpError)>,
+    /// When it was last asked because of a delivery that no known key opens.
+    looked: Option<Instant>,
+}
+
+impl Known {
+    /// Whoever waited while somebody else asked in vain has their answer: a hundred do not wait one after the other.
+    fn still_worth_asking(&self, since: Instant) -> Result<(), UpstreamError> {
+        match &self.failed {
+            Some((at, error)) if *at >= since => Err(error.clone().into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The answer to a request for a key, which itself is not encrypted.
@@ -57,19 +82,26 @@ struct KeyContent {
 impl ContentKeys {
     /// Keys that come under `kek`.
     pub(super) fn new(kek: KeyEncryptionKey, kek_digest: String) -> Self {
-        Self { kek, kek_digest, live: Mutex::default() }
+        Self { kek, kek_digest, kept: Mutex::default() }
     }
 
-    /// The key to seal and open with now.
-    pub(super) async fn current(&self, api: &Api, step: Step<'_>) -> Result<Arc<ContentKey>, UpstreamError> {
-        let mut live = self.live.lock().await;
-        if let Some(key) = usable(&live, step.now) {
+    /// The key to seal and open with now. `label` keeps the randomness of this call apart: one step may need a key twice.
+    pub(super) async fn current(
+        &self,
+        api: &Api,
+        step: Step<'_>,
+        label: &str,
+    ) -> Result<Arc<ContentKey>, UpstreamError> {
+        let asked = Instant::now();
+        let mut kept = self.kept.lock().await;
+        if let Some(key) = usable(&kept.live, step.now) {
             return Ok(key);
         }
-        *live = self.load(api, step.now).await?;
-        match usable(&live, step.now) {
+        kept.still_worth_asking(asked)?;
+        kept.live = self.load(api, step.now).await?;
+        match usable(&kept.live, step.now) {
             Some(key) => Ok(key),
-            None => self.fetch(api, &mut live, None, step).await,
+            None => self.fetch(api, &mut kept, None, (step, label)).await,
         }
     }
 
@@ -79,30 +111,43 @@ impl ContentKeys {
         api: &Api,
         refused: &ContentKey,
         step: Step<'_>,
+        label: &str,
     ) -> Result<Arc<ContentKey>, UpstreamError> {
-        let mut live = self.live.lock().await;
+        let asked = Instant::now();
+        let mut kept = self.kept.lock().await;
         let other = |live: &[Live]| usable(live, step.now).filter(|key| **key != *refused);
-        if let Some(key) = other(&live) {
+        if let Some(key) = other(&kept.live) {
             return Ok(key);
         }
-        *live = self.load(api, step.now).await?;
-        match other(&live) {
+        kept.still_worth_asking(asked)?;
+        kept.live = self.load(api, step.now).await?;
+        match other(&kept.live) {
             Some(key) => Ok(key),
-            None => self.fetch(api, &mut live, Some(refused), step).await,
+            None => self.fetch(api, &mut kept, Some(refused), (step, label)).await,
         }
     }
 
     /// Every key under which a delivery may be sealed: the ones that we fetched ourselves, and no others.
     pub(super) async fn known(&self, api: &Api, now: Timestamp) -> Result<Vec<Arc<ContentKey>>, UpstreamError> {
-        let mut live = self.live.lock().await;
-        // Another node may have fetched the key that this delivery comes under.
-        for other in self.load(api, now).await? {
-            if !live.iter().any(|known| known.key == other.key) {
-                live.push(other);
-            }
+        // Every key that any node fetched is laid down before it is used. The lock is not waited for: strangers come here,
+        // and it may be held by somebody who waits for the provider.
+        let mut known = self.load(api, now).await?;
+        if let Ok(kept) = self.kept.try_lock() {
+            known.extend(kept.live.iter().filter(|live| !live.ends_at.is_past(now)).cloned());
         }
-        live.retain(|known| !known.ends_at.is_past(now));
-        Ok(live.iter().map(|known| Arc::clone(&known.key)).collect())
+        Ok(known.into_iter().map(|live| live.key).collect())
+    }
+
+    /// The provider's key of now, for a delivery that none of ours opens: it may have changed while the person thought.
+    /// Strangers bring this about as well, so the provider is asked once in a while and nobody waits for the answer of
+    /// another's question.
+    pub(super) async fn of_now(&self, api: &Api, step: Step<'_>) -> Option<Arc<ContentKey>> {
+        let mut kept = self.kept.try_lock().ok()?;
+        if kept.looked.is_some_and(|at| at.elapsed() < PAUSE) {
+            return None;
+        }
+        kept.looked = Some(Instant::now());
+        self.fetch(api, &mut kept, None, (step, "delivery")).await.ok()
     }
 
     /// The key in a `secretKey` that an authenticated peer sent.
@@ -113,16 +158,23 @@ impl ContentKeys {
     async fn fetch(
         &self,
         api: &Api,
-        live: &mut Vec<Live>,
+        kept: &mut Known,
         refused: Option<&ContentKey>,
-        step: Step<'_>,
+        (step, label): (Step<'_>, &str),
     ) -> Result<Arc<ContentKey>, UpstreamError> {
-        let mut content = self.ask(api, step.fresh, "get-key").await?;
+        let mut content = match self.ask(api, step.fresh, &format!("{label}/get-key")).await {
+            Err(UpstreamError::Unavailable(error)) => {
+                kept.failed = Some((Instant::now(), error.clone()));
+                return Err(error.into());
+            }
+            answer => answer?,
+        };
+        let live = &mut kept.live;
         let mut key = self.open(content.secret_key.expose());
         if key.as_ref().is_none_or(|key| Some(key) == refused) {
             // A key that lives under an earlier key-encryption key, or that is broken, stays until it is revoked.
-            api.post_empty("security/revokeKey", step.fresh, "revoke-key").await?.accepted()?;
-            content = self.ask(api, step.fresh, "get-key-again").await?;
+            api.post_empty("security/revokeKey", step.fresh, &format!("{label}/revoke-key")).await?.accepted()?;
+            content = self.ask(api, step.fresh, &format!("{label}/get-key-again")).await?;
             key = self.open(content.secret_key.expose());
         }
         let key = key.ok_or_else(|| UpstreamError::misbehaved("the content key cannot be opened"))?;

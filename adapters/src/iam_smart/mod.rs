@@ -38,7 +38,6 @@ use gateway_core::ids::base64url;
 use gateway_core::locale::Locale;
 use gateway_core::params::Params;
 use gateway_core::secret::Secret;
-use gateway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -56,6 +55,9 @@ use code::{Code, SUCCESS};
 
 /// How long a request stays open at the provider.
 const OPEN_FOR: Duration = Duration::from_secs(18 * 60);
+
+/// The longest ticket, in bytes.
+const LONGEST_TICKET: usize = 512;
 
 /// What has to survive the visit to the login page.
 #[derive(Clone, Serialize, Deserialize)]
@@ -161,11 +163,11 @@ impl IamSmart {
     /// A call whose content travels sealed, both ways. A key that the provider does not take is renewed once; the code or
     /// request inside was then not looked at, so it is sent again.
     async fn call(&self, path: &str, content: &Value, label: &str, step: Step<'_>) -> Result<Value, UpstreamError> {
-        let key = self.keys.current(&self.api, step).await?;
+        let key = self.keys.current(&self.api, step, label).await?;
         let (key, attempt) = match self.attempt(path, content, &key, label, step).await? {
             Attempt::Refused(code) if code.is_key_problem() => {
                 tracing::warn!(client = self.api.client_id(), path, %code, "content key refused");
-                let key = self.keys.renewed(&self.api, &key, step).await?;
+                let key = self.keys.renewed(&self.api, &key, step, &format!("{label}/renewed")).await?;
                 let attempt = self.attempt(path, content, &key, &format!("{label}/renewed"), step).await?;
                 (key, attempt)
             }
@@ -198,6 +200,10 @@ impl IamSmart {
         let content = self.call("auth/getToken", &request, "token", step).await?;
         let token: Token = serde_json::from_value(content)
             .map_err(|_| UpstreamError::misbehaved("the token answer lacks something"))?;
+        // Before anything is asked in that name.
+        if UpstreamSubject::parse(token.open_id.expose()).is_none() {
+            return Err(UpstreamError::misbehaved("the token answer names nobody"));
+        }
         Ok(Login {
             access_token: token.access_token,
             open_id: token.open_id,
@@ -245,6 +251,10 @@ impl IamSmart {
         let content = self.call(errand.path, &Value::Object(members), errand.label, step).await?;
         let initiated: Initiated = serde_json::from_value(content)
             .map_err(|_| UpstreamError::misbehaved("the answer to a request cannot be read"))?;
+        // It travels in a cookie.
+        if initiated.ticket_id.as_ref().is_some_and(|ticket| ticket.len() > LONGEST_TICKET) {
+            return Err(UpstreamError::misbehaved("the ticket is too long"));
+        }
         let ticket = initiated.ticket_id.filter(|_| !initiated.auth_by_qr);
         let approval = match ticket.map(|ticket| self.app_link(errand, &ticket)) {
             Some(Some(link)) => Approval::ThisDevice(link),
@@ -271,14 +281,20 @@ impl IamSmart {
         &self,
         envelope: &Envelope,
         delivery: Delivery<'_>,
-        now: Timestamp,
+        step: Step<'_>,
     ) -> Result<Map<String, Value>, UpstreamError> {
         let doubt = || UpstreamError::misbehaved("a delivery that is not to be believed");
         let sealed = envelope.content.as_deref().ok_or_else(doubt)?;
         let plain = match &self.settings.deliveries {
             DeliveryTrust::ContentKey => {
-                let known = self.keys.known(&self.api, now).await?;
-                known.iter().find_map(|key| wire::unframe(key, sealed))
+                if !wire::is_frame(sealed) {
+                    return Err(doubt());
+                }
+                let known = self.keys.known(&self.api, step.now).await?;
+                match known.iter().find_map(|key| wire::unframe(key, sealed)) {
+                    Some(plain) => Some(plain),
+                    None => self.keys.of_now(&self.api, step).await.and_then(|key| wire::unframe(&key, sealed)),
+                }
             }
             DeliveryTrust::MutualTls(name) => {
                 let certificate = delivery.certificate.ok_or_else(doubt)?;
@@ -334,7 +350,10 @@ fn code_in(callback: &Params) -> Result<String, UpstreamError> {
         |name| callback.one(name).map_err(|_| UpstreamError::misbehaved("a parameter of the callback is repeated"));
     match (one("code")?, one("error_code")?) {
         (Some(code), None) => Ok(code.to_owned()),
-        (None, Some(error)) => Err(Code::parse(error).map_or(UpstreamError::Denied, Code::callback_error)),
+        (None, Some(error)) => Err(Code::parse(error).map_or_else(
+            || UpstreamError::misbehaved("the callback has no known form of error code"),
+            Code::callback_error,
+        )),
         (None, None) => Err(UpstreamError::Denied),
         (Some(_), Some(_)) => Err(UpstreamError::misbehaved("the callback has both a code and an error")),
     }
@@ -380,15 +399,20 @@ impl Adapter for IamSmart {
         answer(&plan, &login, Claims::default())
     }
 
-    async fn receive(&self, delivery: Delivery<'_>, now: Timestamp) -> Result<Received, UpstreamError> {
+    async fn receive(&self, delivery: Delivery<'_>, step: Step<'_>) -> Result<Received, UpstreamError> {
         let envelope: Envelope = serde_json::from_slice(delivery.body)
             .map_err(|_| UpstreamError::misbehaved("a delivery that is not to be believed"))?;
-        let mut members = self.believed(&envelope, delivery, now).await?;
+        let mut members = self.believed(&envelope, delivery, step).await?;
         let mut named = |name: &str| match members.remove(name) {
             Some(Value::String(text)) => Ok(Secret::new(text)),
             _ => Err(UpstreamError::misbehaved("a delivery that names no request")),
         };
         let (request, state) = (named("businessID")?, named("state")?);
+        // Our own requests are sealed under the same key and name the same things: one that is sent back is no answer.
+        // No answer has an access token, and no request lacks one.
+        if members.contains_key("accessToken") {
+            return Err(UpstreamError::misbehaved("a delivery that is a request of ours"));
+        }
         let content = serde_json::to_string(&Content { code: envelope.code, members })
             .map_err(|_| UpstreamError::misbehaved("a delivery cannot be kept"))?;
         Ok(Received { request, state, content: Secret::new(content) })
@@ -405,8 +429,8 @@ impl Adapter for IamSmart {
             );
         }
         // A delivery about somebody else is nobody's.
-        let named = content.members.get("openID").and_then(Value::as_str);
-        if named.is_some_and(|named| named != login.open_id.expose()) {
+        let named = content.members.get("openID");
+        if named.is_some_and(|named| named.as_str() != Some(login.open_id.expose())) {
             return Err(UpstreamError::misbehaved("the delivery is about somebody else"));
         }
         match awaited {

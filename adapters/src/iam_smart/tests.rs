@@ -10,6 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use certs::envelope::ContentKey;
 
+use gateway_core::time::Timestamp;
+
 use super::*;
 use crate::Fresh;
 use crate::http::HttpError;
@@ -42,7 +44,7 @@ struct One(Mutex<Option<Secret<String>>>);
 
 #[async_trait]
 impl Shared for One {
-    async fn stamp(&self, _: &str) -> Result<u64, SharedError> {
+    async fn stamp(&self, _: &str, _: Option<u64>) -> Result<u64, SharedError> {
         Ok(1_700_000_000_123)
     }
 
@@ -174,12 +176,12 @@ async fn a_key_is_fetched_once_and_again_when_it_is_refused() {
 async fn a_refusal_has_two_forms_and_neither_asks_for_a_token() {
     let rig = Rig::new();
     for query in
-        ["state=state", "error_code=D40000&state=state", "error_code=D40001", "error_code=D20001", "error_code=x"]
+        ["state=state", "error_code=D40000&state=state", "error_code=D40001", "error_code=D20001", "error_code=M40001"]
     {
         assert!(matches!(rig.finish(query).await, Err(UpstreamError::Denied)), "{query}");
     }
     assert!(matches!(rig.finish("error_code=D40003").await, Err(UpstreamError::TimedOut)));
-    for query in ["code=a&code=b", "code=a&error_code=D40000"] {
+    for query in ["code=a&code=b", "code=a&error_code=D40000", "error_code=x"] {
         assert!(matches!(rig.finish(query).await, Err(UpstreamError::Misbehaved(_))), "{query}");
     }
     assert!(rig.script.sent.lock().unwrap().is_empty());
@@ -203,7 +205,7 @@ async fn a_delivery_under_a_strangers_key_is_not_believed() {
     let content = json!({"businessID": "b", "state": "s", "openID": "abc%2Bdef%3D"});
     let receive = async |delivery: Value| {
         let body = delivery.to_string().into_bytes();
-        rig.adapter.receive(Delivery { body: &body, certificate: None }, NOW).await
+        rig.adapter.receive(Delivery { body: &body, certificate: None }, rig.step()).await
     };
     let ours = receive(json!({"txID": "3", "code": "D00000", "content": sealed(&content)})).await.unwrap();
     assert_eq!((ours.request.expose().as_str(), ours.state.expose().as_str()), ("b", "s"));

@@ -26,6 +26,11 @@ pub(super) fn frame(key: &ContentKey, iv: [u8; IV_LENGTH], plain: &[u8]) -> Opti
     Some(STANDARD.encode([length.as_slice(), iv.as_slice(), &sealed].concat()))
 }
 
+/// True for a text that has the form of a frame, whatever its key.
+pub(super) fn is_frame(text: &str) -> bool {
+    text.starts_with("AAAADA") && STANDARD.decode(text).is_ok_and(|bytes| bytes.len() >= 4 + IV_LENGTH + 16)
+}
+
 /// What a frame holds; `None` when it is not one, was changed, or was sealed under another key.
 pub(super) fn unframe(key: &ContentKey, text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let bytes = STANDARD.decode(text).ok()?;

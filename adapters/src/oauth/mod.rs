@@ -108,9 +108,9 @@ impl Adapter for Oauth {
         Ok(Departure { url: request.url().0, memo: verifier })
     }
 
-    async fn finish(&self, memo: &str, callback: &Params, _step: Step<'_>) -> Result<Progress, UpstreamError> {
+    async fn finish(&self, memo: &str, callback: &Params, step: Step<'_>) -> Result<Progress, UpstreamError> {
         let tokens = self.exchange(&code_in(callback)?, memo).await?;
         let account = self.account(tokens.access_token().secret()).await?;
-        account::read(&account, &self.settings.account).map(|answer| Progress::Done(Box::new(answer)))
+        account::read(&account, &self.settings.account, step.now).map(|answer| Progress::Done(Box::new(answer)))
     }
 }

@@ -80,7 +80,7 @@ impl Visit<'_> {
 
     /// One answer is looked at once, whatever comes of it: the gate before the code is exchanged.
     pub(super) async fn take_answer(&self, name: &Secret<String>) -> Result<(), StoreError> {
-        let until = self.now.plus(2 * gateway_core::interaction::TRANSACTION_LIFETIME);
+        let until = self.now.plus(3 * gateway_core::interaction::TRANSACTION_LIFETIME);
         let mark = Write::Insert(Key::of_secret("answered", name.expose()), Vec::new(), Some(until));
         self.app.store.commit(Class::Ephemeral, Batch::of(mark), self.now).await
     }

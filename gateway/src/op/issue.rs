@@ -143,9 +143,13 @@ impl Visit<'_> {
     /// How the person authenticated: the provider's words where they are registered ones, or else its table's.
     fn methods(&self, assertion: &Assertion) -> Vec<String> {
         let stated = assertion.amr.iter().filter(|method| METHODS.contains(&method.as_str())).cloned();
-        let stated: Vec<String> = stated.collect();
-        let by_table = || self.meaning(assertion).map(|row| row.amr.clone()).unwrap_or_default();
-        if stated.is_empty() { by_table() } else { stated }
+        let mut methods: Vec<String> = stated.collect();
+        // A provider with words of its own may use a registered one by chance: then its words alone are not the answer.
+        if methods.len() < assertion.amr.len() || methods.is_empty() {
+            let by_table = self.meaning(assertion).map(|row| row.amr.clone()).unwrap_or_default();
+            methods.extend(by_table.into_iter().filter(|method| !assertion.amr.contains(method)));
+        }
+        methods
     }
 
     fn code_grant(&self, transaction: &Transaction, proof: &Proof, offer: &Offer, released: &[&Released]) -> CodeGrant {

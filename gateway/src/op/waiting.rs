@@ -31,6 +31,10 @@ const OPEN: &str = "open";
 /// What was delivered for them.
 const DELIVERED: &str = "delivered";
 
+/// How often a delivery looks again for its request, which it may have overtaken, and after how long each time.
+const OVERTAKEN_BY: u32 = 10;
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(150);
+
 /// An open request, as it is kept for whoever knows its name.
 #[derive(Serialize, Deserialize)]
 struct OpenRequest {
@@ -38,6 +42,8 @@ struct OpenRequest {
     state: Secret<String>,
     /// The adapter's own.
     memo: Secret<String>,
+    /// When the provider gives up; what is delivered later counts no more.
+    until: Timestamp,
 }
 
 /// The provider's part of a sign-in: which one, the `state` of what is under way there, and since when.
@@ -94,8 +100,9 @@ impl Visit<'_> {
     /// Lays an open request down, and sends the browser to wait.
     pub(super) async fn wait(&self, mut transaction: Transaction, leg: Leg<'_>, waiting: Waiting) -> Response {
         let Leg { provider, state, left_at } = leg;
-        let open = OpenRequest { provider: provider.clone(), state: state.clone(), memo: waiting.memo };
-        if let Err(error) = self.lay_down_request(&waiting.request, &open, waiting.until).await {
+        let open =
+            OpenRequest { provider: provider.clone(), state: state.clone(), memo: waiting.memo, until: waiting.until };
+        if let Err(error) = self.lay_down_request(&waiting.request, &open).await {
             return self.internal(&error, Some(&transaction));
         }
         let app_link = match waiting.approval {
@@ -116,12 +123,9 @@ impl Visit<'_> {
         self.kept(reply::see_other(&page), transaction)
     }
 
-    async fn lay_down_request(
-        &self,
-        name: &Secret<String>,
-        open: &OpenRequest,
-        until: Timestamp,
-    ) -> Result<(), SessionError> {
+    async fn lay_down_request(&self, name: &Secret<String>, open: &OpenRequest) -> Result<(), SessionError> {
+        // As long as the sign-in itself: the person may come back to it after the provider's time, having approved in it.
+        let until = open.until.plus(gateway_core::interaction::TRANSACTION_LIFETIME);
         let sealed = self.app.seals.record(name.expose(), open)?;
         let write = Write::Insert(Key::of_secret(OPEN, name.expose()), sealed, Some(until));
         Ok(self.app.store.commit(Class::Ephemeral, Batch::of(write), self.now).await?)
@@ -131,6 +135,18 @@ impl Visit<'_> {
         let key = Key::of_secret(OPEN, name.expose());
         let Some(sealed) = self.app.store.get(Class::Ephemeral, &key, self.now).await? else { return Ok(None) };
         Ok(Some(self.app.seals.open_record(name.expose(), &sealed)?))
+    }
+
+    /// An open request, or one that is about to be: the person may approve before the answer to our request is here. Only
+    /// whoever is believed makes us wait.
+    async fn open_request_soon(&self, name: &Secret<String>) -> Result<Option<OpenRequest>, SessionError> {
+        for _ in 0..OVERTAKEN_BY {
+            if let Some(open) = self.open_request(name).await? {
+                return Ok(Some(open));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        self.open_request(name).await
     }
 
     /// Closes an open request: a delivery for it comes too late from here on.
@@ -151,12 +167,15 @@ impl Visit<'_> {
             tracing::warn!(%provider, "delivery refused: {why}");
             StatusCode::FORBIDDEN
         };
-        let received = adapter.receive(delivery, self.now).await.map_err(|error| refused(&error))?;
+        let fresh = self.fresh().map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+        let step = adapters::Step { state: "", fresh: &fresh, now: self.now };
+        let received = adapter.receive(delivery, step).await.map_err(|error| refused(&error))?;
         let failed = |error: SessionError| {
             tracing::error!(%provider, %error, "delivery");
             StatusCode::SERVICE_UNAVAILABLE
         };
-        let open = self.open_request(&received.request).await.map_err(failed)?;
+        let open = self.open_request_soon(&received.request).await.map_err(failed)?;
+        let open = open.filter(|open| !open.until.is_past(self.now));
         let open = open.ok_or_else(|| refused(&"no such request is open"))?;
         if open.provider != provider || open.state != received.state {
             return Err(refused(&"it is not the answer to this request"));
@@ -183,17 +202,22 @@ impl Visit<'_> {
     }
 
     async fn wait_page(&self, transaction: Transaction, wait: &Wait) -> Response {
-        match self.delivery(wait).await {
-            Ok(Some(_)) => {
-                let page = format!("{}/login/{}/continue", self.app.issuer, transaction.id);
-                self.kept(reply::see_other(&page), transaction)
+        let found =
+            async { Ok::<_, SessionError>((self.open_request(&wait.request).await?, self.delivery(wait).await?)) };
+        match found.await {
+            // Taken already; what it led to did not reach this browser. Nothing more will come.
+            Ok((None, _)) => self.taken_elsewhere(&transaction),
+            Ok((Some(_), Some(_))) => {
+                reply::see_other(&format!("{}/login/{}/continue", self.app.issuer, transaction.id))
             }
-            Ok(None) if wait.until.is_past(self.now) => self.fell_short(transaction, Failure::NotApproved),
-            Ok(None) => {
+            Ok((Some(_), None)) if wait.until.is_past(self.now) => self.fell_short(transaction, Failure::NotApproved),
+            Ok((Some(_), None)) => {
                 let locale = self.locale(Some(&transaction));
                 let page = pages::Waiting::new(&self.active, locale, &transaction, wait, self.now);
                 let response = reply::waiting_page(page.html(), &transaction.request.redirect);
-                self.kept(response, transaction)
+                // Looking leaves the cookie as it is: a slow look must not undo what another tab did meanwhile.
+                let chosen = self.parts.uri.query().is_some_and(|query| query.contains("lang="));
+                if chosen { self.kept(response, transaction) } else { response }
             }
             Err(error) => self.internal(&error, Some(&transaction)),
         }
@@ -206,12 +230,12 @@ impl Visit<'_> {
         let (open, content) = match found.await {
             Ok((Some(open), Some(content))) => (open, content),
             Ok((Some(_), None)) => return self.where_it_is(transaction),
-            Ok((None, _)) => return self.stop(transaction, Failure::AlreadyFinished),
+            Ok((None, _)) => return self.taken_elsewhere(&transaction),
             Err(error) => return self.internal(&error, Some(&transaction)),
         };
         match self.take_answer(&wait.request).await {
             Ok(()) => {}
-            Err(StoreError::Conflict) => return self.stop(transaction, Failure::AlreadyFinished),
+            Err(StoreError::Conflict) => return self.taken_elsewhere(&transaction),
             Err(error) => return self.internal(&error, Some(&transaction)),
         }
         self.close_request(&transaction).await;
@@ -226,6 +250,11 @@ impl Visit<'_> {
         let progress = adapter.resume(open.memo.expose(), content.expose(), step).await;
         let leg = Leg { provider: &wait.provider, state: &state, left_at: wait.left_at };
         self.progressed(transaction, leg, progress).await
+    }
+
+    /// The request is closed, perhaps because another tab went on: the cookie is left as that tab has it.
+    fn taken_elsewhere(&self, transaction: &Transaction) -> Response {
+        self.failure_page(StatusCode::FORBIDDEN, Failure::AlreadyFinished, Some(transaction))
     }
 
     /// What an adapter's step comes to.

@@ -14,7 +14,7 @@ use integration_tests::rp::query;
 use integration_tests::servers::{Running, postgres, postgres_address, redis};
 use integration_tests::{Browser, Rp, World};
 
-fn engine(postgres: &Running, redis: &Running) -> Engine {
+pub(crate) fn engine(postgres: &Running, redis: &Running) -> Engine {
     Engine::Cluster { postgres: postgres_address(postgres), redis: format!("redis://127.0.0.1:{}/", redis.port) }
 }
 

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use integration_tests::World;
 use integration_tests::rp::query;
@@ -11,7 +11,7 @@ use sandbox::provider::Misbehaviour;
 use tracing_subscriber::fmt::MakeWriter;
 
 #[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Buffer(pub(crate) Arc<Mutex<Vec<u8>>>);
 
 impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -30,7 +30,7 @@ impl<'a> MakeWriter<'a> for Buffer {
     }
 }
 
-fn files(folder: &Path, into: &mut Vec<u8>) {
+pub(crate) fn files(folder: &Path, into: &mut Vec<u8>) {
     for entry in std::fs::read_dir(folder).unwrap().filter_map(Result::ok) {
         if entry.path().is_dir() {
             files(&entry.path(), into);
@@ -40,21 +40,28 @@ fn files(folder: &Path, into: &mut Vec<u8>) {
     }
 }
 
-fn holds(haystack: &[u8], needle: &str) -> bool {
+pub(crate) fn holds(haystack: &[u8], needle: &str) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle.as_bytes())
 }
+
+/// Everything that is logged from now on, at every level. Other tests of this binary log here as well; that only adds to
+/// what must be clean.
+pub(crate) fn listen() -> Buffer {
+    static LOG: LazyLock<Buffer> = LazyLock::new(|| {
+        let log = Buffer::default();
+        let subscriber = tracing_subscriber::fmt().json().with_env_filter(FILTER).with_writer(log.clone()).finish();
+        let _ = tracing::subscriber::set_global_default(subscriber);
+        log
+    });
+    LOG.clone()
+}
+
+const FILTER: &str = "trace,h2=info,rustls=info";
 
 /// CVE-2024-39315, RUSTSEC-2022-0086: canaries of a whole run leave no trace in logs, and none at rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2024_39315_no_secret_and_no_personal_value_in_logs_or_at_rest() {
-    let log = Buffer::default();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_env_filter("trace,h2=info,hyper=info,rustls=info,hyper_util=info")
-        .with_writer(log.clone())
-        .finish();
-    // Other tests of this binary log here as well; that only adds to what must be clean.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let log = listen();
     let world = World::start().await;
     let (rp, mut browser) = (world.rp(), world.browser());
     let address = world.to_provider(&mut browser, &rp.authorize("school-enrolment", &[]), "hk-iam-smart").await;

@@ -217,6 +217,17 @@ impl Demo {
         .to_string()
     }
 
+    /// Stops the gateway alone and starts another in its place; everybody else goes on.
+    ///
+    /// # Errors
+    /// [`DemoError`].
+    pub async fn with_gateway(self, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, DemoError> {
+        let Self { gateway, issuer, ca, config: path, portals, providers, stop, serving } = self;
+        gateway.stop().await;
+        let gateway = Server::start(config, clock).await?;
+        Ok(Self { gateway, issuer, ca, config: path, portals, providers, stop, serving })
+    }
+
     /// Stops everything in order.
     pub async fn stop(self) {
         let _ = self.stop.send(true);

@@ -22,6 +22,29 @@ pub(super) async fn deliver(shared: &Shared, ticket: &Ticket, approved: bool) {
     }
 }
 
+/// Tells the client once more what the person decided; nothing is kept for a replay.
+pub(super) async fn again(shared: &Shared, business_id: &str, approved: bool) -> u16 {
+    let Some(ticket) = shared.tickets.by_business_id(business_id) else { return 0 };
+    let Some(client) = shared.client(&ticket.client_id) else { return 0 };
+    let misbehaviour = shared.steering.misbehaviour();
+    match compose(shared, client, (&ticket, approved), &misbehaviour) {
+        Ok(body) => post(shared, &client.registered.result_callback, body).await,
+        Err(_) => 0,
+    }
+}
+
+/// Sends the client's own latest request back to it as a result.
+pub(super) async fn reflect(shared: &Shared) -> u16 {
+    let (Ok(request), Some(client)) =
+        (serde_json::from_slice::<Value>(&shared.steering.last_sealed()), shared.clients.first())
+    else {
+        return 0;
+    };
+    let Ok(mut body) = rpc::envelope(rpc::SUCCESS, "SUCCESS") else { return 0 };
+    body.insert("content".to_owned(), request.get("content").cloned().unwrap_or_default());
+    post(shared, &client.registered.result_callback, json!(body).to_string()).await
+}
+
 /// Sends the latest callback once more.
 pub(super) async fn replay(shared: &Shared) -> u16 {
     match shared.steering.last_callback() {
@@ -77,7 +100,11 @@ fn compose(
         // A request outlives a short key; the client finds the new one with getKey.
         _ => keys::live(shared, client)?.key,
     };
-    let code = if approved { rpc::SUCCESS } else { ticket.kind.rejected() };
+    let code = match misbehaviour {
+        Misbehaviour::SealedResultCode(code) => code,
+        _ if approved => rpc::SUCCESS,
+        _ => ticket.kind.rejected(),
+    };
     let content = Value::Object(result(shared, ticket, approved, misbehaviour));
     Ok(sealed_body(shared, client, code, (&key, &content))?)
 }

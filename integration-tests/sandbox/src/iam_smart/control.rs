@@ -67,6 +67,12 @@ pub enum Misbehaviour {
     StaleOnce,
     /// Profiles carry an identity card number with a wrong check digit.
     WrongCheckDigit,
+    /// Answer requests that a person has to approve, and nothing else, with this return code.
+    RequestCode(String),
+    /// Answer a request that a person approves at once only a quarter of a second after its result was sent.
+    ResultFirst,
+    /// Result callbacks carry this code, and the content that belongs to it.
+    SealedResultCode(String),
 }
 
 /// What the person's phone does with a request. A person who asked at login to decide by hand is
@@ -154,6 +160,18 @@ impl Control {
         callback::replay(&self.shared).await
     }
 
+    /// Sends the result of a request as if the person had decided just now, whatever was sent for it before.
+    /// Returns the HTTP status it got, 0 if none.
+    pub async fn deliver(&self, business_id: &str, approved: bool) -> u16 {
+        callback::again(&self.shared, business_id, approved).await
+    }
+
+    /// Posts the sealed content of the client's own latest request back to it as a result: all that somebody can do who
+    /// reads the line and has no key. Returns the HTTP status it got, 0 if none.
+    pub async fn reflect_last_request(&self) -> u16 {
+        callback::reflect(&self.shared).await
+    }
+
     /// `businessID` of the latest profile or step-up request.
     #[must_use]
     pub fn last_business_id(&self) -> Option<String> {
@@ -226,6 +244,8 @@ struct Seen {
     profile: Option<Value>,
     step_up: Option<Value>,
     callback: Option<(String, String)>,
+    /// The latest sealed call, as it came.
+    sealed: Vec<u8>,
     statuses: Vec<u16>,
 }
 
@@ -266,6 +286,14 @@ impl Steering {
             Kind::Profile => seen.profile = Some(request),
             Kind::StepUp => seen.step_up = Some(request),
         }
+    }
+
+    pub(super) fn note_sealed(&self, body: &[u8]) {
+        lock(&self.seen).sealed = body.to_vec();
+    }
+
+    pub(super) fn last_sealed(&self) -> Vec<u8> {
+        lock(&self.seen).sealed.clone()
     }
 
     /// Keeps the address and body of a result callback for a replay.

@@ -12,23 +12,33 @@ use serde_json::{Value, json};
 use super::control::Count;
 use super::rpc::{self, ID_LIMIT, Members, Refusal, text};
 use super::tickets::{Kind, Ticket};
-use super::{Approval, Client, Grant, Shared, crypto, phone, profile, query};
+use super::{Approval, Client, Grant, Misbehaviour, Shared, crypto, phone, profile, query};
 
 /// `POST /api/v1/account/auth/profile/initiateRequest`
 pub(super) async fn profile(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    rpc::sealed(&shared, Count::Profile, (&headers, &body), |shared, client, request| {
+    let response = rpc::sealed(&shared, Count::Profile, (&headers, &body), |shared, client, request| {
         initiate(shared, client, request, Kind::Profile)
     })
-    .await
+    .await;
+    held_back(&shared).await;
+    response
 }
 
 /// `POST /api/v1/account/stepup/initiateRequest`. What else the call carries is not public, so any
 /// further member is accepted.
 pub(super) async fn step_up(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    rpc::sealed(&shared, Count::StepUp, (&headers, &body), |shared, client, request| {
+    let response = rpc::sealed(&shared, Count::StepUp, (&headers, &body), |shared, client, request| {
         initiate(shared, client, request, Kind::StepUp)
     })
-    .await
+    .await;
+    held_back(&shared).await;
+    response
+}
+
+async fn held_back(shared: &Shared) {
+    if shared.steering.misbehaviour() == Misbehaviour::ResultFirst {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
 }
 
 fn initiate(shared: &Arc<Shared>, client: &Client, request: &Members, kind: Kind) -> Result<Value, Refusal> {

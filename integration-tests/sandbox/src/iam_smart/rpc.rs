@@ -60,8 +60,12 @@ pub(super) async fn sealed(
     work: Work,
 ) -> Response {
     shared.steering.count(count);
+    shared.steering.note_sealed(body);
     if let Some(response) = intercept(shared).await {
         return response;
+    }
+    if let (Misbehaviour::RequestCode(code), Count::Profile | Count::StepUp) = (shared.steering.misbehaviour(), count) {
+        return respond(Err(Refusal::new(&code, "refused on request")));
     }
     let result = authenticate(shared, headers, body).and_then(|client| {
         let key = client.cek.live().ok_or_else(|| Refusal::new("D30002", "there is no live content key"))?.key;

@@ -5,15 +5,14 @@ use crate::error::UpstreamError;
 /// Everything went well.
 pub(super) const SUCCESS: &str = "D00000";
 
-/// A return code of the right shape: a letter and five digits. Codes are logged; nothing else that a peer sends is.
+/// A return code of the right shape: `D` and five digits. Codes are logged; nothing else that a peer sends is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Code(u32);
 
 impl Code {
     /// Reads a code.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        // The sister system writes the same numbers with an `M`.
-        let digits = text.strip_prefix(['D', 'M']).filter(|d| d.len() == 5 && d.bytes().all(|b| b.is_ascii_digit()))?;
+        let digits = text.strip_prefix('D').filter(|d| d.len() == 5 && d.bytes().all(|b| b.is_ascii_digit()))?;
         digits.parse().ok().map(Self)
     }
 
@@ -87,7 +86,7 @@ mod tests {
 
     #[test]
     fn only_a_code_is_a_code() {
-        for text in ["", "D", "D0000", "D000000", "X00000", "D4000x", "d40000", "D+4000", "D４００００"] {
+        for text in ["", "D", "D0000", "D000000", "M00000", "D4000x", "d40000", "D+4000", "D４００００"] {
             assert!(Code::parse(text).is_none(), "{text}");
         }
     }

@@ -28,7 +28,7 @@ pub(super) fn frame(key: &ContentKey, iv: [u8; IV_LENGTH], plain: &[u8]) -> Opti
 
 /// True for a text that has the form of a frame, whatever its key.
 pub(super) fn is_frame(text: &str) -> bool {
-    text.starts_with("AAAADA") && STANDARD.decode(text).is_ok_and(|bytes| bytes.len() >= 4 + IV_LENGTH + 16)
+    STANDARD.decode(text).is_ok_and(|bytes| bytes.starts_with(&[0, 0, 0, 12]) && bytes.len() >= 4 + IV_LENGTH + 16)
 }
 
 /// What a frame holds; `None` when it is not one, was changed, or was sealed under another key.
@@ -97,6 +97,15 @@ mod tests {
             assert!(unframe(&cek(), &STANDARD.encode(&good[..index])).is_none(), "cut at {index}");
         }
         assert!(unframe(&cek(), "").is_none() && unframe(&cek(), "…").is_none());
+    }
+
+    #[test]
+    fn a_frame_of_any_vector_is_known_by_its_form() {
+        for first in [0, 7, 255] {
+            let text = frame(&cek(), [first; IV_LENGTH], b"x").unwrap();
+            assert!(is_frame(&text) && unframe(&cek(), &text).is_some());
+        }
+        assert!(!is_frame("") && !is_frame("AAAADAAB") && !is_frame(&STANDARD.encode([1; 64])));
     }
 
     #[test]

@@ -42,7 +42,8 @@ async fn no_forged_delivery_is_believed_and_the_honest_one_still_completes() {
     assert_eq!(sim.deliver(&business, true).await, 200);
     let told = completes(&world, &mut browser, &page).await;
     assert_eq!((&told["name"], &told["birthdate"]), (&json!("CHAN, Tai Man"), &json!("1979-03-14")));
-    assert_eq!(sim.counters().get_key, 1, "no stranger makes us fetch a key");
+    // The key may have changed, so the provider is asked for it: once in a while, whoever comes.
+    assert!(sim.counters().get_key <= 2, "strangers do not make us fetch keys at will");
 }
 
 #[tokio::test(flavor = "multi_thread")]

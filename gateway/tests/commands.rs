@@ -16,7 +16,7 @@ use gateway::seal::Seals;
 use gateway::store::{Batch, Class, Store};
 use gateway_core::audit::Event;
 use gateway_core::ids::PersonId;
-use gateway_core::link::{Agreement, Entry, Ground, Signals, Status};
+use gateway_core::link::{Actor, Agreement, Entry, Ground, Signals, Status};
 
 fn gateway(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_gateway")).args(arguments).output().unwrap()
@@ -185,8 +185,12 @@ async fn an_officer_decides_about_links_that_wait() {
         person: PersonId::from_random([1; 24]),
         previous: PersonId::from_random([2; 24]),
         account: "account".to_owned(),
+        other: "other".to_owned(),
     };
-    Links::new(&store, &seals, &pairwise).enter(&entry, Vec::new(), now).await.unwrap();
+    Links::new(&store, &seals, &pairwise)
+        .enter(&entry, Actor::Person { provider: "hk".parse().unwrap() }, now)
+        .await
+        .unwrap();
     drop(store);
     let links = |arguments: &[&str]| loop {
         let arguments: Vec<&str> = ["links"].iter().chain(arguments).chain(&["--config", &path]).copied().collect();

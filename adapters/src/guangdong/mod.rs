@@ -83,7 +83,7 @@ impl Guangdong {
 
 #[async_trait]
 impl Adapter for Guangdong {
-    async fn begin(&self, _wish: &Wish, step: Step<'_>) -> Result<Departure, UpstreamError> {
+    async fn begin(&self, wish: &Wish, step: Step<'_>) -> Result<Departure, UpstreamError> {
         let mut redirect_uri = self.callback.clone();
         let mut url = self.settings.base.join(&self.settings.authorize).map_err(|_| UpstreamError::Unsupported)?;
         match self.settings.binding {
@@ -102,7 +102,8 @@ impl Adapter for Guangdong {
             .append_pair("redirect_uri", redirect_uri.as_str());
         let memo = serde_json::to_string(&Memo { redirect_uri: redirect_uri.into() })
             .map_err(|_| UpstreamError::misbehaved("the memo cannot be written"))?;
-        Ok(Departure { url, memo: Secret::new(memo) })
+        let by_logout = self.logout(&url).filter(|_| wish.login && self.settings.logout_first);
+        Ok(Departure { url: by_logout.unwrap_or(url), memo: Secret::new(memo) })
     }
 
     async fn finish(&self, memo: &str, callback: &Params, _step: Step<'_>) -> Result<Progress, UpstreamError> {

@@ -28,6 +28,8 @@ pub struct Settings {
     pub client_secret_file: String,
     /// How callbacks are bound.
     pub binding: Binding,
+    /// Whether a new login is brought about by way of the logout. No parameter for it is known.
+    pub logout_first: bool,
     /// What `idcardtype` codes stand for: code, and the claim that holds such a number.
     pub documents: Vec<(String, ClaimName)>,
 }
@@ -58,6 +60,7 @@ impl Settings {
             client_id: client_id?,
             client_secret_file: secret?,
             binding: binding?,
+            logout_first: table.flag("logout_first", false),
             documents,
         })
     }

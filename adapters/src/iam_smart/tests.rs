@@ -175,9 +175,7 @@ async fn a_key_is_fetched_once_and_again_when_it_is_refused() {
 #[tokio::test]
 async fn a_refusal_has_two_forms_and_neither_asks_for_a_token() {
     let rig = Rig::new();
-    for query in
-        ["state=state", "error_code=D40000&state=state", "error_code=D40001", "error_code=D20001"]
-    {
+    for query in ["state=state", "error_code=D40000&state=state", "error_code=D40001", "error_code=D20001"] {
         assert!(matches!(rig.finish(query).await, Err(UpstreamError::Denied)), "{query}");
     }
     assert!(matches!(rig.finish("error_code=D40003").await, Err(UpstreamError::TimedOut)));

@@ -41,8 +41,8 @@ pub enum Event {
         second: ProviderId,
         /// Where it stands now.
         status: crate::link::Status,
-        /// Who decided: the person, or the officer's name.
-        by: String,
+        /// Who brought that about.
+        by: crate::link::Actor,
     },
 }
 

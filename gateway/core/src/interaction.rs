@@ -122,6 +122,13 @@ impl Transaction {
         self.expires_at.is_past(now)
     }
 
+    /// What comes next is no proof of another account.
+    pub fn stop_proving(&mut self) {
+        if matches!(self.link, LinkQuestion::Proving { .. }) {
+            self.link = LinkQuestion::Open;
+        }
+    }
+
     /// Gives the person the usual time again after `moment`.
     pub fn put_off(&mut self, moment: Timestamp) {
         self.expires_at = self.expires_at.max(moment.plus(TRANSACTION_LIFETIME));

@@ -1,8 +1,9 @@
 //! Linking two accounts of one person: what is compared, what it decides, and the entry it leaves.
 //!
 //! What proves that two accounts are one person's is that the person showed both, in one browser, in one sign-in; or that
-//! an authority says so. Names, birth dates and sexes prove nothing. They can only raise a doubt, and a doubt is for a
-//! person to settle: it neither links nor refuses.
+//! an authority says so. Names, birth dates and sexes prove nothing. They raise a doubt where they differ, and verified names
+//! that agree keep one away where a provider cannot say that it saw the person just now. A doubt is for somebody to
+//! settle: it neither links nor refuses.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +14,8 @@ use crate::jurisdiction::Jurisdiction;
 use crate::names::{Comparison, MATCHER_VERSION, Name, ScriptTag, compare};
 use crate::time::Timestamp;
 
-/// The claims that are compared; a provider is asked for them when a service offers to link.
-pub const COMPARED: [&str; 5] = ["name", "name_zh", "name_zh_unverified", "birthdate", "gender"];
+/// The claims that are compared; the provider of an account that is to be linked is asked for them.
+pub const COMPARED: [&str; 6] = ["name", "name_zh", "name_zh_unverified", "birthdate", "gender", "account_kind"];
 
 /// How one fact stands on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,10 +47,11 @@ impl Signals {
     #[must_use]
     pub fn of(first: &Assertion, second: &Assertion) -> Self {
         let name = match (chinese_name(first), chinese_name(second)) {
-            (Some(first), Some(second)) => match compare(&first, &second) {
-                Comparison::Same | Comparison::SameKey => Agreement::Same,
+            (Some((first, verified)), Some((second, also))) => match compare(&first, &second) {
+                // A name that its holder may have typed in can speak against a link, and never for one.
+                Comparison::Same | Comparison::SameKey if verified && also => Agreement::Same,
                 Comparison::Different => Agreement::Different,
-                Comparison::Unknown => Agreement::Unknown,
+                Comparison::Same | Comparison::SameKey | Comparison::Unknown => Agreement::Unknown,
             },
             _ => Agreement::Unknown,
         };
@@ -72,12 +74,12 @@ impl Signals {
         Self { name, birthdate, gender, matcher: MATCHER_VERSION.to_owned() }
     }
 
-    /// True when somebody has to look at it: something speaks against one person, or the second account was shown by a
-    /// login that may be left over from somebody else at the same machine, and not even the names speak for it.
+    /// True when somebody has to look at it: something speaks against one person, or one of the accounts was shown by a
+    /// login that may be left over from somebody else at the same machine, and not even verified names speak for it.
     #[must_use]
-    pub fn raise_a_doubt(&self, second_is_fresh: bool) -> bool {
+    pub fn raise_a_doubt(&self, both_are_fresh: bool) -> bool {
         let against = [self.name, self.birthdate, self.gender].contains(&Agreement::Different);
-        against || (!second_is_fresh && self.name != Agreement::Same)
+        against || (!both_are_fresh && self.name != Agreement::Same)
     }
 }
 
@@ -89,14 +91,27 @@ fn text<'a>(claims: &'a Claims, name: &str) -> Option<&'a str> {
     claims.get(name).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty())
 }
 
-/// The Chinese name as its source wrote it, verified or not: it is only compared.
-fn chinese_name(assertion: &Assertion) -> Option<Name> {
-    let name = text(&assertion.claims, "name_zh").or_else(|| text(&assertion.claims, "name_zh_unverified"))?;
+/// Whether a link of these accounts needs somebody to look at it first.
+#[must_use]
+pub fn needs_review(first: &Assertion, second: &Assertion) -> bool {
+    Signals::of(first, second).raise_a_doubt(first.is_in_answer() && second.is_in_answer())
+}
+
+/// True for an account of a person themselves: what an organisation shares is nobody's to link.
+#[must_use]
+pub fn is_personal(assertion: &Assertion) -> bool {
+    text(&assertion.claims, "account_kind").is_none_or(|kind| kind == "person" || kind == "personal")
+}
+
+/// The Chinese name as its source wrote it, and whether the source verified it.
+fn chinese_name(assertion: &Assertion) -> Option<(Name, bool)> {
+    let verified = text(&assertion.claims, "name_zh");
+    let name = verified.or_else(|| text(&assertion.claims, "name_zh_unverified"))?;
     let script = match assertion.jurisdiction {
         Jurisdiction::Guangdong => ScriptTag::Hans,
         Jurisdiction::HongKong | Jurisdiction::Macao => ScriptTag::Hant,
     };
-    Some(Name::new(name.to_owned(), script, assertion.provider.clone()))
+    Some((Name::new(name.to_owned(), script, assertion.provider.clone()), verified.is_some()))
 }
 
 /// Why two accounts are held to be one person's.
@@ -111,6 +126,29 @@ pub enum Ground {
         authority: String,
         /// Its number for the answer.
         reference: String,
+    },
+}
+
+/// Who changed an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// The person, signed in at this provider.
+    Person {
+        /// Which provider.
+        provider: ProviderId,
+    },
+    /// An authority, by its word.
+    Authority {
+        /// Which.
+        authority: String,
+        /// Its number for the answer.
+        reference: String,
+    },
+    /// An officer.
+    Officer {
+        /// Their name.
+        name: String,
     },
 }
 
@@ -153,6 +191,8 @@ pub struct Entry {
     pub previous: PersonId,
     /// The keyed name of that account.
     pub account: String,
+    /// The keyed name of the account that it was linked with.
+    pub other: String,
 }
 
 #[cfg(test)]
@@ -193,6 +233,22 @@ mod tests {
             (Agreement::Same, Agreement::Same, Agreement::Unknown)
         );
         assert!(!signals.raise_a_doubt(false));
+    }
+
+    #[test]
+    fn an_unverified_name_speaks_against_a_link_and_never_for_one() {
+        let signals = |name: &str| compared(json!({"name_zh_unverified": name}), json!({"name_zh": "陈大文"}));
+        assert_eq!((signals("陳大文").name, signals("何大文").name), (Agreement::Unknown, Agreement::Different));
+    }
+
+    #[test]
+    fn an_organisations_account_is_nobodys_to_link() {
+        for (kind, personal) in
+            [("person", true), ("personal", true), ("staff", false), ("legal-person", false), ("entity", false)]
+        {
+            assert_eq!(is_personal(&said(Jurisdiction::Guangdong, json!({"account_kind": kind}))), personal, "{kind}");
+        }
+        assert!(is_personal(&said(Jurisdiction::HongKong, json!({}))));
     }
 
     #[test]

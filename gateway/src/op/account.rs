@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use gateway_core::error::Failure;
+use gateway_core::link::Actor;
 use gateway_core::locale::Locale;
 use http::{Request, StatusCode};
 use url::Url;
@@ -48,7 +49,8 @@ pub async fn undo(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
         Err(response) => return *response,
     };
     let entry = form.one("entry").ok().flatten().unwrap_or_default();
-    match visit.links().undo(&session.person, entry, visit.now).await {
+    let by = Actor::Person { provider: session.assertion.provider.clone() };
+    match visit.links().undo(&session.person, entry, by, visit.now).await {
         // Posted twice: it is undone.
         Ok(_) | Err(LinkError::NoEntry | LinkError::Store(StoreError::Conflict)) => {
             reply::see_other(&format!("{}/account", app.issuer))
@@ -78,6 +80,8 @@ pub async fn sign_out(State(app): State<Arc<App>>, request: Request<Body>) -> Re
         (provider, logout.map(String::from))
     });
     let mut response = reply::page(StatusCode::OK, Account::signed_out(&visit.active, locale, ended).html(), None);
+    // Whoever comes to this browser next continues nothing of this person's.
+    visit.forget_all(&mut response);
     match visit.end_session(&mut response).await {
         Ok(()) => response,
         Err(error) => visit.internal(&error, None),

@@ -64,7 +64,7 @@ impl Visit<'_> {
         let Some(hop) = hop else { return self.where_it_is(transaction) };
         match self.take_answer(&hop.state).await {
             Ok(()) => self.finish(transaction, &hop, params).await,
-            Err(StoreError::Conflict) => self.stop(transaction, Failure::AlreadyFinished),
+            Err(StoreError::Conflict) => self.fell_short(transaction, Failure::AlreadyFinished),
             Err(error) => self.internal(&error, Some(&transaction)),
         }
     }

@@ -12,8 +12,9 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
+use gateway_core::digest::sha256;
 use gateway_core::error::Failure;
-use gateway_core::ids::ProviderId;
+use gateway_core::ids::{ProviderId, base64url};
 use gateway_core::params::Params;
 use gateway_core::secret::Secret;
 use http::{Request, StatusCode};
@@ -27,13 +28,10 @@ use crate::http::{reply, request};
 use crate::pages::{Direct, DirectChoice};
 use crate::store::{Batch, Class, Key, StoreError, Write};
 
-const COOKIE: &str = "__Host-direct";
+pub(super) const COOKIE: &str = "__Host-direct";
 const TABLE: &str = "direct";
 /// How long the question waits for its answer.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// How old a login may be whose code has just arrived: codes live half a minute, clocks differ as much.
-const OLDEST: Duration = Duration::from_secs(60);
-
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// `GET /direct/{provider}`: from the provider, with a code and no request of ours.
@@ -51,9 +49,9 @@ pub async fn show(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     let (parts, _) = request.into_parts();
     let visit = Visit::new(&app, &parts);
     match visit.parked().await {
-        Ok(Some((_, assertion))) => {
-            let locale = visit.chosen_locale();
-            let page = Direct::new(&visit.active, locale, &assertion.provider, visit.offered_to(&assertion));
+        Ok(Some((secret, assertion))) => {
+            let (locale, provider) = (visit.chosen_locale(), &assertion.provider);
+            let page = Direct::new(&visit.active, locale, provider, visit.offered_to(provider), question(&secret));
             reply::page(StatusCode::OK, page.html(), None)
         }
         Ok(None) => visit.failure_page(StatusCode::FORBIDDEN, Failure::Expired, None),
@@ -68,10 +66,19 @@ pub async fn answer(State(app): State<Arc<App>>, request: Request<Body>) -> Resp
     let form = request::form(&parts, body).await.ok().filter(|_| request::is_same_origin(&parts, &app.issuer));
     let Some(form) = form else { return visit.failure_page(StatusCode::FORBIDDEN, Failure::WrongStep, None) };
     match visit.parked().await {
+        // The answer is to the page that was shown: what arrived since waits for an answer of its own.
+        Ok(Some((secret, _))) if form.one("question").ok().flatten() != Some(&question(&secret)) => {
+            reply::see_other(&format!("{}/direct", app.issuer))
+        }
         Ok(Some((secret, assertion))) => visit.enter(&secret, assertion, &form).await,
         Ok(None) => visit.failure_page(StatusCode::FORBIDDEN, Failure::Expired, None),
         Err(error) => visit.internal(&*error, None),
     }
+}
+
+/// Names what a page asks about.
+fn question(secret: &Secret<String>) -> String {
+    base64url(&sha256(format!("direct\n{}", secret.expose()).as_bytes()))
 }
 
 impl Visit<'_> {
@@ -79,6 +86,10 @@ impl Visit<'_> {
         let Some(adapter) = self.active.adapters.get(provider) else {
             return self.failure_page(StatusCode::NOT_FOUND, Failure::NotFound, None);
         };
+        // Where it could lead nowhere, nobody makes us call the provider.
+        if self.offered_to(provider).is_empty() {
+            return self.failure_page(StatusCode::NOT_FOUND, Failure::NotFound, None);
+        }
         let fresh = match self.fresh() {
             Ok(fresh) => fresh,
             Err(error) => return self.internal(&error, None),
@@ -91,10 +102,14 @@ impl Visit<'_> {
                 return self.failure_page(StatusCode::BAD_GATEWAY, error.failure(), None);
             }
         };
-        let leg = Leg { provider, state: &Secret::new(String::new()), left_at: self.now.minus(OLDEST) };
-        let Some(assertion) = self.assertion(leg, answer) else {
+        let leg = Leg { provider, state: &Secret::new(String::new()), left_at: self.now };
+        let Some(mut assertion) = self.assertion(leg, answer) else {
             return self.failure_page(StatusCode::FORBIDDEN, Failure::ProviderNotAccepted, None);
         };
+        // Nobody asked for this login, so nobody knows when it was.
+        if !assertion.time_stated {
+            assertion.auth_time = None;
+        }
         match self.park(&assertion).await {
             Ok(secret) => {
                 let mut response = reply::see_other(&format!("{}/direct", self.app.issuer));
@@ -122,12 +137,12 @@ impl Visit<'_> {
     }
 
     /// The services that accept this provider, at portals that can begin a sign-in when they are told to.
-    fn offered_to(&self, assertion: &Assertion) -> Vec<DirectChoice> {
+    fn offered_to(&self, provider: &ProviderId) -> Vec<DirectChoice> {
         let catalog = &self.active.catalog;
         let mut choices = Vec::new();
         for client in catalog.clients().filter(|client| client.initiate_login_uri.is_some()) {
             let services = catalog.policies().services().filter(|service| service.clients.contains(&client.id));
-            for service in services.filter(|service| service.trusted().contains(&&assertion.provider)) {
+            for service in services.filter(|service| service.trusted().contains(&provider)) {
                 choices.push(DirectChoice { client: client.id.clone(), service: service.id.clone() });
             }
         }
@@ -148,7 +163,7 @@ impl Visit<'_> {
             reply::drop_cookie(&mut response, COOKIE);
             return response;
         }
-        let choice = self.offered_to(&assertion).into_iter().find(|choice| choice.value() == chosen);
+        let choice = self.offered_to(&assertion.provider).into_iter().find(|choice| choice.value() == chosen);
         let Some(address) = choice.as_ref().and_then(|choice| self.initiation(choice)) else {
             return self.failure_page(StatusCode::BAD_REQUEST, Failure::WrongStep, None);
         };

@@ -12,7 +12,6 @@ use gateway_core::interaction::{
     Consent, Evidence, Hop, LinkOffer, LinkQuestion, Origin, Situation, Stage, Step, Transaction, next,
 };
 use gateway_core::jurisdiction::Crossing;
-use gateway_core::link::COMPARED;
 use gateway_core::secret::Secret;
 use gateway_core::subject::pairwise;
 use http::StatusCode;
@@ -62,9 +61,10 @@ pub(super) struct Offer {
 
 const WAITING: &str = "waiting";
 
-/// The name under which a person's last answer for a client, service and provider is kept.
-pub(super) fn consent_key(subject: &str, proposal: &Proposal) -> Key {
-    let parts = [subject, proposal.client.as_str(), proposal.service.as_str(), proposal.provider.as_str()];
+/// The name under which a person's last answer for a client, service and account is kept. An answer about one account is
+/// none about another, even of the same person.
+pub(super) fn consent_key(subject: &str, account: &str, proposal: &Proposal) -> Key {
+    let parts = [subject, account, proposal.client.as_str(), proposal.service.as_str(), proposal.provider.as_str()];
     Key::of_secret("consent", &parts.join("\n"))
 }
 
@@ -206,17 +206,7 @@ impl Visit<'_> {
     /// The claims that a release to this request would read.
     fn needed(&self, request: &AuthorizationRequest) -> Vec<String> {
         let Some(service) = self.active.catalog.policies().service(&request.service) else { return Vec::new() };
-        let mut needed = mapping::needed(service, &request.claims);
-        if service.link.is_some() {
-            needed.extend(
-                COMPARED
-                    .iter()
-                    .filter(|claim| !needed.iter().any(|n| n == *claim))
-                    .map(|c| (*c).to_owned())
-                    .collect::<Vec<_>>(),
-            );
-        }
-        needed
+        mapping::needed(service, &request.claims)
     }
 
     fn evidence(&self, request: &AuthorizationRequest, proof: &Proof, verdict: &Result<Permit, Refusal>) -> Evidence {
@@ -276,7 +266,8 @@ impl Visit<'_> {
             policy_version: permit.policy_version().to_owned(),
         };
         let subject = pairwise(&self.app.pairwise, &proof.known.person, &client.sector);
-        let stored = self.app.store.get(Class::Durable, &consent_key(&subject, &proposal), self.now).await?;
+        let account = self.links().account_of(&proof.assertion);
+        let stored = self.app.store.get(Class::Durable, &consent_key(&subject, &account, &proposal), self.now).await?;
         let receipt = stored.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(Offer { permit, proposal, released, subject, receipt, always_ask: client.is_public() })
     }
@@ -284,9 +275,7 @@ impl Visit<'_> {
     /// Shows the chooser.
     pub(super) fn choose(&self, mut transaction: Transaction) -> Response {
         transaction.stage = Stage::Choosing;
-        if matches!(transaction.link, LinkQuestion::Proving { .. }) {
-            transaction.link = LinkQuestion::Open;
-        }
+        transaction.stop_proving();
         let Some(service) = self.active.catalog.policies().service(&transaction.request.service) else {
             return self.stop(transaction, Failure::PolicyRefused);
         };
@@ -298,7 +287,8 @@ impl Visit<'_> {
     }
 
     /// Sends the browser to a provider that can serve this request.
-    pub(super) async fn go_upstream(&self, transaction: Transaction, provider: &ProviderId) -> Response {
+    pub(super) async fn go_upstream(&self, mut transaction: Transaction, provider: &ProviderId) -> Response {
+        transaction.stop_proving();
         let request = &transaction.request;
         let policies = self.active.catalog.policies();
         let demand = Demand { acr: &request.acr, max_age: request.max_age };
@@ -389,8 +379,9 @@ impl Visit<'_> {
         let from_session = proof.origin == Origin::Session;
         let waiting = Waiting { from_session, person: proof.known.person, assertion: proof.assertion };
         let sealed = self.app.seals.record(secret.expose(), &waiting)?;
-        let until = Some(transaction.expires_at);
-        let write = Write::Put(Key::of_secret(WAITING, secret.expose()), sealed, until);
+        // Whoever links an account may wait for another provider meanwhile.
+        let until = transaction.expires_at.plus(2 * gateway_core::interaction::TRANSACTION_LIFETIME);
+        let write = Write::Put(Key::of_secret(WAITING, secret.expose()), sealed, Some(until));
         self.app.store.commit(Class::Ephemeral, Batch::of(write), self.now).await?;
         Ok(secret)
     }

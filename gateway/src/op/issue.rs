@@ -133,8 +133,9 @@ impl Visit<'_> {
         if let Some(receipt) = answer {
             let bytes = serde_json::to_vec(receipt).map_err(|error| StoreError::Unavailable(error.to_string()))?;
             let kept = Some(self.now.plus(RETENTION));
+            let account = self.links().account_of(&proof.assertion);
             batch = batch
-                .and(Write::Put(consent_key(&offer.subject, &offer.proposal), bytes.clone(), kept))
+                .and(Write::Put(consent_key(&offer.subject, &account, &offer.proposal), bytes.clone(), kept))
                 .and(Write::Insert(Key::new("receipt", &receipt.id), bytes, kept));
         }
         self.app.store.commit(Class::Durable, batch, self.now).await

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use gateway_core::assertion::Assertion;
+use gateway_core::digest::sha256;
 use gateway_core::error::Failure;
-use gateway_core::ids::{PersonId, ProviderId};
+use gateway_core::ids::{ProviderId, base64url};
 use gateway_core::interaction::{LinkOffer, LinkQuestion, Origin, Stage, Transaction};
-use gateway_core::link::{COMPARED, Entry, Ground, Signals, Status};
+use gateway_core::link::{Actor, COMPARED, Entry, Ground, Signals, Status, is_personal, needs_review};
 use gateway_core::params::Params;
 use gateway_core::secret::Secret;
 use http::header::USER_AGENT;
@@ -29,12 +31,22 @@ use crate::links::LinkError;
 use crate::pages;
 use crate::store::StoreError;
 
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
 /// What the person is asked about.
 #[derive(Debug, Clone)]
 struct Question {
     first: Secret<String>,
     with: ProviderId,
     second: Option<Secret<String>>,
+}
+
+impl Question {
+    /// Names this question and no other: these accounts, proved this far.
+    fn digest(&self) -> String {
+        let second = self.second.as_ref().map(|second| second.expose().as_str()).unwrap_or_default();
+        base64url(&sha256([self.first.expose(), self.with.as_str(), second].join("\n").as_bytes()))
+    }
 }
 
 /// `GET /login/{transaction}/link`.
@@ -90,14 +102,19 @@ impl Visit<'_> {
         if request.subject.is_some() || !sure {
             return Ok(LinkOffer::NotWanted);
         }
-        let links = self.links();
-        let linked = links.has(&proof.known.person, &link.provider, self.now).await?;
-        // A question that staff are looking at, or have answered, is not put again.
+        if !is_personal(&proof.assertion) {
+            return Ok(LinkOffer::NotWanted);
+        }
+        let (links, own) = (self.links(), &proof.assertion.provider);
+        let free = links.free(&links.account_of(&proof.assertion), &link.provider, self.now).await?;
+        // A question that staff are looking at, or have answered, is not put again, whichever way round.
         let settled = |entry: &Entry| {
-            entry.second == link.provider && matches!(entry.status, Status::UnderReview | Status::Refused)
+            let both = [&entry.first, &entry.second];
+            let same = both.contains(&own) && both.contains(&&link.provider);
+            same && matches!(entry.status, Status::UnderReview | Status::Refused)
         };
-        let has = linked || links.ledger(&proof.known.person, self.now).await?.iter().any(settled);
-        Ok(if has { LinkOffer::NotWanted } else { LinkOffer::Wanted(link.provider.clone()) })
+        let wanted = free.to_move && !links.ledger(&proof.known.person, self.now).await?.iter().any(settled);
+        Ok(if wanted { LinkOffer::Wanted(link.provider.clone()) } else { LinkOffer::NotWanted })
     }
 
     fn link_with(&self, transaction: &Transaction) -> Option<&LinkWith> {
@@ -134,13 +151,18 @@ impl Visit<'_> {
         let Some(assertion) = assertion else { return self.back_to_link(transaction, Failure::ProviderNotAccepted) };
         let needed = self.link_with(&transaction).map(|link| link.assurance);
         let sure = self.meaning(&assertion).zip(needed).is_some_and(|(row, needed)| row.assurance.meets(needed));
-        if !sure {
+        if !sure || !is_personal(&assertion) {
             return self.back_to_link(transaction, Failure::AssuranceTooLow);
+        }
+        match self.takes_in(&first, &assertion).await {
+            Ok(true) => {}
+            Ok(false) => return self.back_to_link(transaction, Failure::LinkedOtherwise),
+            Err(error) => return self.internal(&*error, Some(&transaction)),
         }
         let stored = async {
             let known = self.person(&assertion, None).await?;
             let proof = Proof { origin: Origin::ThisLogin, assertion, known };
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(self.lay_aside(&transaction, proof).await?)
+            Ok::<_, AnyError>(self.lay_aside(&transaction, proof).await?)
         };
         match stored.await {
             Ok(second) => {
@@ -150,6 +172,14 @@ impl Visit<'_> {
             }
             Err(error) => self.internal(&*error, Some(&transaction)),
         }
+    }
+
+    /// Whether the account that was proved can take the first one in.
+    async fn takes_in(&self, first: &Secret<String>, second: &Assertion) -> Result<bool, AnyError> {
+        let Some(first) = self.laid_aside(first).await? else { return Ok(true) };
+        let links = self.links();
+        let free = links.free(&links.account_of(second), &first.assertion.provider, self.now).await?;
+        Ok(free.to_take_in)
     }
 
     /// The other account could not be proved: the sign-in itself is not touched by that.
@@ -169,7 +199,7 @@ impl Visit<'_> {
                 Some(second) => self.laid_aside(second).await?,
                 None => None,
             };
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>((first, second))
+            Ok::<_, AnyError>((first, second))
         };
         let (first, second) = match proofs.await {
             Ok((Some(first), second)) => (first, second),
@@ -184,15 +214,21 @@ impl Visit<'_> {
             with: &question.with,
             second: second.as_ref().map(|proof| &proof.assertion),
         };
-        let page = pages::Link::new(&self.active, self.locale(Some(&transaction)), &transaction, &sides);
+        let (reference, locale) = (self.reference(&transaction), self.locale(Some(&transaction)));
+        let page = pages::Link::new(&self.active, locale, &transaction, &sides, (&question.digest(), &reference));
         let response = reply::page(StatusCode::OK, page.html(), Some(&transaction.request.redirect));
         self.kept(response, transaction)
     }
 
     async fn answer_link(&self, mut transaction: Transaction, question: Question, form: &Params) -> Response {
-        let decision = form.one("decision").ok().flatten();
-        match (decision, &question.second) {
-            (Some("link"), None) => {
+        let one = |name| form.one(name).ok().flatten();
+        // The answer is to the very question that was shown: another tab, or a page from before the other account was
+        // proved, answers nothing.
+        if one("question") != Some(&question.digest()) {
+            return self.to_link_page(transaction);
+        }
+        match (one("decision"), &question.second) {
+            (Some("prove"), None) => {
                 transaction.link = LinkQuestion::Proving { first: question.first, with: question.with.clone() };
                 transaction.failure = None;
                 self.go_and_prove(transaction, &question.with).await
@@ -231,7 +267,8 @@ impl Visit<'_> {
             acr_values: document.words_for(needed),
             methods: document.methods_for(needed),
             max_age: on_demand.then_some(std::time::Duration::ZERO),
-            login: on_demand,
+            // A login that is left over from somebody else shows that nobody is there.
+            login: true,
             login_hint: None,
             locale: Some(self.locale(Some(&transaction))),
             data: COMPARED.map(str::to_owned).to_vec(),
@@ -253,41 +290,40 @@ impl Visit<'_> {
         if first.known.person == second.known.person {
             return Ok(());
         }
-        // A subject that was never seen becomes somebody before it is linked, so that a link can be undone.
-        let new: Vec<_> = [&first, &second].into_iter().filter_map(|proof| proof.known.write.clone()).collect();
-        let signals = Signals::of(&first.assertion, &second.assertion);
-        let status =
-            if signals.raise_a_doubt(second.assertion.is_in_answer()) { Status::UnderReview } else { Status::Active };
+        let doubt = needs_review(&first.assertion, &second.assertion);
         let entry = Entry {
-            id: transaction.id.to_string(),
+            id: self.reference(transaction),
             made_at: self.now,
             changed_at: self.now,
             first: first.assertion.provider.clone(),
             second: second.assertion.provider.clone(),
             ground: Ground::BothPresent,
-            signals,
-            status,
-            person: anchor(&second),
-            previous: anchor(&first),
+            signals: Signals::of(&first.assertion, &second.assertion),
+            status: if doubt { Status::UnderReview } else { Status::Active },
+            person: second.known.person.clone(),
+            previous: first.known.person.clone(),
             account: links.account_of(&first.assertion),
+            other: links.account_of(&second.assertion),
         };
-        match links.enter(&entry, new, self.now).await {
+        let by = Actor::Person { provider: entry.first.clone() };
+        match links.enter(&entry, by, self.now).await {
             Ok(()) => Ok(()),
-            Err(LinkError::Store(StoreError::Conflict)) => self.why_not_linked(&entry).await,
+            Err(LinkError::Store(StoreError::Conflict) | LinkError::Otherwise) => self.why_not_linked(&entry).await,
             Err(error) => Err(LinkNow::Other(error.into())),
         }
     }
 
-    /// The form was posted twice, or the person has another account of that provider.
-    async fn why_not_linked(&self, entry: &Entry) -> Result<(), LinkNow> {
-        let entries =
-            self.links().ledger(&entry.person, self.now).await.map_err(|error| LinkNow::Other(error.into()))?;
-        if entries.iter().any(|known| known.id == entry.id) { Ok(()) } else { Err(LinkNow::Otherwise) }
+    /// The number under which the person finds the entry of this sign-in; it leads back to nothing else of it.
+    fn reference(&self, transaction: &Transaction) -> String {
+        self.links().entry_id(&["sign-in", transaction.id.as_str()])
     }
-}
 
-fn anchor(proof: &Proof) -> PersonId {
-    proof.known.person.clone()
+    /// The form was posted twice, or one of the accounts was linked otherwise meanwhile.
+    async fn why_not_linked(&self, entry: &Entry) -> Result<(), LinkNow> {
+        let known = self.links().entry(&entry.person, &entry.id, self.now).await;
+        let known = known.map_err(|error| LinkNow::Other(error.into()))?;
+        if known.is_some() { Ok(()) } else { Err(LinkNow::Otherwise) }
+    }
 }
 
 /// Why a link was not made.
@@ -296,11 +332,11 @@ enum LinkNow {
     Gone,
     /// The person has another account of that provider linked.
     Otherwise,
-    Other(Box<dyn std::error::Error + Send + Sync>),
+    Other(AnyError),
 }
 
-impl From<Box<dyn std::error::Error + Send + Sync>> for LinkNow {
-    fn from(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+impl From<AnyError> for LinkNow {
+    fn from(error: AnyError) -> Self {
         Self::Other(error)
     }
 }

@@ -8,10 +8,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use gateway_core::assertion::UpstreamSubject;
-use gateway_core::digest::keyed;
-use gateway_core::ids::{PersonId, ProviderId, base64url};
-use gateway_core::link::{Entry, Ground, Signals, Status};
+use gateway_core::ids::PersonId;
+use gateway_core::link::{Actor, Entry, Ground, Signals, Status};
 use http::{Request, StatusCode};
 use serde_json::json;
 
@@ -21,7 +19,7 @@ use crate::app::App;
 use crate::authority::MatchAnswer;
 use crate::http::{reply, request};
 use crate::links::LinkError;
-use crate::store::{StoreError, Write};
+use crate::store::StoreError;
 
 /// `POST /match/{authority}`.
 pub async fn post(State(app): State<Arc<App>>, Path(authority): Path<String>, request: Request<Body>) -> Response {
@@ -44,8 +42,8 @@ pub async fn post(State(app): State<Arc<App>>, Path(authority): Path<String>, re
     };
     match visit.linked_by(&authority, &answer).await {
         Ok(()) => reply::empty(StatusCode::NO_CONTENT),
-        Err(PersonError::Link(LinkError::Store(StoreError::Conflict))) => {
-            error(StatusCode::CONFLICT, "invalid_request", "the person has another account of that provider linked")
+        Err(PersonError::Link(LinkError::Otherwise)) => {
+            error(StatusCode::CONFLICT, "invalid_request", "one of the accounts is linked otherwise")
         }
         Err(why) => {
             tracing::error!(authority, %why, "match answer");
@@ -57,14 +55,20 @@ pub async fn post(State(app): State<Arc<App>>, Path(authority): Path<String>, re
 impl Visit<'_> {
     async fn linked_by(&self, authority: &str, answer: &MatchAnswer) -> Result<(), PersonError> {
         let links = self.links();
-        let (first, new_first) = self.somebody(&answer.first.provider, &answer.first.subject).await?;
-        let (second, new_second) = self.somebody(&answer.second.provider, &answer.second.subject).await?;
+        let account = links.account(&answer.first.provider, &answer.first.subject);
+        let other = links.account(&answer.second.provider, &answer.second.subject);
+        let (first, second) = (self.somebody(&account).await?, self.somebody(&other).await?);
+        let id = links.entry_id(&["match", authority, &answer.reference]);
         if first == second {
-            return Ok(());
+            // Said twice is said once, even after the person undid it: the number is used up all the same.
+            return match links.use_up(&id, self.now).await {
+                Ok(()) | Err(LinkError::Store(StoreError::Conflict)) => Ok(()),
+                Err(error) => Err(error.into()),
+            };
         }
-        let number = keyed(b"match", &[authority.as_bytes(), answer.reference.as_bytes()]);
+        let by = Actor::Authority { authority: authority.to_owned(), reference: answer.reference.clone() };
         let entry = Entry {
-            id: base64url(number.get(..16).unwrap_or_default()),
+            id,
             made_at: self.now,
             changed_at: self.now,
             first: answer.first.provider.clone(),
@@ -74,32 +78,24 @@ impl Visit<'_> {
             status: Status::Active,
             person: second.clone(),
             previous: first,
-            account: links.account(&answer.first.provider, &answer.first.subject),
+            account,
+            other,
         };
-        let new = [new_first, new_second].into_iter().flatten().collect();
-        match links.enter(&entry, new, self.now).await {
-            // Said twice is said once, even after the person undid it.
-            Err(LinkError::Store(StoreError::Conflict)) => {
-                let known = links.ledger(&second, self.now).await?.iter().any(|known| known.id == entry.id);
-                if known { Ok(()) } else { Err(LinkError::Store(StoreError::Conflict).into()) }
+        match links.enter(&entry, by, self.now).await {
+            Err(LinkError::Store(StoreError::Conflict) | LinkError::Otherwise) => {
+                let known = links.entry(&second, &entry.id, self.now).await?;
+                let same = known.is_some_and(|known| known.account == entry.account && known.other == entry.other);
+                if same { Ok(()) } else { Err(LinkError::Otherwise.into()) }
             }
             done => Ok(done?),
         }
     }
 
-    /// The person that an account is; somebody new where it was never seen, and the write that says so.
-    async fn somebody(
-        &self,
-        provider: &ProviderId,
-        subject: &UpstreamSubject,
-    ) -> Result<(PersonId, Option<Write>), PersonError> {
-        let links = self.links();
-        let account = links.account(provider, subject);
-        if let Some(person) = links.person(&account, self.now).await? {
-            return Ok((person, None));
+    /// The person that an account is; somebody new where it was never seen.
+    async fn somebody(&self, account: &str) -> Result<PersonId, PersonError> {
+        match self.links().person(account, self.now).await? {
+            Some(person) => Ok(person),
+            None => Ok(PersonId::from_random(self.app.entropy.bytes()?)),
         }
-        let person = PersonId::from_random(self.app.entropy.bytes()?);
-        let write = links.first_seen(&account, &person)?;
-        Ok((person, Some(write)))
     }
 }

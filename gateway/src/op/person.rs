@@ -6,7 +6,6 @@ use gateway_core::ids::PersonId;
 use super::Visit;
 use crate::links::{LinkError, Links};
 use crate::ports::NoEntropy;
-use crate::seal::SealError;
 use crate::store::Write;
 
 /// A person, and whether their provider's subject is stored already.
@@ -24,8 +23,6 @@ pub(super) enum PersonError {
     Link(#[from] LinkError),
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
-    #[error(transparent)]
-    Seal(#[from] SealError),
 }
 
 impl Visit<'_> {

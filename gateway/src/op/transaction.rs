@@ -41,6 +41,14 @@ impl Visit<'_> {
         reply::drop_cookie(response, &name(&transaction.id));
     }
 
+    /// Removes every sign-in of this browser, and a question that waits from inside a provider's app.
+    pub(super) fn forget_all(&self, response: &mut Response) {
+        let ours = |name: &str| name.starts_with(PREFIX) || name == super::direct::COOKIE;
+        for (name, _) in request::cookies(self.parts).filter(|(name, _)| ours(name)) {
+            reply::drop_cookie(response, name);
+        }
+    }
+
     /// Lets the oldest sign-ins of this browser go when their cookies would outgrow a request header. Browsers send
     /// older cookies first.
     fn make_room(&self, response: &mut Response, keep: &str, adding: usize) {

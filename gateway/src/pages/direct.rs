@@ -39,13 +39,20 @@ pub struct Direct {
     here: String,
     title: String,
     lead: String,
+    question: String,
     choices: Vec<Choice>,
 }
 
 impl Direct {
     /// The page for somebody who comes from `provider`.
     #[must_use]
-    pub fn new(active: &Active, locale: Locale, provider: &ProviderId, choices: Vec<DirectChoice>) -> Self {
+    pub fn new(
+        active: &Active,
+        locale: Locale,
+        provider: &ProviderId,
+        choices: Vec<DirectChoice>,
+        question: String,
+    ) -> Self {
         let t = Texts(locale);
         let policies = active.catalog.policies();
         let name = policies.provider(provider).map(|provider| provider.name.get(locale)).unwrap_or_default();
@@ -59,6 +66,7 @@ impl Direct {
             here: "/direct".to_owned(),
             title: t.with("direct-title", "provider", name),
             lead: t.with("direct-lead", "provider", name),
+            question,
             choices: choices.into_iter().filter_map(choice).collect(),
         }
     }

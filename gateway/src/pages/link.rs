@@ -4,7 +4,7 @@ use askama::Template;
 use gateway_core::assertion::Assertion;
 use gateway_core::ids::ProviderId;
 use gateway_core::interaction::Transaction;
-use gateway_core::link::{Agreement, Entry, Signals, Status};
+use gateway_core::link::{Agreement, Entry, Ground, Signals, Status, needs_review};
 use gateway_core::locale::Locale;
 use gateway_core::time::Timestamp;
 
@@ -40,6 +40,8 @@ pub struct Link {
     problem: String,
     sides: Vec<Side>,
     doubt: String,
+    question: String,
+    decision: &'static str,
     yes: String,
     no: String,
     cancel: String,
@@ -48,14 +50,19 @@ pub struct Link {
 impl Link {
     /// The page: the offer, or once both accounts are proved the question.
     #[must_use]
-    pub fn new(active: &Active, locale: Locale, transaction: &Transaction, sides: &Sides<'_>) -> Self {
+    pub fn new(
+        active: &Active,
+        locale: Locale,
+        transaction: &Transaction,
+        sides: &Sides<'_>,
+        (question, reference): (&str, &str),
+    ) -> Self {
         let (t, id) = (Texts(locale), &transaction.id);
         let named = |id: &ProviderId| provider_name(active, id, locale);
         let (first, with) = (named(&sides.first.provider), named(sides.with));
         let side = |assertion: &Assertion| Side { provider: named(&assertion.provider), holder: holder(assertion) };
         let proved = sides.second.is_some();
-        let doubt =
-            sides.second.is_some_and(|second| Signals::of(sides.first, second).raise_a_doubt(second.is_in_answer()));
+        let doubt = sides.second.is_some_and(|second| needs_review(sides.first, second));
         let problem = transaction.failure.map(|failure| t.get(&format!("failure-{}", failure.code())));
         let (title, lead) = if proved {
             ("link-question-title", "link-question-lead")
@@ -69,7 +76,9 @@ impl Link {
             lead: t.with_two(lead, ("first", &first), ("with", &with)),
             problem: problem.unwrap_or_default(),
             sides: sides.second.map(|second| vec![side(sides.first), side(second)]).unwrap_or_default(),
-            doubt: if doubt { t.with("link-doubt", "reference", id.as_str()) } else { String::new() },
+            doubt: if doubt { t.with("link-doubt", "reference", reference) } else { String::new() },
+            question: question.to_owned(),
+            decision: if proved { "link" } else { "prove" },
             yes: if proved { t.get("link-yes") } else { t.with("link-prove", "with", &with) },
             no: t.get("link-no"),
             cancel: format!("/login/{id}/cancel"),
@@ -103,6 +112,7 @@ struct Line {
     status: String,
     when: String,
     signals: String,
+    ground: String,
     can_undo: bool,
 }
 
@@ -132,6 +142,13 @@ impl Account {
                 status: t.get(status(entry.status)),
                 when: t.with_two("account-when", ("made", &day(entry.made_at)), ("changed", &day(entry.changed_at))),
                 signals: signals(t, &entry.signals),
+                ground: match &entry.ground {
+                    Ground::BothPresent => t.get("link-ground-both"),
+                    Ground::Authority { authority, .. } => {
+                        let name = active.catalog.authority(authority).map(|known| known.name.get(locale));
+                        t.with("link-ground-authority", "authority", name.unwrap_or(authority))
+                    }
+                },
                 can_undo: entry.status == Status::Active,
             }
         };

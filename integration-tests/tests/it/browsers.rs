@@ -128,7 +128,7 @@ async fn a_check_of_the_face_and_a_linked_account() {
         vec![json!({"expectUrl": "/link"})],
         run.look("offer"),
         vec![
-            json!({"focusAndEnter": "button[value=link]"}),
+            json!({"focusAndEnter": "button[value=prove]"}),
             json!({"select": {"selector": "select[name=method]", "value": "3"}}),
         ],
         vec![json!({"click": "button[value=gd-chan-tai-man]"}), json!({"expectUrl": "/link"})],

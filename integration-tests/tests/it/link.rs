@@ -7,9 +7,13 @@ use integration_tests::{Browser, Reply, World};
 const SERVICE: &str = "linked-matter";
 const LINK: &str = "[link]\nprovider = \"gd-unified\"\nidentity = 2\nauthentication = 2";
 
+/// What is compared is what the service reads anyway; without it every link would wait for staff.
+const NAME: &str = "[[release]]\nclaim = \"name_zh\"\nfrom = 'claims.name_zh'\non_missing = \"clear\"\n\
+                    purpose = \"identify-applicant\"\nground = \"consent\"\nscope = \"profile\"\n";
+
 async fn world() -> World {
     let both = ["hk-iam-smart", "gd-unified"];
-    let service = service_document(SERVICE, &["gd-bay-area-services"], &both, LINK);
+    let service = service_document(SERVICE, &["gd-bay-area-services"], &both, LINK) + NAME;
     World::own(&[("services/linked-matter.toml", &service)]).await
 }
 
@@ -21,7 +25,8 @@ async fn offer(world: &World, browser: &mut Browser, person: &str) -> Reply {
 }
 
 async fn decide(world: &World, browser: &mut Browser, page: &Reply, decision: &str) -> Reply {
-    let reply = browser.post(&page.url, &[("decision", decision)]).await;
+    let question = page.field("question").unwrap_or_else(|| panic!("no question: {}", page.body));
+    let reply = browser.post(&page.url, &[("question", question.as_str()), ("decision", decision)]).await;
     match reply.location() {
         Some(next) if next.as_str().starts_with(world.issuer()) => world.past_waiting(browser, next).await,
         _ => reply,
@@ -30,7 +35,7 @@ async fn decide(world: &World, browser: &mut Browser, page: &Reply, decision: &s
 
 /// From the offer through the other login to the question.
 async fn prove(world: &World, browser: &mut Browser, page: &Reply, person: &str, method: &str) -> Reply {
-    let away = decide(world, browser, page, "link").await;
+    let away = decide(world, browser, page, "prove").await;
     let back = world.answer_provider(browser, &away.target(), &[("person", person), ("method", method)]).await;
     world.past_waiting(browser, back).await
 }
@@ -130,9 +135,11 @@ async fn nobody_else_answers_the_question() {
     let world = world().await;
     let mut browser = world.browser();
     let page = offer(&world, &mut browser, "hk-chan").await;
-    let stranger = world.browser().post(&page.url, &[("decision", "link")]).await;
+    let question = page.field("question").unwrap();
+    let form = [("question", question.as_str()), ("decision", "prove")];
+    let stranger = world.browser().post(&page.url, &form).await;
     assert_eq!(stranger.failure(), Some("CB-202"));
-    let form = Some("decision=link".to_owned());
+    let form = Some(format!("question={question}&decision=prove"));
     let foreign = browser.send(http::Method::POST, page.url.as_str(), form, &[("sec-fetch-site", "cross-site")]).await;
     assert_eq!(foreign.failure(), Some("CB-204"));
     let undone = browser.post(format!("{}/account/undo", world.issuer()), &[("entry", "nobodys")]).await;
@@ -195,4 +202,71 @@ async fn signing_out_leads_to_the_platforms_own_logout() {
     assert_eq!(back.path(), "/account");
     assert!(ledger(&world, &mut browser).await.body.contains("not signed in"));
     assert_eq!(world.guangdong().counters().logout, 1);
+}
+
+/// The page from before the other account was proved, or of other accounts, answers nothing: only the page that shows both
+/// is an answer about both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_on_an_earlier_page_links_nothing() {
+    let world = world().await;
+    let mut browser = world.browser();
+    let page = offer(&world, &mut browser, "hk-chan").await;
+    let question = prove(&world, &mut browser, &page, "gd-chan-tai-man", "3").await;
+    let early = page.field("question").unwrap();
+    for decision in ["prove", "link", "skip"] {
+        let reply = browser.post(&page.url, &[("question", early.as_str()), ("decision", decision)]).await;
+        assert!(reply.target().path().ends_with("/link"), "{decision}: the question is put again");
+    }
+    let reply = browser.post(&page.url, &[("decision", "link")]).await;
+    assert!(reply.target().path().ends_with("/link"));
+    let consent = decide(&world, &mut browser, &question, "skip").await;
+    let alone = sub(&world, &mut browser, &consent).await;
+    assert_ne!(alone, sub_at(&world, "gd-unified", "gd-chan-tai-man").await);
+}
+
+/// A kiosk: somebody else's login at the platform is still open. It does not count as their being here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_left_over_at_the_platform_does_not_link_its_owner() {
+    let world = world().await;
+    let mut kiosk = world.browser();
+    let authorize = world.rp().authorize(SERVICE, &[]);
+    let address = world.to_provider(&mut kiosk, &authorize, "gd-unified").await;
+    let left = [("person", "gd-chan-tai-man"), ("method", "3"), ("remember", "1")];
+    world.answer_provider(&mut kiosk, &address, &left).await;
+    let page = offer(&world, &mut kiosk, "hk-chan").await;
+    let away = decide(&world, &mut kiosk, &page, "prove").await.target();
+    assert!(away.path().contains("logout"), "{away}");
+    let platform = away.origin().ascii_serialization();
+    let login = kiosk.follow_within(away, &platform).await;
+    assert!(login.body.contains("name=\"handle\""), "the platform asks who is there: {}", login.body);
+}
+
+/// Answers about one account of a person are none about another: after a link was undone and another made, the question
+/// is put again.
+#[tokio::test(flavor = "multi_thread")]
+async fn consent_given_for_one_account_does_not_serve_another_of_the_same_person() {
+    let remembered = format!("remember_consent = \"90d\"\n{LINK}");
+    let service = service_document(SERVICE, &["gd-bay-area-services"], &["hk-iam-smart", "gd-unified"], &remembered);
+    let world = World::own(&[("services/linked-matter.toml", &service)]).await;
+    let mut browser = world.browser();
+    let page = offer(&world, &mut browser, "hk-chan").await;
+    let question = prove(&world, &mut browser, &page, "gd-chan-tai-man", "3").await;
+    let consent = decide(&world, &mut browser, &question, "link").await;
+    sub(&world, &mut browser, &consent).await;
+    let mut later = world.browser();
+    let again = world.to_consent(&mut later, &world.rp().authorize(SERVICE, &[]), "hk-iam-smart", "hk-chan").await;
+    assert!(again.location().is_some(), "remembered for this account");
+    let mut other = world.browser();
+    let page = world.to_consent(&mut other, &world.rp().authorize(SERVICE, &[]), "gd-unified", "gd-chan-tai-man").await;
+    assert!(page.url.path().ends_with("/consent"), "asked about the other one: {}", page.body);
+}
+
+/// Whoever signs out at a shared machine leaves no sign-in behind that the next person could continue.
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_ends_the_sign_ins_that_are_under_way() {
+    let world = world().await;
+    let mut browser = world.browser();
+    let page = world.to_consent(&mut browser, &world.rp().authorize(SERVICE, &[]), "gd-unified", "gd-li").await;
+    browser.post(format!("{}/account/sign-out", world.issuer()), &[]).await;
+    assert_eq!(browser.get(&page.url).await.failure(), Some("CB-202"));
 }

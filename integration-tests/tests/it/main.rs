@@ -8,6 +8,7 @@ mod browsers;
 mod callback;
 mod client_auth;
 mod cluster;
+mod direct;
 mod flaws;
 mod guangdong;
 mod guangdong_account;

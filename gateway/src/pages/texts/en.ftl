@@ -26,12 +26,14 @@ waiting-look = Look again now
 link-offer-title = Link your account at { $with }?
 link-offer-lead = You signed in with { $first }. If you also have an account at { $with }, you can link the two once. Afterwards { $first } is enough to find your matters under that account. You will be asked to sign in there now.
 link-question-title = Link these two accounts?
-link-question-lead = You have just signed in to both. If both are yours, link them: services that know you by { $with } will then know you when you use { $first }.
+link-question-lead = You have just signed in to both. If both are yours, link them: services that know you by { $with } will then know you when you use { $first }. What you did at portals with { $first } alone stays under your former account there until you undo the link.
 link-prove = Sign in to { $with }
 link-yes = Yes, both are mine: link them
 link-no = Not now, continue without linking
 link-undo-any-time = A link is shown in your account here and can be undone at any time.
 link-doubt = The details of the two accounts differ, or cannot be compared. That happens, for example when a name is written in other characters. The accounts are not linked at once: a member of staff will look at it. Your reference is { $reference }.
+link-ground-both = You signed in to both yourself
+link-ground-authority = At the word of { $authority }
 link-active = Linked
 link-under-review = Being looked at by staff; not linked yet
 link-refused = Not linked, after staff looked at it
@@ -56,7 +58,7 @@ account-end-there = Sign out there as well
 
 direct-title = Go on from { $provider }?
 direct-lead = You come from { $provider }. Choose the service you want to use; nothing is passed on before you agree.
-direct-warning = Go on only if you opened this yourself in your own app just now. If somebody sent you a link here, do not go on.
+direct-warning = Go on only if you opened this yourself in your own app just now. If somebody sent you a link here, do not go on. This replaces whatever sign-in this browser has here.
 direct-no = I did not open this
 
 consent-title = Do you agree to pass on this information?

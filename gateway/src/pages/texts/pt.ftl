@@ -26,12 +26,14 @@ waiting-look = Verificar agora
 link-offer-title = Associar a sua conta em { $with }?
 link-offer-lead = Entrou com { $first }. Se também tem uma conta em { $with }, pode associar as duas uma única vez. Depois basta { $first } para encontrar os seus assuntos nessa conta. Agora ser-lhe-á pedido que entre nela.
 link-question-title = Associar estas duas contas?
-link-question-lead = Acabou de entrar em ambas. Se as duas são suas, associe-as: os serviços que o conhecem por { $with } passam a conhecê-lo quando usar { $first }.
+link-question-lead = Acabou de entrar em ambas. Se as duas são suas, associe-as: os serviços que o conhecem por { $with } passam a conhecê-lo quando usar { $first }. O que fez nos portais só com { $first } fica na sua conta anterior até desfazer a associação.
 link-prove = Entrar em { $with }
 link-yes = Sim, ambas são minhas: associar
 link-no = Agora não, continuar sem associar
 link-undo-any-time = A associação aparece na sua conta aqui e pode ser desfeita a qualquer momento.
 link-doubt = Os dados das duas contas diferem ou não se podem comparar. Acontece, por exemplo, quando um nome está escrito com outros caracteres. As contas não são associadas de imediato: um funcionário vai verificar. A sua referência é { $reference }.
+link-ground-both = Entrou em ambas pessoalmente
+link-ground-authority = Por indicação de { $authority }
 link-active = Associadas
 link-under-review = Em verificação por um funcionário; ainda não associadas
 link-refused = Não associadas, após verificação
@@ -56,7 +58,7 @@ account-end-there = Sair também de lá
 
 direct-title = Continuar a partir da { $provider }?
 direct-lead = Vem da { $provider }. Escolha o serviço que pretende usar; nada é transmitido antes de concordar.
-direct-warning = Continue apenas se foi o próprio a abrir isto, agora mesmo, na sua aplicação. Se alguém lhe enviou uma ligação para aqui, não continue.
+direct-warning = Continue apenas se foi o próprio a abrir isto, agora mesmo, na sua aplicação. Se alguém lhe enviou uma ligação para aqui, não continue. Isto substitui qualquer sessão que este navegador tenha aqui.
 direct-no = Não fui eu que abri isto
 
 consent-title = Autoriza a transmissão destes dados?

@@ -26,12 +26,14 @@ waiting-look = 立即查看
 link-offer-title = 要关联您在{ $with }的账户吗？
 link-offer-lead = 您已用{ $first }登录。如果您在{ $with }也有账户，可以一次性关联。以后只用{ $first }登录，就能找到该账户下的事项。现在需要您登录该账户。
 link-question-title = 要关联这两个账户吗？
-link-question-lead = 您刚才登录了这两个账户。如果都是您本人的，请关联：以后您用{ $first }登录时，认识您{ $with }账户的服务就能认出您。
+link-question-lead = 您刚才登录了这两个账户。如果都是您本人的，请关联：以后您用{ $first }登录时，认识您{ $with }账户的服务就能认出您。您以前只用{ $first }在门户办理的事项，在解除关联之前仍留在原来的账户下。
 link-prove = 登录{ $with }
 link-yes = 两个都是我的，关联
 link-no = 暂不关联，继续
 link-undo-any-time = 关联记录可以在本站的账户页面查看，随时可以解除。
 link-doubt = 两个账户的资料不一致或无法比对，例如姓名用字不同。账户不会立即关联，将由工作人员核对。您的编号是{ $reference }。
+link-ground-both = 您本人登录了这两个账户
+link-ground-authority = 根据{ $authority }的核对结果
 link-active = 已关联
 link-under-review = 工作人员核对中，尚未关联
 link-refused = 经核对未予关联
@@ -56,7 +58,7 @@ account-end-there = 同时退出
 
 direct-title = 从{ $provider }继续？
 direct-lead = 您从{ $provider }前来。请选择要使用的事项；在您同意之前不会传送任何资料。
-direct-warning = 只有当您刚才在自己的应用中亲自打开本页时才继续。如果是别人发给您的链接，请不要继续。
+direct-warning = 只有当您刚才在自己的应用中亲自打开本页时才继续。如果是别人发给您的链接，请不要继续。这将取代此浏览器在本站的其他登录。
 direct-no = 不是我打开的
 
 consent-title = 您是否同意提供以下信息？

@@ -26,12 +26,14 @@ waiting-look = 立即查看
 link-offer-title = 要連結您在{ $with }的帳戶嗎？
 link-offer-lead = 您已用{ $first }登入。如果您在{ $with }也有帳戶，可以一次過連結。以後只用{ $first }登入，就能找到該帳戶下的事項。現在需要您登入該帳戶。
 link-question-title = 要連結這兩個帳戶嗎？
-link-question-lead = 您剛才登入了這兩個帳戶。如果都是您本人的，請連結：以後您用{ $first }登入時，認識您{ $with }帳戶的服務就能認出您。
+link-question-lead = 您剛才登入了這兩個帳戶。如果都是您本人的，請連結：以後您用{ $first }登入時，認識您{ $with }帳戶的服務就能認出您。您以前只用{ $first }在門戶辦理的事項，在解除連結之前仍留在原來的帳戶下。
 link-prove = 登入{ $with }
 link-yes = 兩個都是我的，連結
 link-no = 暫不連結，繼續
 link-undo-any-time = 連結記錄可以在本站的帳戶頁面查看，隨時可以解除。
 link-doubt = 兩個帳戶的資料不一致或無法比對，例如姓名用字不同。帳戶不會立即連結，將由職員核對。您的編號是{ $reference }。
+link-ground-both = 您本人登入了這兩個帳戶
+link-ground-authority = 根據{ $authority }的核對結果
 link-active = 已連結
 link-under-review = 職員核對中，尚未連結
 link-refused = 經核對未予連結
@@ -56,7 +58,7 @@ account-end-there = 同時登出
 
 direct-title = 從{ $provider }繼續？
 direct-lead = 您從{ $provider }前來。請選擇要使用的事項；在您同意之前不會傳送任何資料。
-direct-warning = 只有當您剛才在自己的應用程式中親自開啟本頁時才繼續。如果是別人傳給您的連結，請不要繼續。
+direct-warning = 只有當您剛才在自己的應用程式中親自開啟本頁時才繼續。如果是別人傳給您的連結，請不要繼續。這將取代此瀏覽器在本站的其他登入。
 direct-no = 不是我開啟的
 
 consent-title = 您是否同意提供以下資料？

@@ -94,6 +94,7 @@ fn write_providers(bundle: &Path, parties: &Parties) -> Result<(), DemoError> {
             .replace("@ISSUER@", &party.issuer)
             .replace("@ORIGIN@", &party.issuer)
             .replace("@APP@", &format!("{}/app/", party.issuer))
+            .replace("logout_first = false", "logout_first = true")
             // The simulator's own codes for the permits of Hong Kong and Macao residents.
             .replace(
                 "[guangdong.documents]\n",

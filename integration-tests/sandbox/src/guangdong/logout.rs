@@ -11,7 +11,7 @@ use super::control::Endpoint;
 use super::{Shared, page};
 use crate::web::{self, Params};
 
-/// `GET /_tif_sso_logout_/`: forgets the session and leads on to an address of a registered client's host.
+/// `GET /_tif_sso_logout_/`: forgets the session and leads on to an address of a registered client's host, or its own.
 pub(super) async fn logout(
     State(shared): State<Arc<Shared>>,
     RawQuery(query): RawQuery,
@@ -33,5 +33,8 @@ pub(super) async fn logout(
 
 fn belongs_to_a_client(shared: &Shared, address: &str) -> bool {
     let Ok(address) = Url::parse(address) else { return false };
-    matches!(address.scheme(), "https" | "http") && shared.config.clients.iter().any(|client| client.has_host(&address))
+    // To its own login as well: nothing public says whether the real platform does that.
+    let own = Url::parse(&shared.config.origin).is_ok_and(|own| own.origin() == address.origin());
+    let client = shared.config.clients.iter().any(|client| client.has_host(&address));
+    matches!(address.scheme(), "https" | "http") && (own || client)
 }

@@ -374,7 +374,9 @@ async fn write(transaction: &Transaction<'_>, jobs: &[&Job]) -> Result<(), Store
         match change {
             Write::Put(key, value, expires) if seen.insert(key) => rows.push(key, value, *expires),
             Write::Delete(key) if seen.insert(key) => deleted.push(key.as_str()),
-            Write::Insert(..) | Write::Put(..) | Write::Delete(_) => {}
+            // Inserted already; what an earlier batch of the group did to the key came before it.
+            Write::Insert(key, ..) => drop(seen.insert(key)),
+            Write::Put(..) | Write::Delete(_) => {}
         }
     }
     if !rows.keys.is_empty() {

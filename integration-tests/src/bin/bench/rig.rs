@@ -22,9 +22,9 @@ const CLIENTS: [(&str, &str); 3] = [
 ];
 
 const PROVIDERS: [(&str, &str); 3] = [
-    ("hk-iam-smart", include_str!("../../../sandbox/documents/providers/hk-iam-smart.toml")),
-    ("mo-one-account", include_str!("../../../sandbox/documents/providers/mo-one-account.toml")),
-    ("gd-unified", include_str!("../../../sandbox/documents/providers/gd-unified.toml")),
+    ("hk-iam-smart", include_str!("../../../sandbox/documents/openid/hk-iam-smart.toml")),
+    ("mo-one-account", include_str!("../../../sandbox/documents/openid/mo-one-account.toml")),
+    ("gd-unified", include_str!("../../../sandbox/documents/openid/gd-unified.toml")),
 ];
 
 /// How the gateway is logged in at.

@@ -1,6 +1,7 @@
 //! One HTTP connection over TLS, HTTP/2 or HTTP/1.1 as the server chooses, and a pool of them for back ends.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::header::HOST;
@@ -148,12 +149,13 @@ fn with_host(mut request: Request<Full<Bytes>>) -> Result<Request<Full<Bytes>>, 
 pub(crate) struct Pool {
     connector: Connector,
     idle: Mutex<Vec<Connection>>,
+    opened: AtomicU64,
 }
 
 impl Pool {
     /// An empty pool.
     pub(crate) fn new(connector: Connector) -> Self {
-        Self { connector, idle: Mutex::default() }
+        Self { connector, idle: Mutex::default(), opened: AtomicU64::default() }
     }
 
     /// Sends over an idle connection, or a new one.
@@ -161,10 +163,18 @@ impl Pool {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut connection = match idle.filter(Connection::is_open) {
             Some(connection) => connection,
-            None => self.connector.open().await?,
+            None => {
+                self.opened.fetch_add(1, Ordering::Relaxed);
+                self.connector.open().await?
+            }
         };
         let answer = connection.send(request).await?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         Ok(answer)
+    }
+
+    /// Connections that it opened so far.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
     }
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::login::{Fault, Timing, login};
 use crate::process::{Usage, core_busy};
 use crate::site::Site;
+use crate::upstream::Tally;
 
 /// How long a login may take before it counts as an error.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -53,14 +54,28 @@ pub(crate) struct Load {
     pub(crate) waited: Percentiles,
     /// Token requests.
     pub(crate) token: Percentiles,
-    /// Requests in one login.
-    pub(crate) requests: u32,
+    /// Requests in one login: the browser's, the portal's and deliveries.
+    pub(crate) requests: f64,
+    /// Of them, looks at the waiting page that found no news.
+    pub(crate) looks: f64,
+    /// Of them, deliveries by the identity system.
+    pub(crate) deliveries: f64,
+    /// Calls to the identity system in one login.
+    pub(crate) calls: f64,
+    /// Of them, token calls.
+    pub(crate) token_calls: f64,
+    /// Of them, for the person's data.
+    pub(crate) data_calls: f64,
+    /// Fetches of the identity system's keys since the load began, warm-up included.
+    pub(crate) key_fetches: u64,
     /// CPU of what is measured for one login, microseconds.
     pub(crate) cpu_us: f64,
     /// Of that, in the kernel.
     pub(crate) system_us: f64,
-    /// Connections that it opened to the provider, in a thousand logins.
+    /// Connections that it opened to the identity system, in a thousand logins.
     pub(crate) upstream_connections: f64,
+    /// Connections that the identity system opened for deliveries, in a thousand logins.
+    pub(crate) delivery_connections: f64,
     /// How busy what is measured was, 1 being one core.
     pub(crate) busy: f64,
     /// How busy others kept its core: above a few hundredths the run is noisy.
@@ -85,7 +100,8 @@ struct Mark {
     target: Usage,
     generator: Usage,
     cores: (f64, f64),
-    upstream: u64,
+    upstream: Tally,
+    delivery_connections: u64,
     finished: u64,
 }
 
@@ -96,7 +112,8 @@ impl Mark {
             target: Usage::of(pid),
             generator: Usage::of(std::process::id()),
             cores: (core_busy(cores.0), core_busy(cores.1)),
-            upstream: site.portal.provider.connections(),
+            upstream: site.portal.upstream.tally(),
+            delivery_connections: site.deliveries.opened(),
             finished: finished.load(Ordering::Relaxed),
         }
     }
@@ -107,6 +124,7 @@ pub(crate) async fn run(site: &Arc<Site>, pid: u32, plan: Plan) -> Load {
     let finished = Arc::new(AtomicU64::new(0));
     let mut running = JoinSet::new();
     let (mut outcomes, mut from) = (Vec::new(), None);
+    let fetched = site.portal.upstream.tally().keys;
     let start = Instant::now() + Duration::from_millis(20);
     for number in 0_u32.. {
         let intended = start + Duration::from_secs_f64(f64::from(number) / plan.rate);
@@ -138,6 +156,7 @@ pub(crate) async fn run(site: &Arc<Site>, pid: u32, plan: Plan) -> Load {
     let mut load = summary(&outcomes);
     load.offered = plan.rate;
     load.all = finished.load(Ordering::Relaxed);
+    load.key_fetches = to.upstream.keys - fetched;
     if let Some(from) = from {
         between(&mut load, &from, &to);
     }
@@ -151,14 +170,27 @@ fn between(load: &mut Load, from: &Mark, to: &Mark) {
     load.finished = logins / seconds;
     load.cpu_us = each(to.target.cpu() - from.target.cpu());
     load.system_us = each(to.target.system - from.target.system);
-    let opened = u32::try_from(to.upstream - from.upstream).map_or(0.0, f64::from);
-    load.upstream_connections = each(opened / 1e3);
+    upstream(load, (&from.upstream, &to.upstream), logins);
+    load.delivery_connections = 1e3 * rate(from.delivery_connections, to.delivery_connections, logins);
     load.busy = (to.target.cpu() - from.target.cpu()) / seconds;
     load.generator_busy = (to.generator.cpu() - from.generator.cpu()) / seconds;
     let others = |from: f64, to: f64, ours: f64| ((to - from) / seconds - ours).max(0.0);
     load.others = others(from.cores.0, to.cores.0, load.busy);
     load.generator_others = others(from.cores.1, to.cores.1, load.generator_busy);
     (load.resident, load.peak) = (to.target.resident, to.target.peak);
+}
+
+/// What one login was to the identity system.
+fn upstream(load: &mut Load, (from, to): (&Tally, &Tally), logins: f64) {
+    load.token_calls = rate(from.token, to.token, logins);
+    load.data_calls = rate(from.data, to.data, logins);
+    load.calls = load.token_calls + load.data_calls + rate(from.keys + from.other, to.keys + to.other, logins);
+    load.upstream_connections = 1e3 * rate(from.connections, to.connections, logins);
+}
+
+fn rate(from: u64, to: u64, logins: f64) -> f64 {
+    let count = u32::try_from(to - from).map_or(0.0, f64::from);
+    if logins > 0.0 { count / logins } else { 0.0 }
 }
 
 fn summary(outcomes: &[(bool, Result<Timing, Fault>)]) -> Load {
@@ -180,7 +212,14 @@ fn summary(outcomes: &[(bool, Result<Timing, Fault>)]) -> Load {
     load.whole = percentiles(timings.iter().map(|timing| timing.whole));
     load.waited = percentiles(timings.iter().map(|timing| timing.waited));
     load.token = percentiles(timings.iter().map(|timing| timing.token));
-    load.requests = timings.iter().map(|timing| timing.requests).max().unwrap_or_default();
+    let logins = timings.len().max(1);
+    let mean = |count: fn(&Timing) -> u32| {
+        let all: f64 = timings.iter().map(|timing| f64::from(count(timing))).sum();
+        all / u32::try_from(logins).map_or(f64::INFINITY, f64::from)
+    };
+    load.requests = mean(|timing| timing.requests);
+    load.looks = mean(|timing| timing.looks);
+    load.deliveries = mean(|timing| timing.deliveries);
     load
 }
 

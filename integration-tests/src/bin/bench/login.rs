@@ -14,7 +14,13 @@ use url::{Url, form_urlencoded};
 
 use crate::http::{Answer, Connection};
 use crate::jose;
+use crate::rig::REACHED;
 use crate::site::{CLIENT, REDIRECT, Site};
+
+/// The waiting page's script; a new browser does not have it.
+const WAIT_SCRIPT: &str = "/static/wait.js";
+/// When a page that should have news by now is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// How long one login took.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +31,12 @@ pub(crate) struct Timing {
     pub(crate) waited: Duration,
     /// Of that, the token request.
     pub(crate) token: Duration,
-    /// Requests that were answered.
+    /// Requests that were answered: the browser's, the portal's and deliveries.
     pub(crate) requests: u32,
+    /// Of them, looks at the waiting page that found no news.
+    pub(crate) looks: u32,
+    /// Of them, deliveries.
+    pub(crate) deliveries: u32,
 }
 
 /// Why a login came to nothing.
@@ -63,7 +73,11 @@ struct Browser<'a> {
     connection: Option<Connection>,
     waited: Duration,
     requests: u32,
+    looks: u32,
+    deliveries: u32,
     knows_assets: bool,
+    /// Who sits here, as the identity system knows them.
+    person: Option<u64>,
 }
 
 /// Logs one person in.
@@ -75,7 +89,10 @@ pub(crate) async fn login(site: &Site, intended: Instant) -> Result<Timing, Faul
         connection: None,
         waited: intended.elapsed(),
         requests: 0,
+        looks: 0,
+        deliveries: 0,
         knows_assets: site.kind.assets.is_empty(),
+        person: None,
     };
     let code = browser.sign_in(site.request(&state, &nonce, &jose::s256(&verifier))?, &state).await?;
     let began = Instant::now();
@@ -84,7 +101,8 @@ pub(crate) async fn login(site: &Site, intended: Instant) -> Result<Timing, Faul
     let began = Instant::now();
     userinfo(site, &access, &subject).await?;
     let waited = browser.waited + token + began.elapsed();
-    Ok(Timing { whole: intended.elapsed(), waited, token, requests: browser.requests + 2 })
+    let (requests, looks, deliveries) = (browser.requests + 2, browser.looks, browser.deliveries);
+    Ok(Timing { whole: intended.elapsed(), waited, token, requests, looks, deliveries })
 }
 
 impl Browser<'_> {
@@ -102,14 +120,16 @@ impl Browser<'_> {
                 return Err(refused(&url, &answer));
             };
             let target = url.join(location).map_err(|_| Fault::new("a redirect to nowhere"))?;
-            let provider = &self.site.portal.provider;
+            let upstream = &self.site.portal.upstream;
             if target.as_str().starts_with(REDIRECT) {
                 return arrived(&target, state, &self.site.issuer);
             }
-            if target.as_str().starts_with(&provider.issuer) {
+            if target.as_str().starts_with(&upstream.origin) {
                 // Time goes by there, and the connection with it.
                 self.connection = None;
-                step = Step::Get(provider.visit(target.query().unwrap_or_default())?);
+                let visit = upstream.visit(target.query().unwrap_or_default())?;
+                self.person = Some(visit.person);
+                step = Step::Get(visit.back);
             } else {
                 step = Step::Get(target.into());
             }
@@ -187,16 +207,60 @@ impl Browser<'_> {
         }
     }
 
+    /// Fetches a file that a page names.
+    async fn fetch(&mut self, file: &str) -> Result<(), Fault> {
+        let (url, answer) = self.take(Step::Get(format!("{}{file}", self.site.issuer))).await?;
+        if answer.status == StatusCode::OK { Ok(()) } else { Err(refused(&url, &answer)) }
+    }
+
+    /// Sits before a waiting page, whose script looks until there is news and then loads the page again.
+    async fn wait(&mut self, page: &Url) -> Result<Step, Fault> {
+        self.fetch(WAIT_SCRIPT).await?;
+        for _ in 0..self.site.portal.looks {
+            self.sees_news(page).await?;
+        }
+        self.approve().await?;
+        while !self.sees_news(page).await? {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(Step::Get(page.to_string()))
+    }
+
+    async fn sees_news(&mut self, page: &Url) -> Result<bool, Fault> {
+        let (_, answer) = self.take(Step::Get(page.to_string())).await?;
+        self.looks += u32::from(answer.status == StatusCode::OK);
+        Ok(answer.status != StatusCode::OK)
+    }
+
+    /// The person approves on the phone, and the identity system delivers. That takes a person longer than the gateway
+    /// needs to write down what is open, so it never comes before the page.
+    async fn approve(&mut self) -> Result<(), Fault> {
+        let person = self.person.ok_or_else(|| Fault::new("a waiting page for nobody"))?;
+        let body = self.site.portal.upstream.approve(person)?;
+        let request = Request::post(format!("{}/receive/{REACHED}", self.site.issuer))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| Fault::new(error.to_string()))?;
+        let began = Instant::now();
+        let answer = self.site.deliveries.send(request).await?;
+        self.waited += began.elapsed();
+        (self.requests, self.deliveries) = (self.requests + 1, self.deliveries + 1);
+        match answer.status {
+            StatusCode::OK => Ok(()),
+            status => Err(Fault::new(format!("/receive: {}", status.as_u16()))),
+        }
+    }
+
     /// Reads a page: follows the chooser's link, or submits the form with its first button.
     async fn read(&mut self, url: &Url, answer: &Answer) -> Result<Step, Fault> {
         if !self.knows_assets {
             self.knows_assets = true;
             for asset in self.site.kind.assets {
-                let (url, answer) = self.take(Step::Get(format!("{}{asset}", self.site.issuer))).await?;
-                if answer.status != StatusCode::OK {
-                    return Err(refused(&url, &answer));
-                }
+                self.fetch(asset).await?;
             }
+        }
+        if url.path().ends_with("/wait") {
+            return self.wait(url).await;
         }
         let page = String::from_utf8_lossy(&answer.body);
         let join = |target: &str| url.join(target).map(String::from).map_err(|_| Fault::new("a link to nowhere"));

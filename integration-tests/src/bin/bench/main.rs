@@ -1,10 +1,11 @@
 //! `bench`: what one brokered login costs. Not a timed test: `docs/benchmark.md` says how to read what it prints.
 //!
-//! The generator, the portal, the people and a lean upstream provider are this process; the gateway is the production
+//! The generator, the portal, the people and a lean identity system are this process; the gateway is the production
 //! binary in a process of its own, on a core of its own. Arrivals are open-loop: they do not wait for answers.
 
 mod calibrate;
 mod http;
+mod iam_smart;
 mod jose;
 mod load;
 mod login;
@@ -14,11 +15,14 @@ mod report;
 mod rig;
 mod run;
 mod site;
+mod upstream;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+
+use upstream::Wire;
 
 /// What goes wrong around a measurement, as a sentence.
 type Failed = String;
@@ -41,6 +45,12 @@ struct Arguments {
     /// Step the rate up, after the runs, until the gateway no longer keeps up.
     #[arg(long)]
     saturate: bool,
+    /// What the identity system speaks. The comparison knows OpenID Connect alone, and is left out otherwise.
+    #[arg(long, value_enum, default_value_t = Wire::Oidc)]
+    upstream: Wire,
+    /// How often a waiting page looks for news before its person approves; the real one looks every three seconds.
+    #[arg(long, default_value_t = 0)]
+    looks: u32,
     /// Leave the comparison out.
     #[arg(long)]
     no_peer: bool,

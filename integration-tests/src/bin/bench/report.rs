@@ -7,6 +7,7 @@ use crate::Arguments;
 use crate::calibrate::Calibration;
 use crate::load::Load;
 use crate::process::first_line;
+use crate::upstream::Wire;
 
 /// What the figures belong to.
 #[derive(Debug, Serialize)]
@@ -17,6 +18,8 @@ pub(crate) struct Machine {
     node: String,
     oidc_provider: String,
     revision: String,
+    upstream: Wire,
+    looks: u32,
     key_exchange: &'static str,
     portal_http: &'static str,
     /// Median and slowest `fdatasync` of 400 bytes, milliseconds.
@@ -42,6 +45,8 @@ impl Machine {
             node: first_line("node", &["-v"]),
             oidc_provider: package.get("version").and_then(Value::as_str).unwrap_or("-").to_owned(),
             revision: first_line("git", &["describe", "--always", "--dirty"]),
+            upstream: arguments.upstream,
+            looks: arguments.looks,
             key_exchange: if arguments.classic { "X25519" } else { "X25519MLKEM768" },
             portal_http: if arguments.portal_h1 { "HTTP/1.1" } else { "HTTP/2" },
             barrier_ms,
@@ -147,7 +152,7 @@ fn text(report: &Report) -> String {
             machine.warmup
         ),
     ];
-    out.push("\ngateway".to_owned());
+    out.push(format!("\ngateway, {} upstream", machine.upstream.name()));
     out.extend(subject(&report.runs.iter().map(|run| &run.gateway).collect::<Vec<_>>()));
     for run in &report.runs {
         out.push(format!(
@@ -181,7 +186,15 @@ fn row(name: &str, unit: &str, subjects: &[&Subject], figure: impl Fn(&Subject) 
 fn subject(subjects: &[&Subject]) -> Vec<String> {
     let mib = |kib: u64| u32::try_from(kib).map_or(0.0, f64::from) / 1024.0;
     let mut rows = vec![
-        row("requests in one login", "", subjects, |s| f64::from(s.load.requests)),
+        row("requests in one login", "", subjects, |s| s.load.requests),
+        row("  of them looks that found no news", "", subjects, |s| s.load.looks),
+        row("  of them deliveries", "", subjects, |s| s.load.deliveries),
+        row("calls to the provider in one login", "", subjects, |s| s.load.calls),
+        row("  of them for a token", "", subjects, |s| s.load.token_calls),
+        row("  of them for the person's data", "", subjects, |s| s.load.data_calls),
+        row("its keys fetched, warm-up included", "times", subjects, |s| {
+            u32::try_from(s.load.key_fetches).map_or(0.0, f64::from)
+        }),
         row("offered", "logins/s", subjects, |s| s.load.offered),
         row("finished", "logins/s", subjects, |s| s.load.finished),
         row("whole login p50", "ms", subjects, |s| s.load.whole.p50),
@@ -197,6 +210,7 @@ fn subject(subjects: &[&Subject]) -> Vec<String> {
         }),
         row("CPU of one login in ES256 verifications", "units", subjects, |s| s.units),
         row("connections opened to the provider", "in 1000", subjects, |s| s.load.upstream_connections),
+        row("connections opened for deliveries", "in 1000", subjects, |s| s.load.delivery_connections),
         row("busy", "cores", subjects, |s| s.load.busy),
         row("others on its core", "cores", subjects, |s| s.load.others),
         row("generator busy", "cores", subjects, |s| s.load.generator_busy),

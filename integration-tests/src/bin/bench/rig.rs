@@ -22,10 +22,13 @@ const CLIENTS: [(&str, &str); 3] = [
 ];
 
 const PROVIDERS: [(&str, &str); 3] = [
-    ("hk-iam-smart", include_str!("../../../sandbox/documents/providers/hk-iam-smart.toml")),
-    ("mo-one-account", include_str!("../../../sandbox/documents/providers/mo-one-account.toml")),
-    ("gd-unified", include_str!("../../../sandbox/documents/providers/gd-unified.toml")),
+    ("hk-iam-smart", include_str!("../../../sandbox/documents/openid/hk-iam-smart.toml")),
+    ("mo-one-account", include_str!("../../../sandbox/documents/openid/mo-one-account.toml")),
+    ("gd-unified", include_str!("../../../sandbox/documents/openid/gd-unified.toml")),
 ];
+
+/// The provider that can be reached, whatever it speaks.
+pub(crate) const REACHED: &str = "hk-iam-smart";
 
 /// How the gateway is logged in at.
 const GATEWAY: Kind = Kind {
@@ -148,7 +151,7 @@ pub(crate) async fn start_peer(
             "client_id": CLIENT, "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "private_key_jwt",
             "token_endpoint_auth_signing_alg": "ES256", "jwks": portal.key.jwks(),
         }],
-        "upstream": {"issuer": portal.provider.issuer, "client_id": "broker", "client_secret": "only of this benchmark"},
+        "upstream": {"issuer": portal.upstream.origin, "client_id": "broker", "client_secret": "only of this benchmark"},
     });
     let (file, log) = (folder.join("broker.json"), folder.join("broker.log"));
     put(&file, &settings.to_string())?;
@@ -193,16 +196,28 @@ fn write_bundle(bundle: &Path, portal: &Portal) -> Result<(), Failed> {
             .replace("@JWKS@", &portal.key.jwks().to_string());
         put(&bundle.join(format!("clients/{name}.toml")), &text)?;
     }
+    write_providers(&bundle.join("providers"), portal)
+}
+
+fn write_providers(folder: &Path, portal: &Portal) -> Result<(), Failed> {
+    let origin = &portal.upstream.origin;
     for (name, template) in PROVIDERS {
-        let issuer = if name == "hk-iam-smart" { portal.provider.issuer.as_str() } else { "https://localhost:1" };
+        let issuer = if name == REACHED { origin.as_str() } else { "https://localhost:1" };
         let text = template
             .replace("@ISSUER@", issuer)
             .replace("client_secret_basic", "private_key_jwt")
             .replace("client_secret_post", "private_key_jwt");
         let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("client_secret_file")).collect();
-        put(&bundle.join(format!("providers/{name}.toml")), &lines.join("\n"))?;
+        put(&folder.join(format!("{name}.toml")), &lines.join("\n"))?;
     }
-    Ok(())
+    let Some(kek) = portal.upstream.key_encryption_key() else { return Ok(()) };
+    let file = format!("{REACHED}.toml");
+    let shipped = policies::documents::PROVIDERS.iter().find(|(name, _)| *name == file);
+    let (_, template) = shipped.ok_or_else(|| format!("{file} does not ship"))?;
+    let text = template.replace("@ORIGIN@", origin).replace("@APP@", &format!("{origin}/app/"));
+    put(&folder.join(file), &text)?;
+    put(&folder.join(format!("{REACHED}.secret")), "only of this benchmark")?;
+    put(&folder.join(format!("{REACHED}.kek")), kek)
 }
 
 /// A binary in the folder of this one.

@@ -12,10 +12,10 @@ use crate::http::{self, Manner};
 use crate::jose::Key;
 use crate::load::{self, Load, Plan};
 use crate::process::Usage;
-use crate::provider::Provider;
 use crate::report::{Machine, Report, Run, Subject};
 use crate::rig::{self, Certificates, GatewayFiles, Target};
 use crate::site::Portal;
+use crate::upstream::{Upstream, Wire};
 use crate::{Arguments, Failed};
 
 /// A step of the search for the limit fails beyond this p99 of a whole login, in milliseconds.
@@ -65,7 +65,8 @@ async fn portal(arguments: &Arguments, certificates: &Certificates) -> Result<Ar
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
     Ok(Arc::new(Portal {
         key: Key::es256()?,
-        provider: Provider::start(listener, server.map_err(|error| error.to_string())?)?,
+        upstream: Upstream::start(listener, server.map_err(|error| error.to_string())?, arguments.upstream)?,
+        looks: arguments.looks,
         browser_tls: http::tls(&roots, browsers)?,
         portal_tls: http::tls(&roots, back_end)?,
     }))
@@ -102,9 +103,14 @@ impl Bench<'_> {
         let gateway = gateway.against(&load, before, between);
         let audited = files.verify_audit()?;
         let (stored_kib, logged_kib) = files.written();
-        let peer = if self.arguments.no_peer { None } else { Some(self.peer(&folder, between).await?) };
+        let peer = if self.has_peer() { Some(self.peer(&folder, between).await?) } else { None };
         fs::remove_dir_all(&folder).map_err(|error| error.to_string())?;
         Ok(Run { gateway, audited, stored_kib, logged_kib, peer })
+    }
+
+    /// The comparison speaks OpenID Connect alone.
+    fn has_peer(&self) -> bool {
+        !self.arguments.no_peer && self.arguments.upstream == Wire::Oidc
     }
 
     async fn peer(&self, folder: &Path, before: Calibration) -> Result<Subject, Failed> {

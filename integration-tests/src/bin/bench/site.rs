@@ -12,7 +12,7 @@ use url::Url;
 use crate::Failed;
 use crate::http::{Connector, Pool};
 use crate::jose::Key;
-use crate::provider::Provider;
+use crate::upstream::Upstream;
 
 /// The portal's client identifier, at the gateway and at the comparison alike.
 pub(crate) const CLIENT: &str = "gd-government-service-network";
@@ -25,8 +25,10 @@ pub(crate) const REDIRECT: &str = "https://portal.example/callback";
 pub(crate) struct Portal {
     /// What it signs its token requests with.
     pub(crate) key: Key,
-    /// The provider that its people use.
-    pub(crate) provider: Arc<Provider>,
+    /// The identity system that its people use.
+    pub(crate) upstream: Arc<Upstream>,
+    /// How often a waiting page looks for news before its person approves.
+    pub(crate) looks: u32,
     /// How browsers connect.
     pub(crate) browser_tls: Arc<ClientConfig>,
     /// How its back end connects.
@@ -60,6 +62,8 @@ pub(crate) struct Site {
     pub(crate) browser: Connector,
     /// The portal's connections.
     pub(crate) back_end: Pool,
+    /// The identity system's connections, for what it delivers.
+    pub(crate) deliveries: Pool,
     /// The portal.
     pub(crate) portal: Arc<Portal>,
     /// What differs.
@@ -84,6 +88,7 @@ impl Site {
             userinfo_endpoint: at("userinfo_endpoint")?,
             browser: Connector::new(Arc::clone(&portal.browser_tls), port),
             back_end,
+            deliveries: Pool::new(Connector::new(Arc::clone(&portal.portal_tls), port)),
             portal: Arc::clone(portal),
             kind,
             issuer,

@@ -127,15 +127,18 @@ impl ContentKeys {
         }
     }
 
-    /// Every key under which a delivery may be sealed: the ones that we fetched ourselves, and no others.
+    /// Every key under which a delivery may be sealed: the ones that some node of ours fetched, each laid down before it
+    /// is used, and no others.
     pub(super) async fn known(&self, api: &Api, now: Timestamp) -> Result<Vec<Arc<ContentKey>>, UpstreamError> {
-        // Every key that any node fetched is laid down before it is used. The lock is not waited for: strangers come here,
-        // and it may be held by somebody who waits for the provider.
-        let mut known = self.load(api, now).await?;
-        if let Ok(kept) = self.kept.try_lock() {
-            known.extend(kept.live.iter().filter(|live| !live.ends_at.is_past(now)).cloned());
-        }
+        let known = self.load(api, now).await?;
         Ok(known.into_iter().map(|live| live.key).collect())
+    }
+
+    /// The ones that this node has at hand. The lock is not waited for: strangers come here, and it may be held by somebody
+    /// who waits for the provider.
+    pub(super) fn at_hand(&self, now: Timestamp) -> Vec<Arc<ContentKey>> {
+        let Ok(kept) = self.kept.try_lock() else { return Vec::new() };
+        kept.live.iter().filter(|live| !live.ends_at.is_past(now)).map(|live| Arc::clone(&live.key)).collect()
     }
 
     /// The provider's key of now, for a delivery that none of ours opens: it may have changed while the person thought.

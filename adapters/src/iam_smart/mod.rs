@@ -290,11 +290,16 @@ impl IamSmart {
                 if !wire::is_frame(sealed) {
                     return Err(doubt());
                 }
-                let known = self.keys.known(&self.api, step.now).await?;
-                match known.iter().find_map(|key| wire::unframe(key, sealed)) {
-                    Some(plain) => Some(plain),
-                    None => self.keys.of_now(&self.api, step).await.and_then(|key| wire::unframe(&key, sealed)),
+                let opened =
+                    |keys: &[Arc<certs::envelope::ContentKey>]| keys.iter().find_map(|key| wire::unframe(key, sealed));
+                let mut plain = opened(&self.keys.at_hand(step.now));
+                if plain.is_none() {
+                    plain = opened(&self.keys.known(&self.api, step.now).await?);
                 }
+                if plain.is_none() {
+                    plain = self.keys.of_now(&self.api, step).await.and_then(|key| wire::unframe(&key, sealed));
+                }
+                plain
             }
             DeliveryTrust::MutualTls(name) => {
                 let certificate = delivery.certificate.ok_or_else(doubt)?;

@@ -47,7 +47,11 @@ async fn a_yes_is_to_the_page_that_was_shown_and_counts_once() {
     let own = arrive(&world, &mut browser, "hk-chan").await;
     // A stranger's link is opened in another tab meanwhile.
     arrive(&world, &mut browser, "hk-wong").await;
-    assert_eq!(answer(&world, &mut browser, &own, RATINGS).await.target().path(), "/direct", "the question is put again");
+    assert_eq!(
+        answer(&world, &mut browser, &own, RATINGS).await.target().path(),
+        "/direct",
+        "the question is put again"
+    );
     assert!(account(&world, &mut browser).await.contains("not signed in"));
     let page = browser.get(format!("{}/direct", world.issuer())).await;
     let question = page.field("question").unwrap();

@@ -213,7 +213,7 @@ impl Browser<'_> {
         if answer.status == StatusCode::OK { Ok(()) } else { Err(refused(&url, &answer)) }
     }
 
-    /// Sits before a waiting page, whose script looks until there is news and then loads the page again.
+    /// Sits before a waiting page, whose script looks until there is news and then goes on.
     async fn wait(&mut self, page: &Url) -> Result<Step, Fault> {
         self.fetch(WAIT_SCRIPT).await?;
         for _ in 0..self.site.portal.looks {
@@ -223,7 +223,7 @@ impl Browser<'_> {
         while !self.sees_news(page).await? {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        Ok(Step::Get(page.to_string()))
+        Ok(Step::Get(page.as_str().replace("/wait", "/continue")))
     }
 
     async fn sees_news(&mut self, page: &Url) -> Result<bool, Fault> {

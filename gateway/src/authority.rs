@@ -14,8 +14,6 @@ use gateway_core::locale::Texts;
 use gateway_core::time::{SKEW, Timestamp};
 use serde_json::{Map, Value};
 
-/// The `typ` of a match answer.
-pub const TYP: &str = "match-answer+jwt";
 /// The purpose that a match answer must name.
 pub const PURPOSE: &str = "link-accounts";
 /// The longest that an answer may still be good for, in seconds.
@@ -158,7 +156,7 @@ mod tests {
     }
 
     fn signed(key: &SigningKey, claims: &Value) -> String {
-        certs::jws::sign(key, TYP, claims.as_object().unwrap()).unwrap()
+        certs::jws::sign(key, "JWT", claims.as_object().unwrap()).unwrap()
     }
 
     #[test]

@@ -152,6 +152,14 @@ impl World {
         Browser::new(Arc::clone(&self.tls))
     }
 
+    /// Changes a provider's document while the gateway runs; it is taken over when this returns.
+    pub async fn rewrite_provider(&self, id: &str, change: impl FnOnce(String) -> String) {
+        let file = self.data.join(format!("bundle/providers/{id}.toml"));
+        let text = std::fs::read_to_string(&file).expect("a document");
+        std::fs::write(&file, change(text)).expect("a document");
+        self.demo.gateway.app().tend(None).await;
+    }
+
     /// The gateway's time.
     #[must_use]
     pub fn now(&self) -> Timestamp {

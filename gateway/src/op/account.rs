@@ -1,6 +1,7 @@
 //! `/account`: what a person who signed in here can see and undo, and where they sign out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -27,7 +28,8 @@ pub async fn show(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     match visit.present().await {
         Ok(Some(session)) => match visit.links().ledger(&session.person, visit.now).await {
             Ok(entries) => {
-                let page = Account::signed_in(&visit.active, locale, &session.assertion.provider, &entries);
+                let (provider, recent) = (&session.assertion.provider, visit.is_recent(&session));
+                let page = Account::signed_in(&visit.active, locale, provider, &entries, recent);
                 reply::page(StatusCode::OK, page.html(), None)
             }
             Err(error) => visit.internal(&error, None),
@@ -44,8 +46,8 @@ pub async fn undo(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     let form = request::form(&parts, body).await.ok().filter(|_| request::is_same_origin(&parts, &app.issuer));
     let Some(form) = form else { return visit.failure_page(StatusCode::FORBIDDEN, Failure::WrongStep, None) };
     let session = match visit.present().await {
-        Ok(Some(session)) => session,
-        Ok(None) => return reply::see_other(&format!("{}/account", app.issuer)),
+        Ok(Some(session)) if visit.is_recent(&session) => session,
+        Ok(_) => return reply::see_other(&format!("{}/account", app.issuer)),
         Err(response) => return *response,
     };
     let entry = form.one("entry").ok().flatten().unwrap_or_default();
@@ -88,7 +90,14 @@ pub async fn sign_out(State(app): State<Arc<App>>, request: Request<Body>) -> Re
     }
 }
 
+/// How recent a sign-in has to be for its person to change links: at a shared machine the next person is not far.
+const RECENT: Duration = Duration::from_secs(600);
+
 impl Visit<'_> {
+    fn is_recent(&self, session: &Session) -> bool {
+        session.assertion.received_at.age(self.now) <= RECENT
+    }
+
     /// The session of this browser, if it is still about whom it was made for.
     async fn present(&self) -> Result<Option<Session>, Box<Response>> {
         let session = match self.session().await {

@@ -182,7 +182,7 @@ impl Visit<'_> {
                 provider: &assertion.provider,
                 jurisdiction: assertion.jurisdiction,
                 assurance: row.assurance,
-                age: if in_answer { std::time::Duration::ZERO } else { assertion.age(self.now) },
+                age: self.age(assertion, in_answer),
                 time_stated: assertion.time_stated,
                 demand: Demand { acr: &request.acr, max_age: request.max_age },
             }),
@@ -201,6 +201,13 @@ impl Visit<'_> {
     pub(super) fn meaning(&self, assertion: &Assertion) -> Option<&AssuranceRow> {
         let provider = self.active.catalog.policies().provider(&assertion.provider)?;
         provider.translate(assertion.acr.as_deref(), &assertion.amr)
+    }
+
+    /// How long ago the person authenticated. Reading our pages makes an answer no older, as long as that takes no longer
+    /// than a sign-in usually may.
+    fn age(&self, assertion: &Assertion, in_answer: bool) -> std::time::Duration {
+        let on_our_pages = assertion.received_at.age(self.now) <= gateway_core::interaction::TRANSACTION_LIFETIME;
+        if in_answer && on_our_pages { std::time::Duration::ZERO } else { assertion.age(self.now) }
     }
 
     /// The claims that a release to this request would read.

@@ -129,9 +129,9 @@ pub struct Account {
 }
 
 impl Account {
-    /// The page of somebody who signed in with `provider`.
+    /// The page of somebody who signed in with `provider`; they can change links while that is `recent`.
     #[must_use]
-    pub fn signed_in(active: &Active, locale: Locale, provider: &ProviderId, entries: &[Entry]) -> Self {
+    pub fn signed_in(active: &Active, locale: Locale, provider: &ProviderId, entries: &[Entry], recent: bool) -> Self {
         let t = Texts(locale);
         let line = |entry: &Entry| {
             let (first, second) =
@@ -149,7 +149,7 @@ impl Account {
                         t.with("link-ground-authority", "authority", name.unwrap_or(authority))
                     }
                 },
-                can_undo: entry.status == Status::Active,
+                can_undo: recent && entry.status == Status::Active,
             }
         };
         Self {
@@ -157,7 +157,7 @@ impl Account {
             here: "/account".to_owned(),
             signed_in: t.with("account-signed-in", "provider", &provider_name(active, provider, locale)),
             lines: entries.iter().map(line).collect(),
-            notice: String::new(),
+            notice: if recent { String::new() } else { t.get("account-not-recent") },
             logout: String::new(),
         }
     }

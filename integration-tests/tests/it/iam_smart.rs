@@ -178,6 +178,17 @@ async fn a_step_up_to_the_face_and_one_that_was_refused() {
     assert_eq!(world.iam_smart().counters().profile, 1, "no data is asked for after a refusal");
 }
 
+/// Where only the card's chip can be read, that is what is asked for, and what the portal is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_up_to_the_chip_of_the_card() {
+    let bare = service_of("bare", &[PROVIDER], (2, 3), &[]);
+    let world = World::own(&[("services/bare.toml", &bare)]).await;
+    world.rewrite_provider(PROVIDER, |text| text.replace("method = \"FR\"", "method = \"unused\"")).await;
+    let (id, _) = login(&world, "bare", PROVIDER, &[("person", "hk-chan")]).await;
+    assert_eq!(id["amr"], json!(["mfa", "sc"]), "{id}");
+    assert_eq!(world.iam_smart().last_step_up_request().unwrap()["authFactor"], json!({"unary": ["NFC"]}));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_earlier_login_without_the_face_does_not_serve_where_the_face_is_needed() {
     let bare = service_of("bare", &[PROVIDER], (2, 3), &[]);

@@ -167,7 +167,7 @@ async fn an_authority_links_two_accounts_and_the_person_undoes_it() {
         "purpose": "link-accounts",
         "first": {"provider": "mo-one-account", "subject": subject(sandbox::people::Place::Macao, "mo-lei")},
         "second": {"provider": "gd-unified", "subject": subject(sandbox::people::Place::Guangdong, "gd-li")}});
-    let token = certs::jws::sign(&key, "match-answer+jwt", claims.as_object().unwrap()).unwrap();
+    let token = certs::jws::sign(&key, "JWT", claims.as_object().unwrap()).unwrap();
     let url = format!("{}/match/match", world.issuer());
     let mut machine = world.browser();
     let jwt = [("content-type", "application/jwt")];
@@ -259,6 +259,23 @@ async fn consent_given_for_one_account_does_not_serve_another_of_the_same_person
     let mut other = world.browser();
     let page = world.to_consent(&mut other, &world.rp().authorize(SERVICE, &[]), "gd-unified", "gd-chan-tai-man").await;
     assert!(page.url.path().ends_with("/consent"), "asked about the other one: {}", page.body);
+}
+
+/// A session that somebody left open shows links and changes none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_undone_only_soon_after_a_sign_in() {
+    let world = world().await;
+    let mut browser = world.browser();
+    let page = offer(&world, &mut browser, "hk-chan").await;
+    let question = prove(&world, &mut browser, &page, "gd-chan-tai-man", "3").await;
+    let consent = decide(&world, &mut browser, &question, "link").await;
+    let linked = sub(&world, &mut browser, &consent).await;
+    let entry = ledger(&world, &mut browser).await.field("entry").unwrap();
+    world.clock.advance(601);
+    let page = ledger(&world, &mut browser).await;
+    assert!(page.body.contains("some time ago") && page.field("entry").is_none(), "{}", page.body);
+    browser.post(format!("{}/account/undo", world.issuer()), &[("entry", &entry)]).await;
+    assert_eq!(sub_at(&world, "hk-iam-smart", "hk-chan").await, linked);
 }
 
 /// Whoever signs out at a shared machine leaves no sign-in behind that the next person could continue.

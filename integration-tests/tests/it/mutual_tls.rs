@@ -16,16 +16,10 @@ use serde_json::{Value, json};
 const NAME: &str = "callbacks.government.example";
 
 async fn world() -> World {
-    let (_, shipped) = policies::documents::PROVIDERS.iter().find(|(name, _)| *name == "hk-iam-smart.toml").unwrap();
     let world = World::own(&[]).await;
-    let origin = world.simulator("hk-iam-smart").url.clone();
     let trust = format!("deliveries = \"mutual-tls\"\ndelivery_name = \"{NAME}\"");
-    let text = shipped
-        .replace("@ORIGIN@", &origin)
-        .replace("@APP@", &format!("{origin}/app/"))
-        .replace("deliveries = \"content-key\"", &trust);
-    std::fs::write(world.data.join("bundle/providers/hk-iam-smart.toml"), text).unwrap();
-    world.demo.gateway.app().tend(None).await;
+    let change = |text: String| text.replace("deliveries = \"content-key\"", &trust);
+    world.rewrite_provider("hk-iam-smart", change).await;
     world.iam_smart().approval(Approval::Never);
     world
 }

@@ -46,6 +46,7 @@ account-link = Your linked accounts, and signing out
 account-title = Your linked accounts
 account-signed-in = You are signed in here with { $provider }.
 account-links = Links
+account-not-recent = You signed in some time ago. To undo a link, sign in at a service again and come back here.
 account-no-links = You have not linked any accounts.
 account-entry = { $first } linked with { $second }
 account-when = made { $made }, changed { $changed }

@@ -46,6 +46,7 @@ account-link = As suas contas associadas, e terminar a sessão
 account-title = As suas contas associadas
 account-signed-in = Entrou aqui com { $provider }.
 account-links = Associações
+account-not-recent = Entrou há algum tempo. Para desfazer uma associação, entre de novo num serviço e volte aqui.
 account-no-links = Não associou nenhuma conta.
 account-entry = { $first } associada a { $second }
 account-when = feita em { $made }, alterada em { $changed }

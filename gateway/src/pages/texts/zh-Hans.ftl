@@ -46,6 +46,7 @@ account-link = 您关联的账户与退出登录
 account-title = 您关联的账户
 account-signed-in = 您在本站以{ $provider }登录。
 account-links = 关联记录
+account-not-recent = 您登录已有一段时间。如需解除关联，请先在服务页面重新登录，再返回本页。
 account-no-links = 您没有关联任何账户。
 account-entry = { $first } 关联 { $second }
 account-when = { $made }办理，{ $changed }更新

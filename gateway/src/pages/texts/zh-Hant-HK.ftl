@@ -46,6 +46,7 @@ account-link = 您連結的帳戶與登出
 account-title = 您連結的帳戶
 account-signed-in = 您在本站以{ $provider }登入。
 account-links = 連結記錄
+account-not-recent = 您登入已有一段時間。如需解除連結，請先在服務頁面重新登入，再返回本頁。
 account-no-links = 您沒有連結任何帳戶。
 account-entry = { $first } 連結 { $second }
 account-when = { $made }辦理，{ $changed }更新

@@ -19,6 +19,7 @@ use gateway_core::document::Problems;
 use gateway_core::ids::ProviderId;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
+use tokio::sync::Semaphore;
 
 use crate::catalog::{Bundle, Catalog};
 use crate::config::Config;
@@ -69,6 +70,9 @@ pub struct Active {
     pub adapters: HashMap<ProviderId, Arc<dyn Adapter>>,
 }
 
+/// How many deliveries are looked at together.
+const DELIVERIES: usize = 256;
+
 /// Everything that requests share.
 pub struct App {
     /// The issuer identifier.
@@ -87,6 +91,8 @@ pub struct App {
     pub entropy: Entropy,
     /// The key of pairwise subjects and of the names under which links are stored.
     pub pairwise: Secret<Vec<u8>>,
+    /// Places for deliveries: strangers may post as well, and no more than so many are looked at together.
+    pub deliveries: Semaphore,
     /// Keys that clients publish at an address.
     pub client_keys: Remote<KeySet>,
     active: ArcSwap<Active>,
@@ -123,6 +129,7 @@ impl App {
             clock,
             entropy,
             pairwise,
+            deliveries: Semaphore::new(DELIVERIES),
             client_keys: Remote::new(http, |json| KeySet::parse(json).ok()),
             active: ArcSwap::from_pointee(active),
             egress,

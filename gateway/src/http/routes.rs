@@ -63,8 +63,13 @@ pub fn peers(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// None of our paths needs percent-encoding; one that has it is not ours, and is never decoded.
+/// None of our paths needs percent-encoding; one that has it is not ours, and is never decoded. A browser that fetches a
+/// page in advance gets none: some of ours take a step, and a step is the person's.
 async fn plain_paths(State(app): State<Arc<App>>, request: Request<Body>, next: Next) -> Response {
+    let purpose = request.headers().get("sec-purpose").and_then(|value| value.to_str().ok());
+    if purpose.is_some_and(|purpose| purpose.contains("prefetch")) {
+        return reply::empty(StatusCode::SERVICE_UNAVAILABLE);
+    }
     if request.uri().path().contains('%') { not_found(State(app), request).await } else { next.run(request).await }
 }
 

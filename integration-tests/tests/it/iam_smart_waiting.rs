@@ -258,3 +258,18 @@ async fn a_result_that_overtakes_the_answer_to_its_request_is_not_lost() {
     assert_eq!(world.iam_smart().callback_statuses(), [200]);
     assert_eq!(completes(&world, &mut browser, &arrived).await["name"], "CHAN, Tai Man");
 }
+
+/// A browser that fetches links in advance takes no step for the person.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_browser_fetches_in_advance_takes_no_step() {
+    let world = World::own(&[]).await;
+    let mut browser = world.browser();
+    let (page, business) = waiting(&world, &mut browser, "hk-chan").await;
+    let ahead = [("sec-purpose", "prefetch;prerender")];
+    for path in ["", "/to/hk-iam-smart", "/continue"] {
+        let url = page.url.as_str().replace("/wait", path);
+        assert_eq!(browser.send(Method::GET, &url, None, &ahead).await.status, 503, "{path}");
+    }
+    assert_eq!(world.iam_smart().deliver(&business, true).await, 200, "the request is still open");
+    assert_eq!(completes(&world, &mut browser, &page).await["name"], "CHAN, Tai Man");
+}

@@ -33,6 +33,12 @@ pub enum DevCaError {
     Time,
 }
 
+/// A private key (PKCS#8 DER) as a PEM file holds it (RFC 7468 section 10), for demonstrations and tests that make their own.
+#[must_use]
+pub fn private_key_pem(der: &[u8]) -> String {
+    pem::encode(&pem::Pem::new("PRIVATE KEY", der))
+}
+
 /// A CA whose certificate is `ca.pem` in its folder.
 pub struct DevCa {
     folder: PathBuf,

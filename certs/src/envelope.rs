@@ -125,12 +125,7 @@ mod tests {
     use aws_lc_rs::rsa::{KeySize, Pkcs1PublicEncryptingKey};
 
     use super::*;
-
-    fn pem(der: &[u8]) -> String {
-        use base64::Engine as _;
-        let text = base64::engine::general_purpose::STANDARD.encode(der);
-        format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
-    }
+    use crate::devca::private_key_pem;
 
     #[test]
     fn a_content_key_travels_under_the_key_encryption_key() {
@@ -138,7 +133,7 @@ mod tests {
         let public = Pkcs1PublicEncryptingKey::new(private.public_key()).unwrap();
         let mut buffer = vec![0; public.ciphertext_size()];
         let sent = public.encrypt(&[7; 32], &mut buffer).unwrap().to_vec();
-        let kek = KeyEncryptionKey::from_pem(&pem(AsDer::as_der(&private).unwrap().as_ref())).unwrap();
+        let kek = KeyEncryptionKey::from_pem(&private_key_pem(AsDer::as_der(&private).unwrap().as_ref())).unwrap();
         let key = ContentKey::new(&kek.decrypt(&sent).unwrap()).unwrap();
         let sealed = key.seal([1; 12], b"hello").unwrap();
         assert_eq!(key.open([1; 12], &sealed).unwrap().as_slice(), b"hello");

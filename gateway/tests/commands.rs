@@ -153,9 +153,7 @@ fn check_knows_the_shipped_providers_and_looks_at_their_keys() {
     assert!(!broken.status.success() && said.contains("hk-iam-smart.kek: must be an RSA private key"), "{said}");
     let key = aws_lc_rs::rsa::PrivateDecryptingKey::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
     let der = aws_lc_rs::encoding::AsDer::as_der(&key).unwrap();
-    let der = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der.as_ref());
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
-    fs::write(providers.join("hk-iam-smart.kek"), pem).unwrap();
+    fs::write(providers.join("hk-iam-smart.kek"), certs::devca::private_key_pem(der.as_ref())).unwrap();
     let sound = gateway(&["check", "--config", &config]);
     assert!(sound.status.success(), "{}", text(&sound.stderr));
 }

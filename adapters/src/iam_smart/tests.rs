@@ -76,8 +76,7 @@ fn sealed(content: &Value) -> String {
 impl Rig {
     fn new() -> Self {
         let kek = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
-        let der = STANDARD.encode(AsDer::as_der(&kek).unwrap().as_ref());
-        let pem = Secret::new(format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n"));
+        let pem = Secret::new(certs::devca::private_key_pem(AsDer::as_der(&kek).unwrap().as_ref()));
         let settings = Settings {
             api: "https://host.example/api/v1/".parse().unwrap(),
             client_id: CLIENT.to_owned(),

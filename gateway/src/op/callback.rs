@@ -89,9 +89,9 @@ impl Visit<'_> {
         let Some(adapter) = self.active.adapters.get(&hop.provider) else {
             return self.stop(transaction, Failure::ProviderNotAccepted);
         };
-        let (fresh, state) = match (self.fresh(), self.state(&transaction)) {
-            (Ok(fresh), Ok(state)) => (fresh, state),
-            (Err(error), _) | (_, Err(error)) => return self.internal(&error, Some(&transaction)),
+        let (fresh, state) = match self.draw(&transaction) {
+            Ok(drawn) => drawn,
+            Err(error) => return self.internal(&error, Some(&transaction)),
         };
         let step = Step { state: state.expose(), fresh: &fresh, now: self.now };
         let progress = adapter.finish(hop.memo.expose(), params, step).await;

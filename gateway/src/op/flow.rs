@@ -338,9 +338,9 @@ impl Visit<'_> {
         let Some(adapter) = self.active.adapters.get(provider) else {
             return self.stop(transaction, Failure::ProviderNotAccepted);
         };
-        let (fresh, state) = match (self.fresh(), self.state(&transaction)) {
-            (Ok(fresh), Ok(state)) => (fresh, state),
-            (Err(error), _) | (_, Err(error)) => return self.internal(&error, Some(&transaction)),
+        let (fresh, state) = match self.draw(&transaction) {
+            Ok(drawn) => drawn,
+            Err(error) => return self.internal(&error, Some(&transaction)),
         };
         let step = adapters::Step { state: state.expose(), fresh: &fresh, now: self.now };
         match adapter.begin(wish, step).await {
@@ -370,8 +370,13 @@ impl Visit<'_> {
         Ok(adapters::Fresh::new(self.app.entropy.bytes()?))
     }
 
+    /// What one step of a sign-in at a provider draws: randomness, and the `state` of whatever the step starts.
+    pub(super) fn draw(&self, transaction: &Transaction) -> Result<(adapters::Fresh, Secret<String>), NoEntropy> {
+        Ok((self.fresh()?, self.state(transaction)?))
+    }
+
     /// A `state`: the transaction's id, so that the callback finds its cookie, and 80 random bits that it must match.
-    pub(super) fn state(&self, transaction: &Transaction) -> Result<Secret<String>, NoEntropy> {
+    fn state(&self, transaction: &Transaction) -> Result<Secret<String>, NoEntropy> {
         let random = base64url(&self.app.entropy.bytes::<10>()?);
         Ok(Secret::new(format!("{}{random}", transaction.id)))
     }

@@ -58,13 +58,9 @@ pub(super) struct Leg<'a> {
 pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
     let visit = Visit::new(&app, &parts);
-    let transaction = match visit.running(&id) {
-        Ok(transaction) => transaction,
-        Err(response) => return *response,
-    };
-    match transaction.stage.clone() {
-        Stage::Waiting(wait) => visit.wait_page(transaction, &wait).await,
-        _ => visit.where_it_is(transaction),
+    match visit.waits(&id) {
+        Ok((transaction, wait)) => visit.wait_page(transaction, &wait).await,
+        Err(response) => *response,
     }
 }
 
@@ -72,13 +68,9 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
 pub async fn go_on(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
     let visit = Visit::new(&app, &parts);
-    let transaction = match visit.running(&id) {
-        Ok(transaction) => transaction,
-        Err(response) => return *response,
-    };
-    match transaction.stage.clone() {
-        Stage::Waiting(wait) => visit.resume(transaction, &wait).await,
-        _ => visit.where_it_is(transaction),
+    match visit.waits(&id) {
+        Ok((transaction, wait)) => visit.resume(transaction, &wait).await,
+        Err(response) => *response,
     }
 }
 
@@ -98,6 +90,15 @@ pub async fn receive(State(app): State<Arc<App>>, Path(provider): Path<String>, 
 }
 
 impl Visit<'_> {
+    /// The transaction that a path names, if it waits; or the answer that leads to where it is.
+    fn waits(&self, id: &str) -> Result<(Transaction, Wait), Box<Response>> {
+        let transaction = self.running(id)?;
+        match transaction.stage.clone() {
+            Stage::Waiting(wait) => Ok((transaction, wait)),
+            _ => Err(Box::new(self.where_it_is(transaction))),
+        }
+    }
+
     /// Lays an open request down, and sends the browser to wait.
     pub(super) async fn wait(&self, mut transaction: Transaction, leg: Leg<'_>, waiting: Waiting) -> Response {
         let Leg { provider, state, left_at } = leg;
@@ -243,9 +244,9 @@ impl Visit<'_> {
         let Some(adapter) = self.active.adapters.get(&wait.provider) else {
             return self.stop(transaction, Failure::ProviderNotAccepted);
         };
-        let (fresh, state) = match (self.fresh(), self.state(&transaction)) {
-            (Ok(fresh), Ok(state)) => (fresh, state),
-            (Err(error), _) | (_, Err(error)) => return self.internal(&error, Some(&transaction)),
+        let (fresh, state) = match self.draw(&transaction) {
+            Ok(drawn) => drawn,
+            Err(error) => return self.internal(&error, Some(&transaction)),
         };
         let step = adapters::Step { state: state.expose(), fresh: &fresh, now: self.now };
         let progress = adapter.resume(open.memo.expose(), content.expose(), step).await;

@@ -15,6 +15,7 @@ pub mod macao;
 pub mod people;
 pub mod portal;
 pub mod provider;
+mod sync;
 mod table;
 mod web;
 

@@ -1,13 +1,14 @@
 //! The handle with which a test steers the simulator and sees what reached it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::tickets::Kind;
 use super::{Shared, callback};
+use crate::sync::lock;
 
 /// One way of being wrong. It applies to every request until another is set, unless it says once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -308,8 +309,4 @@ impl Steering {
     pub(super) fn note_status(&self, status: u16) {
         lock(&self.seen).statuses.push(status);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

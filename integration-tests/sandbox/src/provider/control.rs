@@ -1,11 +1,12 @@
 //! The handle with which a test steers a provider and sees what reached it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::SandboxError;
 use crate::jose::SigningKey;
+use crate::sync::lock;
 
 /// One way of being wrong. It applies to every request until another is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -172,8 +173,4 @@ impl Control {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

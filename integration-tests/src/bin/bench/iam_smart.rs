@@ -49,14 +49,14 @@ impl IamSmart {
     pub(crate) fn new() -> Result<Self, Failed> {
         let unspecified = |error: aws_lc_rs::error::Unspecified| error.to_string();
         let private = PrivateDecryptingKey::generate(KeySize::Rsa2048).map_err(unspecified)?;
-        let der = STANDARD.encode(private.as_der().map_err(unspecified)?.as_ref());
+        let kek = certs::devca::private_key_pem(private.as_der().map_err(unspecified)?.as_ref());
         let mut secret = [0; 32];
         aws_lc_rs::rand::fill(&mut secret).map_err(unspecified)?;
         let public = Pkcs1PublicEncryptingKey::new(private.public_key()).map_err(unspecified)?;
         let mut wrapped = vec![0; public.ciphertext_size()];
         let wrapped = STANDARD.encode(public.encrypt(&secret, &mut wrapped).map_err(unspecified)?);
         Ok(Self {
-            kek: format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n"),
+            kek,
             wrapped,
             cek: LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &secret).map_err(unspecified)?),
             vectors: AtomicU64::default(),

@@ -100,7 +100,9 @@ async fn health(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn not_found(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    let (parts, _) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    // Over HTTP/2 an answer that comes before the body may be lost with the stream.
+    let _ = super::request::bytes(body).await;
     let visit = crate::op::Visit::new(&app, &parts);
     visit.failure_page(StatusCode::NOT_FOUND, Failure::NotFound, None)
 }

@@ -26,10 +26,11 @@ pub async fn post(State(app): State<Arc<App>>, Path(authority): Path<String>, re
     let (parts, body) = request.into_parts();
     let visit = Visit::new(&app, &parts);
     let error = |status, code: &str, why: &str| reply::json(status, &json!({"error": code, "error_description": why}));
+    // Read before anything is answered: over HTTP/2 an answer that comes before the body may be lost with the stream.
+    let body = request::bytes(body).await.ok();
     let Some(known) = visit.active.catalog.authority(&authority) else {
         return error(StatusCode::NOT_FOUND, "invalid_client", "there is no such authority");
     };
-    let body = request::bytes(body).await.ok();
     let Some(token) = body.as_ref().and_then(|body| std::str::from_utf8(body).ok()) else {
         return error(StatusCode::BAD_REQUEST, "invalid_request", "the body is not a token");
     };

@@ -287,3 +287,27 @@ async fn signing_out_ends_the_sign_ins_that_are_under_way() {
     browser.post(format!("{}/account/sign-out", world.issuer()), &[]).await;
     assert_eq!(browser.get(&page.url).await.failure(), Some("CB-202"));
 }
+
+/// Over HTTP/2 an answer that came before the body was read was lost with the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_to_nobody_is_answered_over_http2() {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let world = World::own(&[]).await;
+    let mut tls = certs::tls::client(certs::tls::read_certificates(&world.demo.ca).unwrap()).unwrap();
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let tcp = tokio::net::TcpStream::connect(world.demo.gateway.address()).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let stream = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls)).connect(name, tcp).await.unwrap();
+    let io = TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    for path in ["/match/nobody", "/receive/nobody", "/nothing"] {
+        for _ in 0..20 {
+            let body = http_body_util::Full::new(hyper::body::Bytes::from_static(b"x"));
+            let request = http::Request::post(format!("{}{path}", world.issuer())).body(body).unwrap();
+            let answer = sender.send_request(request).await.unwrap();
+            assert_eq!(answer.status(), 404, "{path}");
+            http_body_util::BodyExt::collect(answer.into_body()).await.unwrap();
+        }
+    }
+}

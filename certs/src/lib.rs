@@ -21,6 +21,7 @@ pub mod jwe;
 pub mod jws;
 pub mod key;
 pub mod ring;
+pub mod signer;
 pub mod tls;
 pub mod vault;
 

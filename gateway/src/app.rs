@@ -1,7 +1,7 @@
 //! The running gateway: everything that requests share.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use adapters::http::Http;
 use adapters::registry::Ports;
 use adapters::remote::Remote;
 use adapters::{Adapter, Signer};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use certs::key::KeySet;
 use certs::ring::Rotation;
 use certs::tls::ReloadingCert;
@@ -19,10 +19,13 @@ use gateway_core::document::Problems;
 use gateway_core::ids::ProviderId;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
-use tokio::sync::Semaphore;
+use policies::PolicySet;
+use tokio::sync::{Mutex, Semaphore};
 
-use crate::catalog::{Bundle, Catalog};
-use crate::config::Config;
+use crate::activation::{ActivationError, Activations, Change, InEffect};
+use crate::bundle::Bundle;
+use crate::catalog::{self, Catalog};
+use crate::config::{BundleConfig, Config};
 use crate::egress::{Egress, EgressError};
 use crate::keys::{Keys, KeysError, lasting_secret};
 use crate::ports::{Clock, Entropy, NoEntropy};
@@ -57,6 +60,12 @@ pub enum StartError {
     /// The bundle; every problem on a line of its own.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Bundle(Problems),
+    /// The bundle that is in effect.
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
+    /// The keys of whoever may sign a bundle.
+    #[error("{0}")]
+    Signers(String),
     /// The address.
     #[error("{0}")]
     Listen(String),
@@ -96,9 +105,53 @@ pub struct App {
     /// Keys that clients publish at an address.
     pub client_keys: Remote<KeySet>,
     active: ArcSwap<Active>,
+    shadow: ArcSwapOption<PolicySet>,
     egress: Arc<Egress>,
     ports: Ports,
-    folder: PathBuf,
+    source: Source,
+    followed: Mutex<Followed>,
+}
+
+/// Where bundles come from.
+pub enum Source {
+    /// The store's list of changes; only what these keys signed.
+    Signed {
+        /// The keys.
+        signers: KeySet,
+        /// The folder of the files that provider documents name.
+        secrets: PathBuf,
+    },
+    /// A folder that nobody signs.
+    Folder(PathBuf),
+}
+
+impl Source {
+    /// Opens what the configuration names.
+    ///
+    /// # Errors
+    /// [`StartError::Signers`].
+    pub fn open(config: &BundleConfig) -> Result<Self, StartError> {
+        match config {
+            BundleConfig::Folder(folder) => Ok(Self::Folder(folder.clone())),
+            BundleConfig::Signed { signers, secrets } => {
+                let refuse = |reason: &str| StartError::Signers(format!("{}: {reason}", signers.display()));
+                let text = std::fs::read(signers).map_err(|error| refuse(&error.to_string()))?;
+                let keys = KeySet::parse(&text).map_err(|error| refuse(&error.to_string()))?;
+                if keys.is_empty() {
+                    return Err(refuse("holds no key"));
+                }
+                Ok(Self::Signed { signers: keys, secrets: secrets.clone() })
+            }
+        }
+    }
+}
+
+/// How far this node has followed the list of changes.
+#[derive(Default)]
+struct Followed {
+    changes: Vec<Change>,
+    /// The change that could not be followed; it is complained of once.
+    refused: Option<u64>,
 }
 
 impl App {
@@ -106,12 +159,19 @@ impl App {
     ///
     /// # Errors
     /// [`StartError`], before anything listens.
-    pub async fn open(config: &Config, bundle: &Bundle, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
+    pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
         let now = clock.now();
         let (seals, entropy) = (Arc::new(Seals::new(Vault::load(&config.master_key)?)), Entropy::default());
-        let catalog = Catalog::compile(bundle).map_err(StartError::Bundle)?;
+        let source = Source::open(&config.bundle)?;
+        // What can be wrong in a folder is said before anything is opened.
+        let found = if let Source::Folder(folder) = &source { Some(from_folder(folder)?) } else { None };
         let egress = Arc::new(Egress::open(&config.egress)?);
         let store = Arc::new(Store::open(&config.store, seals.key("audit")?).await?);
+        let (catalog, followed) = match (found, &source) {
+            (None, Source::Signed { signers, secrets }) => in_effect(&store, &seals, signers, secrets, now).await?,
+            (Some(catalog), _) => (catalog, Followed::default()),
+            (None, Source::Folder(folder)) => (from_folder(folder)?, Followed::default()),
+        };
         let rotation = Rotation::every(config.rotate_every);
         let keys = Arc::new(Keys::open(rotation, &catalog.algorithms(), &store, &seals, now).await?);
         let pairwise = lasting_secret(&store, &seals, "pairwise", entropy.bytes()?, now).await?;
@@ -132,15 +192,27 @@ impl App {
             deliveries: Semaphore::new(DELIVERIES),
             client_keys: Remote::new(http, |json| KeySet::parse(json).ok()),
             active: ArcSwap::from_pointee(active),
+            shadow: ArcSwapOption::empty(),
             egress,
             ports,
-            folder: config.bundle.clone(),
+            source,
+            followed: Mutex::new(followed),
         }))
     }
 
     /// The snapshot to work with.
     pub fn bundle(&self) -> Arc<Active> {
         self.active.load_full()
+    }
+
+    /// The draft that is tried beside the bundle in effect.
+    pub fn shadow(&self) -> Option<Arc<PolicySet>> {
+        self.shadow.load_full()
+    }
+
+    /// Where bundles come from.
+    pub fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Now.
@@ -172,7 +244,9 @@ impl App {
 
     /// What has to happen now and then: keys, certificates, a changed bundle, expired records.
     pub async fn tend(&self, certificate: Option<&ReloadingCert>) {
-        self.reload_bundle().await;
+        if let Source::Folder(folder) = &self.source {
+            self.reload_folder(folder.clone()).await;
+        }
         let algorithms = self.bundle().catalog.algorithms();
         self.refresh_keys(&algorithms).await;
         match certificate.map(ReloadingCert::reload) {
@@ -207,24 +281,112 @@ impl App {
         }
     }
 
-    /// Takes over a bundle folder that changed. A folder with a problem changes nothing and is named in the log. Keys for
-    /// an algorithm that the new bundle asks for are there before it is active.
-    async fn reload_bundle(&self) {
-        let (folder, version) = (self.folder.clone(), self.bundle().catalog.policies().version().to_owned());
+    /// Takes over a bundle folder that changed. A folder with a problem changes nothing and is named in the log.
+    async fn reload_folder(&self, folder: PathBuf) {
+        let version = self.bundle().catalog.policies().version().to_owned();
         let read = tokio::task::spawn_blocking(move || {
             let bundle = Bundle::read(&folder)?;
-            if bundle.version() == version { Ok(None) } else { Catalog::compile(&bundle).map(Some) }
+            if bundle.version() == version {
+                return Ok(None);
+            }
+            Catalog::compile(&bundle, &folder.join("providers")).map(Some)
         });
         match read.await {
-            Ok(Ok(Some(catalog))) => {
-                self.refresh_keys(&catalog.algorithms()).await;
-                report(self.activate(catalog).err().unwrap_or_default());
-            }
+            Ok(Ok(Some(catalog))) => report(self.take_over(catalog).await.err().unwrap_or_default()),
             Ok(Ok(None)) => {}
             Ok(Err(problems)) => report(problems),
             Err(error) => tracing::error!(%error, "the bundle cannot be read"),
         }
     }
+
+    /// Puts a checked bundle into effect. Keys for an algorithm that it asks for are there before.
+    async fn take_over(&self, catalog: Catalog) -> Result<(), Problems> {
+        self.refresh_keys(&catalog.algorithms()).await;
+        self.activate(catalog)
+    }
+
+    /// Follows the list of changes: what is in effect by now is in effect here when this returns. What cannot be followed
+    /// changes nothing, and is named in the log.
+    pub async fn follow(&self) {
+        let Source::Signed { signers, secrets } = &self.source else { return };
+        let mut followed = self.followed.lock().await;
+        let activations = Activations::new(&self.store, &self.seals, signers);
+        let known = followed.changes.last().map_or(0, |change| change.epoch);
+        match activations.changes(known, self.now()).await {
+            Ok(more) => followed.changes.extend(more),
+            Err(error) => return tracing::error!(%error, "the list of bundles cannot be read"),
+        }
+        let state = InEffect::at(&followed.changes, self.now());
+        let version = self.bundle().catalog.policies().version().to_owned();
+        let live = state.live.filter(|change| change.version != version && followed.refused != Some(change.epoch));
+        if let Some(change) = live {
+            let loaded = load(&activations, &change.version, secrets, self.now()).await;
+            let taken = match loaded {
+                Ok(catalog) => self.take_over(catalog).await.map_err(StartError::Bundle),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = taken {
+                followed.refused = Some(change.epoch);
+                tracing::error!(version = change.version, "the bundle in effect cannot be used here: {error}");
+            }
+        }
+        self.try_draft(&activations, state.shadow, &mut followed).await;
+    }
+
+    async fn try_draft(&self, activations: &Activations<'_>, draft: Option<Change>, followed: &mut Followed) {
+        let Some(change) = draft else { return self.shadow.store(None) };
+        let same = self.shadow().is_some_and(|shadow| shadow.version() == change.version);
+        if same || followed.refused == Some(change.epoch) {
+            return;
+        }
+        let compiled = match activations.bundle(&change.version, self.now()).await {
+            Ok((_, bundle)) => catalog::policies(&bundle).map_err(StartError::Bundle),
+            Err(error) => Err(error.into()),
+        };
+        match compiled {
+            Ok(policies) => {
+                tracing::info!(version = policies.version(), "a draft is tried in shadow");
+                self.shadow.store(Some(Arc::new(policies)));
+            }
+            Err(error) => {
+                followed.refused = Some(change.epoch);
+                tracing::error!(version = change.version, "the draft in shadow cannot be used: {error}");
+            }
+        }
+    }
+}
+
+/// What a folder holds, checked.
+fn from_folder(folder: &Path) -> Result<Catalog, StartError> {
+    let bundle = Bundle::read(folder).map_err(StartError::Bundle)?;
+    Catalog::compile(&bundle, &folder.join("providers")).map_err(StartError::Bundle)
+}
+
+/// The bundle that the store says is in effect. At the start there is no other to keep, so it has to be usable.
+async fn in_effect(
+    store: &Store,
+    seals: &Seals,
+    signers: &KeySet,
+    secrets: &Path,
+    now: Timestamp,
+) -> Result<(Catalog, Followed), StartError> {
+    let activations = Activations::new(store, seals, signers);
+    let changes = activations.changes(0, now).await?;
+    let live = InEffect::at(&changes, now).live.ok_or(ActivationError::None)?;
+    let catalog = load(&activations, &live.version, secrets, now).await?;
+    Ok((catalog, Followed { changes, refused: None }))
+}
+
+async fn load(
+    activations: &Activations<'_>,
+    version: &str,
+    secrets: &Path,
+    now: Timestamp,
+) -> Result<Catalog, StartError> {
+    let (_, bundle) = activations.bundle(version, now).await?;
+    let secrets = secrets.to_owned();
+    let compiled = tokio::task::spawn_blocking(move || Catalog::compile(&bundle, &secrets)).await;
+    compiled.map_err(|error| StartError::Signers(error.to_string()))?.map_err(StartError::Bundle)
 }
 
 fn report(problems: Problems) {

@@ -3,7 +3,7 @@
 //! A catalog is an immutable snapshot. A login holds the one it began its step with; a new one is swapped in whole, and
 //! a folder that cannot be read as a whole changes nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,82 +12,17 @@ use adapters::Adapter;
 use adapters::registry::{Ports, Secrets, Settings};
 use certs::key::KeySet;
 use gateway_core::client::{Client, ClientAuth, KeySource, SigningAlg};
-use gateway_core::digest::sha256;
+use gateway_core::discovery::Verified;
 use gateway_core::document::{Problem, Problems};
-use gateway_core::ids::{ClientId, ProviderId, base64url};
+use gateway_core::ids::{ClientId, ProviderId};
 use gateway_core::secret::Secret;
-use policies::set::Document;
+use policies::set::{Document, Parts};
 use policies::vocabulary::Vocabulary;
 use policies::{PolicySet, Provider};
 use url::Url;
 
 use crate::authority::Authority;
-
-/// The documents of a bundle, as they were found.
-#[derive(Debug, Clone, Default)]
-pub struct Bundle {
-    /// `clients/*.toml`.
-    pub clients: Vec<Document>,
-    /// `services/*.toml`.
-    pub services: Vec<Document>,
-    /// `providers/*.toml`.
-    pub providers: Vec<Document>,
-    /// `vocabulary/*.toml`.
-    pub vocabulary: Vec<Document>,
-    /// `authorities/*.toml`.
-    pub authorities: Vec<Document>,
-}
-
-impl Bundle {
-    /// Reads every document of a folder, in name order. A sub-folder that is not there is empty.
-    ///
-    /// # Errors
-    /// Every file that cannot be read.
-    pub fn read(folder: &Path) -> Result<Self, Problems> {
-        let mut problems = Problems::new();
-        let bundle = Self {
-            clients: read_folder(&folder.join("clients"), &mut problems),
-            services: read_folder(&folder.join("services"), &mut problems),
-            providers: read_folder(&folder.join("providers"), &mut problems),
-            vocabulary: read_folder(&folder.join("vocabulary"), &mut problems),
-            authorities: read_folder(&folder.join("authorities"), &mut problems),
-        };
-        if !folder.is_dir() {
-            let file = folder.display().to_string();
-            problems.push(Problem { file, line: 1, reason: "is not a folder".to_owned() });
-        }
-        if problems.is_empty() { Ok(bundle) } else { Err(problems) }
-    }
-
-    /// The bundle's version: a digest of every document, so that equal bundles have equal versions.
-    #[must_use]
-    pub fn version(&self) -> String {
-        let mut all: Vec<&Document> =
-            [&self.clients, &self.services, &self.providers, &self.vocabulary, &self.authorities]
-                .into_iter()
-                .flatten()
-                .collect();
-        all.sort_by(|a, b| (&a.file, &a.text).cmp(&(&b.file, &b.text)));
-        let digests: Vec<u8> = all.iter().flat_map(|document| sha256(document.text.as_bytes())).collect();
-        base64url(&sha256(&digests)).chars().take(16).collect()
-    }
-}
-
-fn read_folder(folder: &Path, problems: &mut Problems) -> Vec<Document> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    paths.sort();
-    let mut documents = Vec::new();
-    for path in paths {
-        let file = path.display().to_string();
-        match fs::read_to_string(&path) {
-            Ok(text) => documents.push(Document { file, text }),
-            Err(error) => problems.push(Problem { file, line: 1, reason: error.to_string() }),
-        }
-    }
-    documents
-}
+use crate::bundle::Bundle;
 
 /// A client with its inline keys parsed.
 #[derive(Debug, Clone)]
@@ -96,6 +31,8 @@ pub struct Registered {
     pub client: Client,
     /// Its keys, when they are written in its document.
     pub keys: Option<Arc<KeySet>>,
+    /// The file that it was read from.
+    pub file: String,
 }
 
 /// What the bundle says, checked but not yet connected to anything.
@@ -109,44 +46,28 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Checks a bundle as a whole.
+    /// Checks a bundle as a whole. Its providers' secrets are files in the folder `secrets`.
     ///
     /// # Errors
     /// Every problem of every document.
-    pub fn compile(bundle: &Bundle) -> Result<Self, Problems> {
+    pub fn compile(bundle: &Bundle, secrets: &Path) -> Result<Self, Problems> {
         let mut problems = Problems::new();
-        let mut vocabulary = Vocabulary::default();
-        for document in &bundle.vocabulary {
-            collect(vocabulary.add_document(&document.file, &document.text), &mut problems);
-        }
-        let (mut settings, mut secrets, mut providers) = (BTreeMap::new(), HashMap::new(), Vec::new());
-        for document in &bundle.providers {
-            let read = Provider::from_document(&document.file, &document.text, Settings::read);
-            let Some((provider, adapter)) = collect(read, &mut problems) else { continue };
-            let own = read_secrets(document, &adapter, &mut problems);
-            if let Err(reason) = adapter.check(&own) {
-                problems.push(Problem { file: document.file.clone(), line: 1, reason });
-            }
-            secrets.insert(provider.id.clone(), own);
-            if settings.insert(provider.id.clone(), adapter).is_some() {
-                problems.push(twice(document, provider.id.as_str()));
-            }
-            providers.push(provider);
-        }
-        let compiled = PolicySet::compile(bundle.version(), &bundle.services, providers, vocabulary);
-        let policies = collect(compiled, &mut problems).unwrap_or_default();
-        let clients = read_clients(&bundle.clients, &policies, &mut problems);
+        let mut parts = CatalogParts::read(bundle, Some(secrets), &mut problems);
         let mut authorities = BTreeMap::new();
-        for document in &bundle.authorities {
+        for document in bundle.of("authorities") {
             let read = Authority::from_document(&document.file, &document.text);
             let Some(authority) = collect(read, &mut problems) else { continue };
             if authorities.insert(authority.id.clone(), authority).is_some() {
-                problems.push(twice(document, "the authority"));
+                problems.push(twice(&document, "the authority"));
             }
         }
+        let policies = collect(parts.policies(bundle), &mut problems);
         problems.sort();
-        let catalog = Self { clients, policies, settings, secrets, authorities };
-        if problems.is_empty() { Ok(catalog) } else { Err(problems) }
+        let CatalogParts { clients, settings, secrets, .. } = parts;
+        match policies {
+            Some(policies) if problems.is_empty() => Ok(Self { clients, policies, settings, secrets, authorities }),
+            _ => Err(problems),
+        }
     }
 
     /// An authority that may say that two accounts are one person's.
@@ -217,6 +138,18 @@ impl Catalog {
         if problems.is_empty() { Ok(adapters) } else { Err(problems) }
     }
 
+    /// What can be told of how claims were checked, for the discovery document.
+    #[must_use]
+    pub fn verified(&self) -> Verified {
+        let checked: Vec<_> = self.policies.providers().filter_map(|provider| provider.verification.as_ref()).collect();
+        let rows = self.policies.services().flat_map(|service| &service.release);
+        let rows = rows.filter(|row| checked.iter().any(|checked| checked.covers(row)));
+        let claims: BTreeSet<String> = rows.map(|row| row.claim.to_string()).collect();
+        let trust_frameworks: BTreeSet<String> =
+            checked.iter().map(|checked| checked.trust_framework.clone()).collect();
+        Verified { trust_frameworks: trust_frameworks.into_iter().collect(), claims: claims.into_iter().collect() }
+    }
+
     /// Every claim that some service may be released, for the discovery document.
     #[must_use]
     pub fn claim_names(&self) -> Vec<String> {
@@ -231,18 +164,98 @@ impl Catalog {
     }
 }
 
+/// Compiles the policies of a bundle alone, without anybody's secrets: for whoever proves or explains them elsewhere.
+///
+/// # Errors
+/// Every problem of every document.
+pub fn policies(bundle: &Bundle) -> Result<PolicySet, Problems> {
+    let mut problems = Problems::new();
+    let policies = collect(CatalogParts::read(bundle, None, &mut problems).policies(bundle), &mut problems);
+    problems.sort();
+    match policies {
+        Some(policies) if problems.is_empty() => Ok(policies),
+        _ => Err(problems),
+    }
+}
+
+/// What is read before policies can be compiled.
+#[derive(Default)]
+struct CatalogParts {
+    vocabulary: Vocabulary,
+    providers: Vec<Provider>,
+    clients: HashMap<ClientId, Registered>,
+    settings: BTreeMap<ProviderId, Settings>,
+    secrets: HashMap<ProviderId, Secrets>,
+}
+
+impl CatalogParts {
+    fn read(bundle: &Bundle, secrets: Option<&Path>, problems: &mut Problems) -> Self {
+        let mut parts = Self::default();
+        for document in bundle.of("vocabulary") {
+            collect(parts.vocabulary.add_document(&document.file, &document.text), problems);
+        }
+        for document in bundle.of("providers") {
+            let read = Provider::from_document(&document.file, &document.text, Settings::read);
+            let Some((provider, adapter)) = collect(read, problems) else { continue };
+            if let Some(folder) = secrets {
+                let own = read_secrets(&document, folder, &adapter, problems);
+                if let Err(reason) = adapter.check(&own) {
+                    problems.push(document.problem(&reason));
+                }
+                parts.secrets.insert(provider.id.clone(), own);
+            }
+            if parts.settings.insert(provider.id.clone(), adapter).is_some() {
+                problems.push(twice(&document, provider.id.as_str()));
+            }
+            parts.providers.push(provider);
+        }
+        parts.clients = read_clients(&bundle.of("clients"), problems);
+        parts
+    }
+
+    fn policies(&mut self, bundle: &Bundle) -> Result<PolicySet, Problems> {
+        let (services, groups, instruments) = (bundle.of("services"), bundle.of("groups"), bundle.of("instruments"));
+        let mut clients: Vec<&Client> = self.clients.values().map(|registered| &registered.client).collect();
+        clients.sort_by(|a, b| a.id.cmp(&b.id));
+        let set = PolicySet::compile(Parts {
+            version: bundle.version(),
+            services: &services,
+            groups: &groups,
+            instruments: &instruments,
+            clients,
+            providers: std::mem::take(&mut self.providers),
+            vocabulary: std::mem::take(&mut self.vocabulary),
+        })?;
+        let problems: Problems = self.clients.values().filter_map(|registered| misfit(registered, &set)).collect();
+        if problems.is_empty() { Ok(set) } else { Err(problems) }
+    }
+}
+
+/// What a client's document says that does not fit the rest of the bundle.
+fn misfit(registered: &Registered, set: &PolicySet) -> Option<Problem> {
+    let client = &registered.client;
+    let problem = |reason| Some(Problem { file: registered.file.clone(), line: 1, reason });
+    if let Some(service) = &client.default_service {
+        let offered = set.service(service).is_some_and(|service| service.clients.contains(&client.id));
+        if !offered {
+            let id = &client.id;
+            return problem(format!("default_service: {service} is not a service that lists {id} among its clients"));
+        }
+    }
+    let unknown = client.filings.iter().find(|filing| set.instrument(&filing.instrument).is_none())?;
+    problem(format!("filing: {} is not an instrument of this bundle", unknown.instrument))
+}
+
 fn collect<T>(read: Result<T, Problems>, problems: &mut Problems) -> Option<T> {
     read.map_err(|found| problems.extend(found)).ok()
 }
 
 fn twice(document: &Document, id: &str) -> Problem {
-    let reason = format!("{id} is described by another document as well");
-    Problem { file: document.file.clone(), line: 1, reason }
+    document.problem(&format!("{id} is described by another document as well"))
 }
 
-/// The secret files named by a provider document, relative to the document's folder.
-fn read_secrets(document: &Document, settings: &Settings, problems: &mut Problems) -> Secrets {
-    let folder = Path::new(&document.file).parent().unwrap_or(Path::new("."));
+/// The secret files that a provider's document names.
+fn read_secrets(document: &Document, folder: &Path, settings: &Settings, problems: &mut Problems) -> Secrets {
     let mut secrets = Secrets::new();
     for name in settings.secret_files() {
         let path = folder.join(name);
@@ -254,34 +267,20 @@ fn read_secrets(document: &Document, settings: &Settings, problems: &mut Problem
             Ok(_) => format!("{} is empty", path.display()),
             Err(error) => format!("{}: {error}", path.display()),
         };
-        problems.push(Problem { file: document.file.clone(), line: 1, reason });
+        problems.push(document.problem(&reason));
     }
     secrets
 }
 
-fn read_clients(
-    documents: &[Document],
-    policies: &PolicySet,
-    problems: &mut Problems,
-) -> HashMap<ClientId, Registered> {
+fn read_clients(documents: &[Document], problems: &mut Problems) -> HashMap<ClientId, Registered> {
     let mut clients: HashMap<ClientId, Registered> = HashMap::new();
     for document in documents {
         let Some(client) = collect(Client::from_document(&document.file, &document.text), problems) else { continue };
-        let mut report = |reason: String| problems.push(Problem { file: document.file.clone(), line: 1, reason });
-        if let Some(service) = &client.default_service {
-            let offered = policies.service(service).is_some_and(|service| service.clients.contains(&client.id));
-            if !offered {
-                report(format!(
-                    "default_service: {service} is not a service that lists {} among its clients",
-                    client.id
-                ));
-            }
-        }
         let keys = match &client.auth {
             ClientAuth::PrivateKeyJwt(KeySource::Inline(json)) => match KeySet::parse(json.as_bytes()) {
                 Ok(keys) if !keys.is_empty() => Some(Arc::new(keys)),
                 _ => {
-                    report("jwks: holds no key that can verify an assertion".to_owned());
+                    problems.push(document.problem("jwks: holds no key that can verify an assertion"));
                     None
                 }
             },
@@ -290,7 +289,7 @@ fn read_clients(
         if clients.contains_key(&client.id) {
             problems.push(twice(document, client.id.as_str()));
         }
-        clients.insert(client.id.clone(), Registered { client, keys });
+        clients.insert(client.id.clone(), Registered { client, keys, file: document.file.clone() });
     }
     clients
 }

@@ -24,14 +24,41 @@ pub struct Config {
     pub rotate_every: Duration,
     /// Where things are stored.
     pub store: StoreConfig,
-    /// The bundle of documents.
-    pub bundle: PathBuf,
+    /// Where the bundle of documents comes from.
+    pub bundle: BundleConfig,
+    /// Where the running gateway takes orders from whoever runs it.
+    pub control: Option<PathBuf>,
     /// How to reach others.
     pub egress: EgressConfig,
     /// How long a sign-in serves further services.
     pub session_lifetime: Duration,
     /// Where peers that show a client certificate are listened for.
     pub peers: Option<PeersConfig>,
+}
+
+/// Where the bundle of documents comes from.
+#[derive(Debug, Clone)]
+pub enum BundleConfig {
+    /// Signed archives, put into effect by `gateway policy activate`; all nodes follow what the store says.
+    Signed {
+        /// A JWK Set of whoever may sign.
+        signers: PathBuf,
+        /// The folder of the files that provider documents name.
+        secrets: PathBuf,
+    },
+    /// A folder that nobody signed, taken over whenever it changes. For development.
+    Folder(PathBuf),
+}
+
+impl BundleConfig {
+    /// The folder of the files that provider documents name.
+    #[must_use]
+    pub fn secrets(&self) -> PathBuf {
+        match self {
+            Self::Signed { secrets, .. } => secrets.clone(),
+            Self::Folder(folder) => folder.join("providers"),
+        }
+    }
 }
 
 /// A listener for peers that show a client certificate.
@@ -88,7 +115,7 @@ impl Config {
         Self::parse(&file, &text, base)
     }
 
-    /// The bundle's folder, as far as a configuration that may be broken elsewhere names one.
+    /// The folder of an unsigned bundle, as far as a configuration that may be broken elsewhere names one.
     #[must_use]
     pub fn bundle_folder(path: &Path) -> Option<PathBuf> {
         let table: toml::Table = std::fs::read_to_string(path).ok()?.parse().ok()?;
@@ -113,7 +140,8 @@ fn read(doc: &Section<'_>, base: &Path) -> Option<Config> {
     let master_key = keys.as_ref().and_then(|keys| path(keys, "master", base));
     let rotate_every = keys.as_ref().and_then(|keys| keys.duration("rotate_every"));
     let store = doc.require_section("store").and_then(|store| read_store(&store, base));
-    let bundle = doc.require_section("bundle").and_then(|bundle| path(&bundle, "folder", base));
+    let bundle = doc.require_section("bundle").and_then(|bundle| read_bundle(&bundle, base));
+    let control = doc.section("control").and_then(|control| path(&control, "socket", base));
     let egress = doc.section("egress").map(|egress| EgressConfig {
         trust: egress.optional::<PathBuf>("trust").map(|trust| base.join(trust)),
         private_addresses: egress.flag("private_addresses", false),
@@ -139,9 +167,30 @@ fn read(doc: &Section<'_>, base: &Path) -> Option<Config> {
         rotate_every: rotate_every.unwrap_or(Duration::from_secs(30 * 86_400)),
         store: store?,
         bundle: bundle?,
+        control,
         egress: egress.unwrap_or_default(),
         session_lifetime: session.unwrap_or(Duration::from_secs(1_800)),
     })
+}
+
+fn read_bundle(bundle: &Section<'_>, base: &Path) -> Option<BundleConfig> {
+    let unsigned = bundle.flag("unsigned", false);
+    match (bundle.has("folder"), bundle.has("signers")) {
+        (true, false) if unsigned => path(bundle, "folder", base).map(BundleConfig::Folder),
+        (true, false) => {
+            let reason = "nobody signs a folder: name signers instead, or say unsigned = true, for development";
+            bundle.refuse_field("folder", reason);
+            None
+        }
+        (false, true) if !unsigned => {
+            let (signers, secrets) = (path(bundle, "signers", base), path(bundle, "secrets", base));
+            Some(BundleConfig::Signed { signers: signers?, secrets: secrets? })
+        }
+        _ => {
+            bundle.refuse("needs signers and secrets, or a folder and unsigned = true");
+            None
+        }
+    }
 }
 
 fn path(section: &Section<'_>, name: &'static str, base: &Path) -> Option<PathBuf> {
@@ -186,7 +235,20 @@ mod tests {
     fn the_shipped_example_is_sound() {
         let text = include_str!("../gateway.example.toml");
         let config = Config::parse("gateway.example.toml", text, Path::new("/etc/gateway")).unwrap();
-        assert_eq!(config.bundle, Path::new("/etc/gateway/bundle"));
+        assert_eq!(config.bundle.secrets(), Path::new("/etc/gateway/secrets"));
+    }
+
+    #[test]
+    fn an_unsigned_folder_has_to_be_asked_for() {
+        let text = include_str!("../gateway.example.toml");
+        let with = |bundle: &str| {
+            let text = text.replace("signers = \"signers.jwks\"", bundle).replace("secrets = \"secrets\"", "");
+            Config::parse("g.toml", &text, Path::new("/")).map(|config| config.bundle)
+        };
+        assert!(matches!(with("folder = \"b\"\nunsigned = true").unwrap(), BundleConfig::Folder(_)));
+        for bad in ["folder = \"b\"", "signers = \"a\"\nfolder = \"b\"\nunsigned = true", "", "unsigned = true"] {
+            assert!(with(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! | module | what it owns |
 //! | --- | --- |
 //! | [`config`] | `gateway.toml`, checked as a whole |
-//! | [`catalog`] | the bundle: clients, services, providers, words |
+//! | [`bundle`], [`activation`] | documents, signed archives of them, and which is in effect |
+//! | [`catalog`] | what a bundle says, checked as a whole and indexed |
 //! | [`store`] | three verbs over two classes; the audit chain |
 //! | [`keys`], [`seal`] | signing keys, and what leaves the process sealed |
 //! | [`egress`] | the way out |
@@ -12,17 +13,22 @@
 //! | [`app`] | what requests share |
 //! | [`server`] | a running gateway, from start to end |
 
+pub mod activation;
 pub mod app;
 pub mod authority;
+pub mod bundle;
 pub mod catalog;
 pub mod config;
+pub mod control;
 pub mod egress;
+pub mod exports;
 pub mod http;
 pub mod keys;
 pub mod links;
 pub mod op;
 pub mod pages;
 pub mod ports;
+pub mod receipts;
 pub mod seal;
 pub mod server;
 pub mod shared;

@@ -1,13 +1,16 @@
 //! The `gateway` command.
 
+mod commands;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use gateway::app::StartError;
-use gateway::catalog::{Bundle, Catalog};
-use gateway::config::Config;
+use gateway::bundle::Bundle;
+use gateway::catalog::Catalog;
+use gateway::config::{BundleConfig, Config};
 use gateway::keys::lasting_secret;
 use gateway::links::Links;
 use gateway::ports::{Clock as _, Entropy, SystemClock};
@@ -56,6 +59,11 @@ enum Command {
     Links {
         #[command(subcommand)]
         command: LinksCommand,
+    },
+    /// Check, prove, explain and change trust policy.
+    Policy {
+        #[command(subcommand)]
+        command: commands::policy::Policy,
     },
     /// Look at the audit record.
     Audit {
@@ -127,6 +135,7 @@ async fn main() -> ExitCode {
         Command::MasterKey { file } => master_key(&file),
         Command::ClientSecret => client_secret(),
         Command::Links { command } => links(&command).await,
+        Command::Policy { command } => commands::policy::run(command).await,
         Command::Audit { command: Audit::Verify { config } } => verify(&config).await,
     };
     match done {
@@ -161,8 +170,15 @@ fn check(path: &Path) -> Result<(), Failed> {
     let mut report = |problems: Problems| lines.extend(problems.iter().map(ToString::to_string));
     let config = Config::load(path).map_err(&mut report).ok();
     // A broken configuration does not hide what is wrong with the bundle.
-    if let Some(folder) = config.as_ref().map(|config| config.bundle.clone()).or_else(|| Config::bundle_folder(path)) {
-        let _ = Bundle::read(&folder).and_then(|bundle| Catalog::compile(&bundle)).map_err(&mut report);
+    let folder = match config.as_ref().map(|config| &config.bundle) {
+        Some(BundleConfig::Folder(folder)) => Some(folder.clone()),
+        // What is signed was checked before it came into effect.
+        Some(BundleConfig::Signed { .. }) => None,
+        None => Config::bundle_folder(path),
+    };
+    if let Some(folder) = folder {
+        let secrets = folder.join("providers");
+        let _ = Bundle::read(&folder).and_then(|bundle| Catalog::compile(&bundle, &secrets)).map_err(&mut report);
     }
     if let Some(config) = &config {
         lines.extend(unusable_files(config));
@@ -177,7 +193,8 @@ fn check(path: &Path) -> Result<(), Failed> {
 /// The files a configuration names that cannot be used.
 fn unusable_files(config: &Config) -> Vec<String> {
     let certificate = certs::tls::ReloadingCert::load(&config.certificate, &config.certificate_key);
-    let parts: [Result<(), StartError>; 3] = [
+    let parts: [Result<(), StartError>; 4] = [
+        gateway::app::Source::open(&config.bundle).map(drop),
         certs::vault::Vault::load(&config.master_key).map(drop).map_err(StartError::from),
         certificate.map(drop).map_err(StartError::from),
         gateway::egress::Egress::open(&config.egress).map(drop).map_err(StartError::from),

@@ -11,13 +11,16 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::app::{App, StartError};
-use crate::catalog::Bundle;
 use crate::config::Config;
+use crate::control;
 use crate::http::{listener, routes};
 use crate::ports::Clock;
 
 /// How often keys, certificate, bundle and expired records are looked after.
 const TEND: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether another bundle is in effect: often enough that all nodes have it within a second.
+const FOLLOW: Duration = Duration::from_millis(250);
 
 /// A gateway that serves.
 pub struct Server {
@@ -36,7 +39,7 @@ impl Server {
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let opened = Self::open(config, clock).await?;
         let listener = listener::bind(config.listen).await.map_err(StartError::Listen)?;
-        Self::serve(opened, listener, peers(config).await?)
+        Self::serve(opened, listener, config).await
     }
 
     /// Opens everything the configuration names, and serves on a listener that is bound already.
@@ -44,20 +47,24 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is served then.
     pub async fn start_on(listener: TcpListener, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        Self::serve(Self::open(config, clock).await?, listener, peers(config).await?)
+        Self::serve(Self::open(config, clock).await?, listener, config).await
     }
 
     async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<(Arc<App>, Arc<ReloadingCert>), StartError> {
-        let bundle = Bundle::read(&config.bundle).map_err(StartError::Bundle)?;
         let certificate = ReloadingCert::load(&config.certificate, &config.certificate_key)?;
-        Ok((App::open(config, &bundle, clock).await?, certificate))
+        Ok((App::open(config, clock).await?, certificate))
     }
 
-    fn serve(
+    async fn serve(
         (app, certificate): (Arc<App>, Arc<ReloadingCert>),
         listener: TcpListener,
-        peers: Option<Peers>,
+        config: &Config,
     ) -> Result<Self, StartError> {
+        let peers = peers(config).await?;
+        let orders = match &config.control {
+            Some(socket) => Some(control::bind(socket).map_err(StartError::Listen)?),
+            None => None,
+        };
         let address = listener.local_addr().map_err(|error| StartError::Listen(error.to_string()))?;
         let tls = certs::tls::server(Arc::clone(&certificate) as Arc<_>)?;
         let (stop, stopped) = watch::channel(false);
@@ -69,12 +76,19 @@ impl Server {
             for_peers = Some(listener::serve(peers.listener, tls, routes::peers(Arc::clone(&app)), stopped.clone()));
         }
         let tending = tend(Arc::clone(&app), certificate, stopped.clone());
+        let following = follow(Arc::clone(&app), stopped.clone());
+        let taking_orders =
+            orders.map(|listener| tokio::spawn(control::serve(listener, Arc::clone(&app), stopped.clone())));
         let serving = listener::serve(listener, tls, routes::router(Arc::clone(&app)), stopped);
         let serving = tokio::spawn(async move {
-            let tending = tokio::spawn(tending);
+            let (tending, following) = (tokio::spawn(tending), tokio::spawn(following));
             let for_peers = for_peers.map(tokio::spawn);
             serving.await;
             tending.abort();
+            following.abort();
+            if let Some(taking_orders) = taking_orders {
+                let _ = taking_orders.await;
+            }
             if let Some(for_peers) = for_peers {
                 let _ = for_peers.await;
             }
@@ -125,6 +139,15 @@ async fn tend(app: Arc<App>, certificate: Arc<ReloadingCert>, mut stop: watch::R
     loop {
         tokio::select! {
             () = tokio::time::sleep(TEND) => app.tend(Some(&certificate)).await,
+            _ = stop.changed() => return,
+        }
+    }
+}
+
+async fn follow(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(FOLLOW) => app.follow().await,
             _ = stop.changed() => return,
         }
     }

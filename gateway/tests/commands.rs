@@ -51,7 +51,7 @@ fn write(folder: &Path, port: u16) -> String {
         format!(
             "issuer = \"https://localhost:{port}\"\nlisten = \"127.0.0.1:{port}\"\n\
              [tls]\ncertificate = \"ca/server.pem\"\nkey = \"ca/server.key\"\n[keys]\nmaster = \"master.key\"\n\
-             [store]\nnode = \"node-1\"\nengine = \"embedded\"\npath = \"data\"\n[bundle]\nfolder = \"bundle\"\n\
+             [store]\nnode = \"node-1\"\nengine = \"embedded\"\npath = \"data\"\n[bundle]\nfolder = \"bundle\"\nunsigned = true\n\
              [egress]\ntrust = \"ca/ca.pem\"\n"
         ),
     )

@@ -10,6 +10,7 @@
 )]
 
 pub mod browser;
+pub mod office;
 pub mod peers;
 pub mod rp;
 pub mod servers;

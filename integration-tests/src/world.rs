@@ -9,7 +9,7 @@ use gateway::ports::{Clock, SystemClock};
 use gateway_core::client::SecretDigest;
 use gateway_core::time::Timestamp;
 use rustls::ClientConfig;
-use sandbox::demo::{Demo, Options, ProviderInfo, Simulator, Wire};
+use sandbox::demo::{Demo, Options, ProviderInfo, Simulator, Trust, Wire};
 use sandbox::provider::{Control, form_handle};
 use url::Url;
 
@@ -51,13 +51,18 @@ pub struct World {
     _folder: Option<tempfile::TempDir>,
 }
 
+/// What lets data of Hong Kong and Macao residents cross to a client.
+const FILINGS: &str = "[[filing]]\ninstrument = \"gba-contract-hk\"\nnumber = \"T-1\"\nvalid_until = \"2090-12-31\"\n\
+    [[filing]]\ninstrument = \"gba-contract-mo\"\nnumber = \"T-2\"\nvalid_until = \"2090-12-31\"\n";
+
 /// A client document with a secret, or public; further lines may be added.
 #[must_use]
 pub fn client_document(id: &str, redirect_uri: &str, auth: &str, more: &str) -> String {
     let texts = "{ zh-Hans = \"测试\", zh-Hant-HK = \"測試\", pt = \"Teste\", en = \"Test\" }";
     format!(
         "client_id = \"{id}\"\njurisdiction = \"CN-GD\"\nsector = \"{id}\"\nredirect_uris = [\"{redirect_uri}\"]\n\
-         name = {texts}\noperator = {texts}\ntoken_endpoint_auth_method = \"{auth}\"\n{more}\n"
+         registered_in = \"guangzhou\"\nname = {texts}\noperator = {texts}\ntoken_endpoint_auth_method = \"{auth}\"\n{more}\n\
+         {FILINGS}"
     )
 }
 
@@ -67,7 +72,8 @@ pub fn service_document(id: &str, clients: &[&str], providers: &[&str], more: &s
     let texts =
         "{ zh-Hans = \"测试事项\", zh-Hant-HK = \"測試事項\", pt = \"Serviço de teste\", en = \"Test service\" }";
     format!(
-        "service = \"{id}\"\nresource = \"https://services.example/{id}\"\nclients = {clients:?}\nname = {texts}\n{more}\n\
+        "service = \"{id}\"\nresource = \"https://services.example/{id}\"\nclients = {clients:?}\n\
+         instruments = [\"gba-contract-hk\", \"gba-contract-mo\"]\nname = {texts}\n{more}\n\
          [[allow]]\nproviders = {providers:?}\nidentity = 1\nauthentication = 1\n\
          [[release]]\nclaim = \"name\"\nfrom = 'claims.name'\non_missing = \"clear\"\npurpose = \"identify-applicant\"\n\
          ground = \"consent\"\n\
@@ -104,18 +110,27 @@ impl World {
     pub async fn own(documents: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("data");
-        let mut world = Self::open(&data, documents, Wire::Own).await;
+        let mut world = Self::open(&data, documents, Wire::Own, Trust::Folder).await;
         world._folder = Some(folder);
         world
     }
 
     /// A world whose files stay when it ends.
     pub async fn at(data: &Path, documents: &[(&str, &str)]) -> Self {
-        Self::open(data, documents, Wire::OpenId).await
+        Self::open(data, documents, Wire::OpenId, Trust::Folder).await
+    }
+
+    /// A world whose gateway takes signed bundles only, and whose providers speak their own protocols.
+    pub async fn signed(documents: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        let mut world = Self::open(&data, documents, Wire::Own, Trust::Signed).await;
+        world._folder = Some(folder);
+        world
     }
 
     /// Any world whose files stay when it ends.
-    pub async fn open(data: &Path, documents: &[(&str, &str)], wire: Wire) -> Self {
+    pub async fn open(data: &Path, documents: &[(&str, &str)], wire: Wire, trust: Trust) -> Self {
         let add = data.with_extension("add");
         for (path, text) in documents {
             let path = add.join(path);
@@ -124,8 +139,14 @@ impl World {
         }
         let clock = Arc::new(TestClock::default());
         let add = if documents.is_empty() { Vec::new() } else { vec![add] };
-        let options =
-            Options { data: data.to_owned(), port: None, add, clock: Arc::clone(&clock) as Arc<dyn Clock>, wire };
+        let options = Options {
+            data: data.to_owned(),
+            port: None,
+            add,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            wire,
+            trust,
+        };
         let demo = Demo::start(&options).await.unwrap_or_else(|error| panic!("{error}"));
         let roots = certs::tls::read_certificates(&demo.ca).expect("a CA");
         let tls = Arc::new(certs::tls::client(roots).expect("TLS"));
@@ -285,7 +306,7 @@ impl World {
     pub async fn agree(&self, browser: &mut Browser, page: &Reply, ticked: &[&str]) -> Url {
         let question =
             page.field("question").unwrap_or_else(|| panic!("no consent page: {:?} {}", page.failure(), page.body));
-        let mut form = vec![("question", question.as_str()), ("decision", "allow")];
+        let mut form = vec![("question", question.as_str()), ("decision", "allow"), ("export", "yes")];
         form.extend(ticked.iter().map(|claim| ("claim", *claim)));
         browser.post(&page.url, &form).await.target()
     }

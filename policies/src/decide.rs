@@ -1,33 +1,27 @@
 //! The one decision function: facts of a login in, a permit or a refusal with its reasons out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_core::assurance::Assurance;
 use gateway_core::authorize::AcrRequest;
+use gateway_core::circumstances::Login;
 use gateway_core::error::Failure;
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
-use gateway_core::jurisdiction::Jurisdiction;
 
-use crate::rules::Rules;
-use crate::service::{Allow, Service};
+use crate::condition::{Condition, Situation};
+use crate::rules::Verdict;
+use crate::service::{Effect, Row, Service};
 
-/// Everything a decision depends on.
-#[derive(Debug, Clone)]
+/// Everything that a decision depends on.
+#[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// Who would receive.
     pub client: &'a ClientId,
     /// For which service.
     pub service: &'a ServiceId,
-    /// Who vouches.
-    pub provider: &'a ProviderId,
-    /// Where the provider stands.
-    pub jurisdiction: Jurisdiction,
-    /// What the login reached.
-    pub assurance: Assurance,
-    /// How long ago it was.
-    pub age: Duration,
-    /// Whether the provider said when it was.
-    pub time_stated: bool,
+    /// What is known of the login.
+    pub login: &'a Login,
     /// What the client asks for.
     pub demand: Demand<'a>,
 }
@@ -41,14 +35,20 @@ pub struct Demand<'a> {
     pub max_age: Option<u64>,
 }
 
+impl Demand<'_> {
+    /// No demand: only the service's own policy counts.
+    pub const NONE: Demand<'static> =
+        Demand { acr: &AcrRequest { essential: false, values: Vec::new() }, max_age: None };
+}
+
 /// Proof that a login was permitted. Tokens are minted from nothing less.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permit {
     client: ClientId,
     service: ServiceId,
     provider: ProviderId,
-    rules: Vec<String>,
-    policy_version: String,
+    verdict: Arc<Verdict>,
+    policy_version: Arc<str>,
     asked: Assurance,
     reached: Assurance,
     stated: Assurance,
@@ -77,7 +77,7 @@ impl Permit {
     /// The rules that permitted it.
     #[must_use]
     pub fn rules(&self) -> &[String] {
-        &self.rules
+        &self.verdict.rules
     }
 
     /// The bundle that decided.
@@ -116,52 +116,93 @@ impl Permit {
 pub struct Refusal {
     /// The reason, as a person and a client are told it.
     pub failure: Failure,
-    /// The rules that decided, or the rows that came closest.
+    /// The rules that decided, or the row that came closest.
     pub rules: Vec<String>,
+    /// What would have done, where the login fell short of it: the least assurance, and the oldest login.
+    pub needed: Option<(Assurance, Option<Duration>)>,
 }
 
-/// Decides over one service's rules. Called through [`PolicySet::decide`](crate::set::PolicySet::decide).
-pub(crate) fn decide(service: &Service, rules: &Rules, version: &str, facts: &Facts<'_>) -> Result<Permit, Refusal> {
-    if !service.clients.contains(facts.client) {
-        return Err(Refusal { failure: Failure::PolicyRefused, rules: vec!["client-offers-service".to_owned()] });
+impl Refusal {
+    /// A refusal by one rule that is in no document.
+    #[must_use]
+    pub fn by(failure: Failure, rule: &str) -> Self {
+        Self { failure, rules: vec![rule.to_owned()], needed: None }
     }
-    let verdict = rules.apply(facts);
+}
+
+/// Turns a verdict on one service's rules into a permit or a refusal.
+/// Called through [`PolicySet::decide`](crate::set::PolicySet::decide).
+pub(crate) fn settle(
+    service: &Service,
+    facts: &Facts<'_>,
+    at: &Situation<'_>,
+    verdict: Arc<Verdict>,
+    version: &Arc<str>,
+) -> Result<Permit, Refusal> {
     if !verdict.allowed {
-        return Err(explain(service, facts, verdict));
+        return Err(explain(service, at, &verdict));
     }
-    if !facts.demand.acr.is_satisfied_by(facts.assurance) {
-        return Err(Refusal { failure: Failure::AssuranceTooLow, rules: vec!["request-acr".to_owned()] });
+    let row = service.allows().find(|row| verdict.rules.contains(&row.id));
+    let asked = row.map_or(Assurance::LEAST, Row::assurance);
+    let demand = facts.demand;
+    let short = |failure, rule| Refusal {
+        needed: Some((
+            demand.acr.values.first().map_or(asked, |wanted| wanted.join(asked)),
+            row.and_then(Row::max_age),
+        )),
+        ..Refusal::by(failure, rule)
+    };
+    if !demand.acr.is_satisfied_by(at.assurance) {
+        return Err(short(Failure::AssuranceTooLow, "request-acr"));
     }
-    if facts.demand.max_age.is_some_and(|most| facts.age.as_secs() > most) {
-        return Err(Refusal { failure: Failure::NotFresh, rules: vec!["request-max-age".to_owned()] });
+    if demand.max_age.is_some_and(|most| at.age.as_secs() > most) {
+        return Err(short(Failure::NotFresh, "request-max-age"));
     }
-    let asked = service.allow.iter().find(|row| verdict.rules.contains(&row.id)).map(|row| row.assurance);
     Ok(Permit {
         client: facts.client.clone(),
         service: facts.service.clone(),
-        provider: facts.provider.clone(),
-        rules: verdict.rules,
-        policy_version: version.to_owned(),
-        asked: asked.unwrap_or(Assurance::LEAST),
-        reached: facts.assurance,
-        stated: facts.demand.acr.stated(facts.assurance),
-        age: facts.age,
+        provider: at.provider.clone(),
+        verdict,
+        policy_version: Arc::clone(version),
+        asked,
+        reached: at.assurance,
+        stated: demand.acr.stated(at.assurance),
+        age: at.age,
     })
 }
 
-/// Puts a refusal in words: a forbid, a provider nobody accepts, too little assurance, or too long ago.
-fn explain(service: &Service, facts: &Facts<'_>, verdict: crate::rules::Verdict) -> Refusal {
+/// Puts a refusal in words: a forbid, a provider that nobody accepts, or the row that came closest.
+fn explain(service: &Service, at: &Situation<'_>, verdict: &Verdict) -> Refusal {
     if verdict.errors || !verdict.rules.is_empty() {
-        return Refusal { failure: Failure::PolicyRefused, rules: verdict.rules };
+        return Refusal { failure: Failure::PolicyRefused, rules: verdict.rules.clone(), needed: None };
     }
-    let rows: Vec<&Allow> = service.allow.iter().filter(|row| row.providers.contains(facts.provider)).collect();
-    let ids = |rows: &[&Allow]| rows.iter().map(|row| row.id.clone()).collect();
-    if rows.is_empty() {
-        return Refusal { failure: Failure::ProviderNotAccepted, rules: vec!["default-deny".to_owned()] };
+    let Some((row, missing)) = nearest_row(service, at) else {
+        return Refusal::by(Failure::ProviderNotAccepted, "default-deny");
+    };
+    // A row that holds and yet did not let in: raw Cedar is all that could say so.
+    let failure = missing.iter().map(|condition| condition.failure()).min_by_key(|failure| rank(*failure));
+    Refusal {
+        failure: failure.unwrap_or(Failure::PolicyRefused),
+        rules: vec![row.id.clone()],
+        needed: Some((row.assurance(), row.max_age())),
     }
-    let sure: Vec<&Allow> = rows.iter().copied().filter(|row| facts.assurance.meets(row.assurance)).collect();
-    if sure.is_empty() {
-        return Refusal { failure: Failure::AssuranceTooLow, rules: ids(&rows) };
+}
+
+/// The row for this provider that came closest to letting a login in, with the conditions that it still lacks.
+pub(crate) fn nearest_row<'s>(service: &'s Service, at: &Situation<'_>) -> Option<(&'s Row, Vec<&'s Condition>)> {
+    let about = |row: &&Row| row.effect == Effect::Allow && row.providers().any(|provider| provider == at.provider);
+    let missing = |row: &'s Row| row.conditions.iter().filter(|condition| condition.holds(at) != Some(true)).collect();
+    let rows = service.rows.iter().filter(about).map(|row| (row, missing(row)));
+    rows.min_by_key(|(_, missing): &(_, Vec<&Condition>)| missing.len())
+}
+
+/// What is said first when several conditions are missing: what the person can change least.
+fn rank(failure: Failure) -> u8 {
+    match failure {
+        Failure::PolicyRefused => 0,
+        Failure::NotEligible => 1,
+        Failure::NotOpen => 2,
+        Failure::AssuranceTooLow => 3,
+        _ => 4,
     }
-    Refusal { failure: Failure::NotFresh, rules: ids(&sure) }
 }

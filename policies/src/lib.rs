@@ -7,14 +7,24 @@
 //! * **An error never permits.** When any rule cannot be evaluated, the answer is a refusal.
 //! * **What the client asks for only narrows**: an essential `acr` or a `max_age` that is not met refuses as well.
 //! * **Released is a subset of permitted**: a claim goes out only if its row is in the service's document and the
-//!   client asked for it ([`mapping`]).
+//!   client asked for it ([`release`]); across a border only what a legal instrument covers.
 //!
 //! [`decide`] is the one decision function; a [`decide::Permit`] comes from nowhere else. Pure: no clock, no files.
 
+pub mod case;
+pub mod choose;
+mod classes;
+pub mod condition;
 pub mod decide;
+pub mod diff;
 pub mod documents;
-pub mod mapping;
+pub mod explain;
+pub mod expression;
+mod functions;
+pub mod instrument;
 pub mod provider;
+pub mod release;
+pub mod replay;
 pub mod rules;
 pub mod service;
 pub mod set;

@@ -1,10 +1,19 @@
-//! Provider documents: who an identity provider is, what its words mean on our two axes, and what it can do.
+//! Provider documents: who an identity provider is, what its words mean on our two axes, what it can do, and what it lets
+//! policy know of a person.
+
+use std::collections::BTreeSet;
 
 use gateway_core::assurance::{Assurance, Level};
+use gateway_core::circumstances::{AgeLimit, Capacity, Person, Population};
 use gateway_core::document::{Problems, Section, Source};
 use gateway_core::ids::ProviderId;
 use gateway_core::jurisdiction::Jurisdiction;
 use gateway_core::locale::Texts;
+use gateway_core::time::Date;
+
+use crate::condition::Condition;
+use crate::expression::{Expression, Scope};
+use crate::service::{Release, Service};
 
 /// One row of the table that translates a provider's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +37,40 @@ pub struct Capabilities {
     pub reauthenticates_always: bool,
 }
 
-/// An identity provider, as policy sees it. How to reach it is the adapter's business.
+/// How what a provider says of a person becomes what policy may know.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PersonRules {
+    /// The places of whose residents it vouches; with one of them and no expression, everybody is that.
+    pub populations: Vec<Population>,
+    /// Where a person is a resident: the first expression whose source is there.
+    pub population_from: Vec<Expression>,
+    /// The date of birth.
+    pub birthdate: Option<Expression>,
+    /// The capacity: for themselves, where a provider says nothing of it.
+    pub capacity: Option<Expression>,
+}
+
+/// What a provider vouches for beyond the login (OpenID Connect for Identity Assurance).
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// Under which rules it checked.
+    pub trust_framework: String,
+    /// The register or office whose record it is.
+    pub source: String,
+    /// The claims that it checked.
+    pub claims: Vec<String>,
+}
+
+impl Verification {
+    /// True when everything that a row reads was checked.
+    #[must_use]
+    pub fn covers(&self, row: &Release) -> bool {
+        row.from.claims().iter().all(|claim| self.claims.contains(claim))
+    }
+}
+
+/// An identity provider, as policy sees it. How to reach it is the adapter's business.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Provider {
     /// Its id; also the last segment of its callback path.
     pub id: ProviderId,
@@ -41,6 +82,10 @@ pub struct Provider {
     pub table: Vec<AssuranceRow>,
     /// What it can do.
     pub can: Capabilities,
+    /// What it lets policy know of a person.
+    pub person: PersonRules,
+    /// What it vouches for.
+    pub verification: Option<Verification>,
 }
 
 impl Provider {
@@ -64,7 +109,10 @@ impl Provider {
                 reauthenticates_on_demand: doc.flag("reauthenticates_on_demand", false),
                 reauthenticates_always: doc.flag("reauthenticates_always", false),
             };
-            Some((Self { id: id?, name: name?, jurisdiction: jurisdiction?, table, can }, settings?))
+            let person = doc.section("person").map(|person| read_person(&person)).unwrap_or_default();
+            let verification = doc.section("verification").and_then(|section| read_verification(&section));
+            let (id, name, jurisdiction) = (id?, name?, jurisdiction?);
+            Some((Self { id, name, jurisdiction, table, can, person, verification }, settings?))
         })
     }
 
@@ -105,6 +153,86 @@ impl Provider {
     }
 }
 
+/// Why a person cannot be placed: the rule that says so.
+pub type Unplaced = &'static str;
+
+impl PersonRules {
+    /// What policy may know of the person in `scope`. A word that no policy knows refuses; it is never guessed.
+    ///
+    /// # Errors
+    /// The name of the rule that refuses.
+    pub fn person(&self, scope: &Scope<'_>) -> Result<Person, Unplaced> {
+        let population = match (self.population_from.as_slice(), self.populations.as_slice()) {
+            ([], [one]) => Some(*one),
+            ([], _) => None,
+            (expressions, _) => first(expressions, scope).map_err(|()| "population-known")?,
+        };
+        if population.is_some_and(|population| !self.populations.contains(&population)) {
+            return Err("population-known");
+        }
+        let capacity = match &self.capacity {
+            None => Capacity::Own,
+            Some(expression) => word(expression, scope).ok().flatten().ok_or("capacity-known")?,
+        };
+        // Of some people only the year of birth is known: then their age is not.
+        let birthdate = self.birthdate.as_ref().and_then(|expression| word::<Date>(expression, scope).ok().flatten());
+        let years = birthdate.and_then(|birthdate| u32::try_from(birthdate.years_until(scope.today())).ok());
+        Ok(Person { population, age: years.map(AgeLimit::reached_at), capacity })
+    }
+
+    /// The claims that have to be known before a service can decide.
+    pub(crate) fn needed(&self, service: &Service) -> BTreeSet<String> {
+        let conditions = || service.rows.iter().flat_map(|row| &row.conditions);
+        let (mut population, mut age) = (service.cedar.is_some(), service.cedar.is_some());
+        for condition in conditions() {
+            match condition {
+                Condition::Populations(_) => population = true,
+                Condition::AgeFrom(_) | Condition::AgeBelow(_) => age = true,
+                _ => {}
+            }
+        }
+        let mut needed: Vec<&Expression> = self.capacity.iter().collect();
+        needed.extend(self.population_from.iter().filter(|_| population));
+        needed.extend(self.birthdate.iter().filter(|_| age));
+        needed.into_iter().flat_map(Expression::claims).cloned().collect()
+    }
+}
+
+/// The first of several expressions whose source is there.
+fn first(expressions: &[Expression], scope: &Scope<'_>) -> Result<Option<Population>, ()> {
+    for expression in expressions {
+        if let Some(population) = word(expression, scope)? {
+            return Ok(Some(population));
+        }
+    }
+    Ok(None)
+}
+
+/// The word that an expression gives; nothing when its source is missing, an error when it is no word we know.
+fn word<T: std::str::FromStr>(expression: &Expression, scope: &Scope<'_>) -> Result<Option<T>, ()> {
+    match expression.evaluate(scope) {
+        Ok(None) => Ok(None),
+        Ok(Some(value)) => value.as_str().and_then(|text| text.parse().ok()).map(Some).ok_or(()),
+        Err(_) => Err(()),
+    }
+}
+
+fn read_person(section: &Section<'_>) -> PersonRules {
+    let populations: Vec<Population> = section.list("populations");
+    let population_from: Vec<Expression> = section.list("population_from");
+    if populations.len() != 1 && population_from.is_empty() {
+        section.refuse_field("population_from", "is needed unless populations names exactly one");
+    }
+    let (birthdate, capacity) = (section.optional("birthdate"), section.optional("capacity"));
+    PersonRules { populations, population_from, birthdate, capacity }
+}
+
+fn read_verification(section: &Section<'_>) -> Option<Verification> {
+    let (trust_framework, source) = (section.require("trust_framework"), section.require("source"));
+    let claims = section.list("claims");
+    Some(Verification { trust_framework: trust_framework?, source: source?, claims })
+}
+
 fn read_row(row: &Section<'_>) -> Option<AssuranceRow> {
     let unstated = row.flag("unstated", false);
     let acr: Option<String> = row.optional("acr");
@@ -129,6 +257,7 @@ pub(crate) mod tests {
 
     /// A provider that reaches i2a1 with one word and i2a2 with another.
     pub(crate) fn provider(id: &str, jurisdiction: &str) -> Provider {
+        let population = if id == "hk" { "hk" } else { "macao" };
         let text = format!(
             r#"
 id = "{id}"
@@ -148,6 +277,9 @@ acr = "high"
 identity = 2
 authentication = 2
 amr = ["mfa"]
+[person]
+populations = ["{population}"]
+birthdate = 'claims.birthdate'
 "#
         );
         Provider::from_document("p.toml", &text, |_| Some(())).unwrap().0

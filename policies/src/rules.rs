@@ -2,19 +2,23 @@
 //!
 //! The principal is the provider that vouches, the resource is the service, and the context holds the facts of the
 //! login. A set holds one service's policies only, so a decision costs the same however many services there are.
+//!
+//! A verdict is kept under the class of its facts: everything that the rows can tell apart. Cedar is asked once a class,
+//! however many people sign in.
 
-use std::fmt::Write as _;
+use std::collections::HashMap;
 use std::str::FromStr as _;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, RwLock};
 
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, EntityId, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, Request,
     ResourceConstraint, RestrictedExpression, Schema, ValidationMode, Validator,
 };
+use gateway_core::circumstances::Person;
 use gateway_core::ids::ServiceId;
 
-use crate::decide::Facts;
-use crate::service::{Allow, Forbid, Service};
+use crate::condition::{Condition, Situation};
+use crate::service::{Effect, Row, Service};
 
 /// What a policy may speak of. Raw Cedar in a document is checked against it as well.
 pub const SCHEMA: &str = r"
@@ -26,24 +30,24 @@ action signIn appliesTo {
   resource: [Service],
   context: {
     client: Client,
-    jurisdiction: String,   // of the provider: CN-GD, HK or MO
+    from: String,           // where the provider stands: CN-GD, HK or MO
+    to: String,             // where the client stands
+    place: String,          // browser, app, kiosk or counter
     identity: Long,         // 1 to 3
     authentication: Long,   // 1 to 3
     age: Long,              // seconds since the person authenticated
     timeStated: Bool,       // whether the provider said when
+    weekday: Long,          // 1, Monday, to 7, Sunday
+    minute: Long,           // of the day, UTC+8
+    capacity: String,       // own, legal-person or assisted
+    population?: String,    // mainland, hk, macao, taiwan or other
+    years?: Long,           // the highest age limit of the programme that the person has reached
   },
 };
 ";
 
 static PARSED_SCHEMA: LazyLock<Option<Schema>> =
     LazyLock::new(|| Schema::from_cedarschema_str(SCHEMA).ok().map(|(schema, _)| schema));
-
-/// The compiled rules of one service.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    set: PolicySet,
-    resource: EntityUid,
-}
 
 /// What the rules say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,48 @@ pub struct Verdict {
     pub rules: Vec<String>,
     /// Whether any rule could not be evaluated; then it may not.
     pub errors: bool,
+}
+
+/// Where a party stands in its set: cheaper to compare than its name.
+pub(crate) type Index = u32;
+
+/// Everything that a service's rows can tell apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Class {
+    provider: Index,
+    client: Index,
+    assurance: (u8, u8),
+    time_stated: bool,
+    person: Person,
+    /// Between which limits of the document the login's age lies.
+    age: u32,
+    /// Between which opening and closing times of the document the moment lies.
+    at: u32,
+}
+
+/// The most classes whose verdicts one service keeps.
+const KEPT: usize = 4_096;
+
+/// The compiled rules of one service.
+#[derive(Debug)]
+pub struct Rules {
+    set: PolicySet,
+    resource: EntityUid,
+    /// The ages of a login, in seconds, at which some row changes its mind; `None` when raw Cedar may look at any age.
+    ages: Option<Vec<u64>>,
+    /// The moments of the week, likewise.
+    moments: Vec<(u16, u16)>,
+    verdicts: Verdicts,
+}
+
+/// The verdicts that are kept.
+#[derive(Default)]
+struct Verdicts(RwLock<HashMap<Class, Arc<Verdict>>>);
+
+impl std::fmt::Debug for Verdicts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Verdicts")
+    }
 }
 
 impl Rules {
@@ -67,10 +113,9 @@ impl Rules {
         };
         let mut set = PolicySet::new();
         let mut problems = Vec::new();
-        let allows = service.allow.iter().map(|row| (row.id.clone(), allow_source(&service.id, row)));
-        let forbids = service.forbid.iter().map(|row| (row.id.clone(), forbid_source(&service.id, row)));
-        for (id, source) in allows.chain(forbids) {
-            let policy = Policy::parse(Some(PolicyId::new(id)), source).map_err(|error| vec![error.to_string()])?;
+        for row in &service.rows {
+            let parsed = Policy::parse(Some(PolicyId::new(&row.id)), source(&service.id, row));
+            let policy = parsed.map_err(|error| vec![error.to_string()])?;
             set.add(policy).map_err(|error| vec![error.to_string()])?;
         }
         let resource =
@@ -78,14 +123,51 @@ impl Rules {
         add_raw(&mut set, service, &resource, &mut problems);
         let checked = Validator::new(schema.clone()).validate(&set, ValidationMode::Strict);
         problems.extend(checked.validation_errors().map(ToString::to_string));
-        if problems.is_empty() { Ok(Self { set, resource }) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let (ages, moments) = limits(service);
+        let ages = service.cedar.is_none().then_some(ages);
+        Ok(Self { set, resource, ages, moments, verdicts: Verdicts::default() })
     }
 
-    /// Applies the rules to the facts of a login.
+    /// Applies the rules to the facts of a login. `provider` and `client` are where those stand in the set.
     #[must_use]
-    pub fn apply(&self, facts: &Facts<'_>) -> Verdict {
-        let refused = Verdict { allowed: false, rules: Vec::new(), errors: true };
-        let Some(request) = self.request(facts) else { return refused };
+    pub(crate) fn apply(&self, at: &Situation<'_>, provider: Index, client: Index) -> Arc<Verdict> {
+        let Some(class) = self.class(at, provider, client) else { return Arc::new(self.ask(at)) };
+        let kept = self.verdicts.0.read().ok().and_then(|kept| kept.get(&class).cloned());
+        if let Some(verdict) = kept {
+            return verdict;
+        }
+        let verdict = Arc::new(self.ask(at));
+        if let Ok(mut kept) = self.verdicts.0.write()
+            && kept.len() < KEPT
+        {
+            kept.insert(class, Arc::clone(&verdict));
+        }
+        verdict
+    }
+
+    fn class(&self, at: &Situation<'_>, provider: Index, client: Index) -> Option<Class> {
+        let (ages, seconds) = (self.ages.as_ref()?, at.age.as_secs());
+        let moment = (at.at.weekday(), at.at.minute());
+        let position = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
+        Some(Class {
+            provider,
+            client,
+            assurance: (at.assurance.identity.into(), at.assurance.authentication.into()),
+            time_stated: at.time_stated,
+            person: at.person,
+            age: position(ages.partition_point(|limit| *limit < seconds)),
+            at: position(self.moments.partition_point(|limit| *limit <= moment)),
+        })
+    }
+
+    /// Asks Cedar.
+    fn ask(&self, at: &Situation<'_>) -> Verdict {
+        let Some(request) = self.request(at) else {
+            return Verdict { allowed: false, rules: Vec::new(), errors: true };
+        };
         let response = Authorizer::new().is_authorized(&request, &self.set, &Entities::empty());
         let errors = response.diagnostics().errors().next().is_some();
         let mut rules: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
@@ -93,26 +175,54 @@ impl Rules {
         Verdict { allowed: response.decision() == Decision::Allow && !errors, rules, errors }
     }
 
-    fn request(&self, facts: &Facts<'_>) -> Option<Request> {
+    fn request(&self, at: &Situation<'_>) -> Option<Request> {
         let long = |number: u64| RestrictedExpression::new_long(i64::try_from(number).unwrap_or(i64::MAX));
-        let client = uid("Client", facts.client.as_str())?;
-        let context = Context::from_pairs([
-            ("client".to_owned(), RestrictedExpression::new_entity_uid(client)),
-            ("jurisdiction".to_owned(), RestrictedExpression::new_string(facts.jurisdiction.code().to_owned())),
-            ("identity".to_owned(), long(u8::from(facts.assurance.identity).into())),
-            ("authentication".to_owned(), long(u8::from(facts.assurance.authentication).into())),
-            ("age".to_owned(), long(facts.age.as_secs())),
-            ("timeStated".to_owned(), RestrictedExpression::new_bool(facts.time_stated)),
-        ])
-        .ok()?;
-        let principal = uid("Provider", facts.provider.as_str())?;
-        let action = uid("Action", "signIn")?;
+        let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
+        let client = uid("Client", at.client.as_str())?;
+        let mut context = vec![
+            ("client", RestrictedExpression::new_entity_uid(client)),
+            ("from", text(at.from.code())),
+            ("to", text(at.to.code())),
+            ("place", text(at.place.as_str())),
+            ("identity", long(u8::from(at.assurance.identity).into())),
+            ("authentication", long(u8::from(at.assurance.authentication).into())),
+            ("age", long(at.age.as_secs())),
+            ("timeStated", RestrictedExpression::new_bool(at.time_stated)),
+            ("weekday", long(at.at.weekday().into())),
+            ("minute", long(at.at.minute().into())),
+            ("capacity", text(at.person.capacity.as_str())),
+        ];
+        context.extend(at.person.population.map(|population| ("population", text(population.as_str()))));
+        context.extend(at.person.age.map(|limit| ("years", long(limit.years().into()))));
+        let context = Context::from_pairs(context.into_iter().map(|(name, value)| (name.to_owned(), value))).ok()?;
+        let (principal, action) = (uid("Provider", at.provider.as_str())?, uid("Action", "signIn")?);
         Request::new(principal, action, self.resource.clone(), context, None).ok()
     }
 }
 
 fn uid(kind: &str, id: &str) -> Option<EntityUid> {
     Some(EntityUid::from_type_name_and_id(EntityTypeName::from_str(kind).ok()?, EntityId::new(id)))
+}
+
+/// The ages of a login and the moments of the week at which some row of a service changes its mind.
+pub(crate) fn limits(service: &Service) -> (Vec<u64>, Vec<(u16, u16)>) {
+    let (mut ages, mut moments) = (Vec::new(), Vec::new());
+    for condition in service.rows.iter().flat_map(|row| &row.conditions) {
+        match condition {
+            Condition::Within(age) | Condition::OlderThan(age) => ages.push(age.as_secs()),
+            Condition::Hours(hours) => {
+                for (hours, day) in hours.iter().flat_map(|hours| hours.weekdays().map(move |day| (hours, day))) {
+                    moments.extend([(day, hours.opens), (day, hours.closes)]);
+                }
+            }
+            _ => {}
+        }
+    }
+    ages.sort_unstable();
+    ages.dedup();
+    moments.sort_unstable();
+    moments.dedup();
+    (ages, moments)
 }
 
 /// Adds the document's raw Cedar. Each policy must be about this very service, so that one document cannot widen
@@ -134,40 +244,16 @@ fn add_raw(set: &mut PolicySet, service: &Service, resource: &EntityUid, problem
     }
 }
 
-fn one_of<'a>(kind: &str, ids: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<String> = ids.map(|id| format!("{kind}::\"{id}\"")).collect();
-    format!("[{}]", names.join(", "))
-}
-
-fn allow_source(service: &ServiceId, row: &Allow) -> String {
-    let mut source = format!(
-        "permit(principal, action == Action::\"signIn\", resource == Service::\"{service}\") when {{ {}.contains(principal) \
-         && context.identity >= {} && context.authentication >= {}",
-        one_of("Provider", row.providers.iter().map(|id| id.as_str())),
-        u8::from(row.assurance.identity),
-        u8::from(row.assurance.authentication),
-    );
-    if let Some(max_age) = row.max_age {
-        let _ = write!(source, " && context.age <= {}", max_age.as_secs());
-    }
-    source + " };"
-}
-
-fn forbid_source(service: &ServiceId, row: &Forbid) -> String {
-    let mut conditions = Vec::new();
-    if !row.providers.is_empty() {
-        conditions
-            .push(format!("{}.contains(principal)", one_of("Provider", row.providers.iter().map(|id| id.as_str()))));
-    }
-    if !row.clients.is_empty() {
-        conditions
-            .push(format!("{}.contains(context.client)", one_of("Client", row.clients.iter().map(|id| id.as_str()))));
-    }
-    if row.unstated_time {
-        conditions.push("!context.timeStated".to_owned());
-    }
-    let conditions = conditions.join(" && ");
+/// A row in Cedar.
+fn source(service: &ServiceId, row: &Row) -> String {
+    // What cannot be judged lets nobody in and keeps everybody out.
+    let (effect, unknown) = match row.effect {
+        Effect::Allow => ("permit", false),
+        Effect::Forbid => ("forbid", true),
+    };
+    let conditions: Vec<String> = row.conditions.iter().map(|condition| condition.cedar(unknown)).collect();
     format!(
-        "forbid(principal, action == Action::\"signIn\", resource == Service::\"{service}\") when {{ {conditions} }};"
+        "{effect}(principal, action == Action::\"signIn\", resource == Service::\"{service}\") when {{ {} }};",
+        conditions.join(" && ")
     )
 }

@@ -1,52 +1,112 @@
 //! Service documents: one government matter, its allow and forbid rows, and the claims it may be given.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_core::assurance::Assurance;
+use gateway_core::circumstances::{Capacity, DataClass};
 use gateway_core::claims::ClaimName;
-use gateway_core::document::{Problems, Section, Source, nearest};
+use gateway_core::consent::Mode;
+use gateway_core::document::{Problems, Section, Source};
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
 use gateway_core::locale::Texts;
 use serde_json::Value;
 use url::Url;
 
-use crate::mapping::{Mapping, OnMissing};
+use crate::case::{Example, read_example};
+use crate::condition::{self, Condition};
+use crate::expression::Expression;
 use crate::provider::read_level;
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{Vocabulary, read_word, unknown};
 
-/// A row that lets people in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Allow {
-    /// Its name in records: `allow-1`, counted from 1.
-    pub id: String,
-    /// The providers it accepts.
-    pub providers: Vec<ProviderId>,
-    /// The least assurance on both axes.
-    pub assurance: Assurance,
-    /// The oldest login it accepts.
-    pub max_age: Option<Duration>,
+/// What a row does when all its conditions hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// It lets people in.
+    Allow,
+    /// It keeps people out, whatever the others say.
+    Forbid,
 }
 
-/// A row that keeps people out, whatever else holds. All conditions that it names must hold for it to apply.
+/// A row: an effect, and conditions that must all hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forbid {
-    /// Its name in records: `forbid-1`, counted from 1.
+pub struct Row {
+    /// Its name in records: `allow-1` or `forbid-1`, counted from 1.
     pub id: String,
-    /// Only these providers; empty means any.
-    pub providers: Vec<ProviderId>,
-    /// Only these clients; empty means any.
-    pub clients: Vec<ClientId>,
-    /// Only logins whose time the provider did not state.
-    pub unstated_time: bool,
+    /// What it does.
+    pub effect: Effect,
+    /// When.
+    pub conditions: Vec<Condition>,
+}
+
+impl Row {
+    /// The providers it names.
+    pub fn providers(&self) -> impl Iterator<Item = &ProviderId> {
+        self.conditions
+            .iter()
+            .filter_map(|condition| match condition {
+                Condition::Providers(providers) => Some(providers),
+                _ => None,
+            })
+            .flatten()
+    }
+
+    /// The clients it names.
+    pub fn clients(&self) -> impl Iterator<Item = &ClientId> {
+        self.conditions
+            .iter()
+            .filter_map(|condition| match condition {
+                Condition::Clients(clients) => Some(clients),
+                _ => None,
+            })
+            .flatten()
+    }
+
+    /// The least assurance it takes.
+    #[must_use]
+    pub fn assurance(&self) -> Assurance {
+        self.conditions.iter().fold(Assurance::LEAST, |least, condition| match condition {
+            Condition::Identity(level) => Assurance { identity: *level, ..least },
+            Condition::Authentication(level) => Assurance { authentication: *level, ..least },
+            _ => least,
+        })
+    }
+
+    /// The oldest login it takes.
+    #[must_use]
+    pub fn max_age(&self) -> Option<Duration> {
+        self.conditions.iter().find_map(|condition| match condition {
+            Condition::Within(most) => Some(*most),
+            _ => None,
+        })
+    }
+}
+
+/// What happens to a claim whose source is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnMissing {
+    /// This value goes out instead.
+    Set(Value),
+    /// What an earlier row set for the same claim stays.
+    Keep,
+    /// The claim does not go out, even if an earlier row set it.
+    Clear,
+    /// The sign-in is refused.
+    Fail,
 }
 
 /// A claim that may go out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Release {
+    /// Its name in records: `release-1`, or `group/release-1`.
+    pub id: String,
     /// Its name on the wire.
     pub claim: ClaimName,
+    /// How much harm it can do.
+    pub class: DataClass,
     /// Where its value comes from.
-    pub from: Mapping,
+    pub from: Expression,
     /// What happens when that is missing.
     pub on_missing: OnMissing,
     /// Why the service wants it.
@@ -59,6 +119,14 @@ pub struct Release {
     pub scope: Option<String>,
 }
 
+impl Release {
+    /// What its name stands for: where the value comes from, and what goes out when that is missing.
+    #[must_use]
+    pub fn rule(&self) -> String {
+        format!("{} {:?}", self.from.source(), self.on_missing)
+    }
+}
+
 /// An account that people are offered to link, and how surely they have to prove it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkWith {
@@ -67,6 +135,9 @@ pub struct LinkWith {
     /// The least assurance, of both accounts.
     pub assurance: Assurance,
 }
+
+/// Release rows that several services share.
+pub type Groups = BTreeMap<String, Vec<Arc<Release>>>;
 
 /// One government matter.
 #[derive(Debug, Clone)]
@@ -79,34 +150,50 @@ pub struct Service {
     pub clients: Vec<ClientId>,
     /// What people call it.
     pub name: Texts,
-    /// Who is let in.
-    pub allow: Vec<Allow>,
-    /// Who is kept out.
-    pub forbid: Vec<Forbid>,
+    /// The field of life it belongs to.
+    pub domain: Option<String>,
+    /// Who is let in, and who is kept out.
+    pub rows: Vec<Row>,
     /// Further Cedar policies, for what rows cannot say.
     pub cedar: Option<String>,
     /// What may go out.
-    pub release: Vec<Release>,
+    pub release: Vec<Arc<Release>>,
+    /// The legal instruments under which it may cross a border, in order of preference.
+    pub instruments: Vec<String>,
+    /// Whether data may go from one region to the other.
+    pub regional_hop: bool,
+    /// What people are asked before.
+    pub consent: Mode,
     /// The account that people who sign in with another provider are offered to link.
     pub link: Option<LinkWith>,
     /// How long an answer on the consent page serves without asking again; `None` asks every time.
     pub remember_consent: Option<Duration>,
+    /// Cases with the answer that its author expects.
+    pub examples: Vec<Example>,
 }
+
+/// The ground of a row that goes out because the person agrees.
+pub const CONSENT: &str = "consent";
 
 impl Service {
     /// Reads a service document; see `policies/documents/services` for examples.
     ///
     /// # Errors
     /// Every problem in the document.
-    pub fn from_document(file: &str, text: &str, words: &Vocabulary) -> Result<Self, Problems> {
-        Source::new(file, text).read(|doc| read_service(doc, words))
+    pub fn from_document(file: &str, text: &str, words: &Vocabulary, groups: &Groups) -> Result<Self, Problems> {
+        Source::new(file, text).read(|doc| read_service(doc, words, groups))
+    }
+
+    /// The rows that let people in.
+    pub fn allows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.effect == Effect::Allow)
     }
 
     /// Every provider that some row accepts, in the order of the document.
     #[must_use]
     pub fn trusted(&self) -> Vec<&ProviderId> {
         let mut trusted: Vec<&ProviderId> = Vec::new();
-        for provider in self.allow.iter().flat_map(|row| &row.providers) {
+        for provider in self.allows().flat_map(Row::providers) {
             if !trusted.contains(&provider) {
                 trusted.push(provider);
             }
@@ -115,7 +202,22 @@ impl Service {
     }
 }
 
-fn read_service(doc: &Section<'_>, words: &Vocabulary) -> Option<Service> {
+/// Reads a document of release rows that several services share: its name and its rows.
+///
+/// # Errors
+/// Every problem in the document.
+pub fn group_from_document(
+    file: &str,
+    text: &str,
+    words: &Vocabulary,
+) -> Result<(String, Vec<Arc<Release>>), Problems> {
+    Source::new(file, text).read(|doc| {
+        let name: String = doc.require("group")?;
+        Some((name.clone(), read_releases(doc, words, &format!("{name}/"))))
+    })
+}
+
+fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Option<Service> {
     let (id, resource, name) = (doc.require("service"), doc.require::<Url>("resource"), doc.texts("name"));
     let clients: Vec<ClientId> = doc.list("clients");
     if clients.is_empty() {
@@ -124,9 +226,13 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary) -> Option<Service> {
     if resource.as_ref().is_some_and(|uri| uri.fragment().is_some()) {
         doc.refuse_field("resource", "must have no fragment (RFC 8707 section 2)");
     }
-    let allow: Vec<Allow> = numbered(&doc.sections("allow"), |row, n| read_allow(row, n));
-    let forbid: Vec<Forbid> = numbered(&doc.sections("forbid"), |row, n| Some(read_forbid(row, n)));
-    let release = doc.sections("release").iter().filter_map(|row| read_release(row, words)).collect();
+    let domain = doc.has("domain").then(|| read_word(doc, "domain", &words.domains)).flatten();
+    let allows = numbered(&doc.sections("allow"), read_allow);
+    let forbids = numbered(&doc.sections("forbid"), |row, n| Some(read_forbid(row, n)));
+    let mut release = read_groups(doc, groups);
+    release.extend(read_releases(doc, words, ""));
+    let consent = doc.optional("consent").unwrap_or(Mode::Required);
+    check_consent(doc, consent, &release);
     let remember_consent = doc.duration("remember_consent");
     if remember_consent.is_some_and(|span| span > Duration::from_secs(366 * 86_400)) {
         doc.refuse_field("remember_consent", "must be at most 366d");
@@ -142,90 +248,132 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary) -> Option<Service> {
         resource: resource?,
         clients,
         name: name?,
-        allow,
-        forbid,
+        domain,
+        rows: allows.into_iter().chain(forbids).collect(),
         cedar: doc.optional("cedar"),
         release,
+        instruments: doc.list("instruments"),
+        regional_hop: doc.flag("regional_hop", false),
+        consent,
         link,
         remember_consent,
+        examples: doc.sections("example").iter().filter_map(read_example).collect(),
     })
+}
+
+fn read_groups(doc: &Section<'_>, groups: &Groups) -> Vec<Arc<Release>> {
+    let mut release = Vec::new();
+    for name in doc.list::<String>("groups") {
+        match groups.get(&name) {
+            Some(rows) => release.extend(rows.iter().cloned()),
+            None => doc.refuse_field("groups", unknown(&name, groups.keys().map(String::as_str))),
+        }
+    }
+    release
+}
+
+/// What a service asks of people has to fit what it gives out.
+fn check_consent(doc: &Section<'_>, consent: Mode, release: &[Arc<Release>]) {
+    match consent {
+        Mode::Required => {}
+        Mode::Notice => {
+            if let Some(row) = release.iter().find(|row| row.ground == CONSENT) {
+                let claim = &row.claim;
+                doc.refuse_field(
+                    "consent",
+                    format_args!("people are only told here, but {claim} goes out by their consent"),
+                );
+            }
+        }
+        Mode::Anonymous if !release.is_empty() => doc.refuse_field("consent", "an anonymous service releases no claim"),
+        Mode::Anonymous => {}
+    }
 }
 
 fn numbered<'s, T>(rows: &[Section<'s>], read: impl Fn(&Section<'s>, usize) -> Option<T>) -> Vec<T> {
     rows.iter().enumerate().filter_map(|(index, row)| read(row, index + 1)).collect()
 }
 
-fn read_allow(row: &Section<'_>, number: usize) -> Option<Allow> {
-    let providers = row.list("providers");
-    if providers.is_empty() {
+fn read_allow(row: &Section<'_>, number: usize) -> Option<Row> {
+    let mut conditions = condition::read(row);
+    if !row.has("providers") || !conditions.iter().any(|condition| matches!(condition, Condition::Providers(_))) {
         row.refuse_field("providers", "at least one is needed");
     }
+    // Acting for others is something that a service says yes to; silence is not yes.
+    if !conditions.iter().any(|condition| matches!(condition, Condition::Capacities(_))) {
+        conditions.push(Condition::Capacities(vec![Capacity::Own]));
+    }
     let (identity, authentication) = (read_level(row, "identity"), read_level(row, "authentication"));
-    let max_age = row.duration("max_age");
-    let assurance = Assurance { identity: identity?, authentication: authentication? };
-    Some(Allow { id: format!("allow-{number}"), providers, assurance, max_age })
+    conditions.extend(row.duration("max_age").map(Condition::Within));
+    conditions.extend([Condition::Identity(identity?), Condition::Authentication(authentication?)]);
+    Some(Row { id: format!("allow-{number}"), effect: Effect::Allow, conditions })
 }
 
-fn read_forbid(row: &Section<'_>, number: usize) -> Forbid {
-    let (providers, clients) = (row.list("providers"), row.list("clients"));
-    let unstated_time = row.flag("unstated_time", false);
-    if providers.is_empty() && clients.is_empty() && !unstated_time {
+fn read_forbid(row: &Section<'_>, number: usize) -> Row {
+    let mut conditions = condition::read(row);
+    conditions.extend(row.duration("older_than").map(Condition::OlderThan));
+    conditions.extend(row.flag("unstated_time", false).then_some(Condition::TimeUnstated));
+    if conditions.is_empty() {
         row.refuse("names no condition: it would forbid everybody");
     }
-    Forbid { id: format!("forbid-{number}"), providers, clients, unstated_time }
+    Row { id: format!("forbid-{number}"), effect: Effect::Forbid, conditions }
 }
 
-fn read_release(row: &Section<'_>, words: &Vocabulary) -> Option<Release> {
-    let (claim, from) = (row.require::<ClaimName>("claim"), row.require::<Mapping>("from"));
+fn read_releases(doc: &Section<'_>, words: &Vocabulary, prefix: &str) -> Vec<Arc<Release>> {
+    let read = |row: &Section<'_>, n| read_release(row, words, format!("{prefix}release-{n}")).map(Arc::new);
+    numbered(&doc.sections("release"), read)
+}
+
+fn read_release(row: &Section<'_>, words: &Vocabulary, id: String) -> Option<Release> {
+    let (claim, from) = (row.require::<ClaimName>("claim"), row.require::<Expression>("from"));
     let purpose = read_word(row, "purpose", &words.purposes);
     let ground = read_word(row, "ground", &words.grounds);
     if let Some(claim) = claim.as_ref().filter(|claim| !words.claims.contains_key(claim.as_str())) {
-        row.refuse_field(
-            "claim",
-            format_args!("{claim} has no name in the vocabulary{}", hint(claim.as_str(), &words.claims)),
-        );
+        row.refuse_field("claim", unknown(claim.as_str(), words.claims.keys().map(String::as_str)));
     }
-    let default: Option<String> = row.optional("default");
-    let on_missing = match (row.require::<String>("on_missing")?.as_str(), default) {
-        ("set", Some(default)) => Some(OnMissing::Set(Value::String(default))),
-        ("set", None) => refuse(row, "set needs a default"),
-        ("keep", None) => Some(OnMissing::Keep),
-        ("clear", None) => Some(OnMissing::Clear),
-        ("fail", None) => Some(OnMissing::Fail),
-        ("keep" | "clear" | "fail", Some(_)) => refuse(row, "only set takes a default"),
-        _ => refuse(row, "must be set, keep, clear or fail"),
-    };
+    let on_missing = read_on_missing(row);
     let optional = row.flag("optional", false);
     if optional && on_missing == Some(OnMissing::Fail) {
         row.refuse_field("on_missing", "an optional claim cannot fail the sign-in");
     }
-    Some(Release {
-        claim: claim?,
-        from: from?,
-        on_missing: on_missing?,
-        purpose: purpose?,
-        ground: ground?,
-        optional,
-        scope: row.optional("scope"),
-    })
+    let scope = row.optional("scope");
+    let (claim, from, purpose, ground) = (claim?, from?, purpose?, ground?);
+    let class = words.class(claim.as_str());
+    check_numbers(row, words, &from, class, &ground);
+    Some(Release { id, claim, class, from, on_missing: on_missing?, purpose, ground, optional, scope })
 }
 
-fn refuse(row: &Section<'_>, reason: &str) -> Option<OnMissing> {
-    row.refuse_field("on_missing", reason);
-    None
-}
-
-type Words = std::collections::BTreeMap<String, Texts>;
-
-fn read_word(row: &Section<'_>, name: &'static str, words: &Words) -> Option<String> {
-    let code: String = row.require(name)?;
-    if !words.contains_key(&code) {
-        row.refuse_field(name, format_args!("{code} is not in the vocabulary{}", hint(&code, words)));
+/// Full numbers of identity documents go out only as what they are, and only on a ground that cites a law.
+fn check_numbers(row: &Section<'_>, words: &Vocabulary, from: &Expression, class: DataClass, ground: &str) {
+    let cited = words.grounds.get(ground).is_some_and(|word| word.citation.is_some());
+    if class == DataClass::Number && !cited {
+        let reason =
+            format!("{ground} cites no law: the full number of a document goes out only on a ground that does");
+        return row.refuse_field("ground", reason);
     }
-    Some(code)
+    let shows = from.shown().iter().find(|source| words.class(source) == DataClass::Number);
+    if let (Some(source), true) = (shows, class != DataClass::Number) {
+        let reason = format!(
+            "would show {source} in full under another name: ask a question about it (valid, over), mask it, or release it \
+             under a claim of class number, on a ground that cites a law"
+        );
+        row.refuse_field("from", reason);
+    }
 }
 
-fn hint(code: &str, words: &Words) -> String {
-    let known: Vec<&str> = words.keys().map(String::as_str).collect();
-    nearest(code, &known).map(|near| format!("; did you mean {near}?")).unwrap_or_default()
+fn read_on_missing(row: &Section<'_>) -> Option<OnMissing> {
+    let default: Option<String> = row.optional("default");
+    let refuse = |reason: &str| {
+        row.refuse_field("on_missing", reason);
+        None
+    };
+    match (row.require::<String>("on_missing")?.as_str(), default) {
+        ("set", Some(default)) => Some(OnMissing::Set(Value::String(default))),
+        ("set", None) => refuse("set needs a default"),
+        ("keep", None) => Some(OnMissing::Keep),
+        ("clear", None) => Some(OnMissing::Clear),
+        ("fail", None) => Some(OnMissing::Fail),
+        ("keep" | "clear" | "fail", Some(_)) => refuse("only set takes a default"),
+        _ => refuse("must be set, keep, clear or fail"),
+    }
 }

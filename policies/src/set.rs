@@ -1,21 +1,35 @@
-//! The policy set: every service and provider of a bundle, compiled and indexed once, immutable after.
+//! The policy set: every service, provider and recipient of a bundle, compiled and indexed once, immutable after.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_core::assurance::Assurance;
+use cel::Context;
+use gateway_core::assertion::Assertion;
+use gateway_core::circumstances::{Capacity, DataClass, Login, Person, WeekMinute};
+use gateway_core::claims::ClaimsRequest;
+use gateway_core::client::{Client, Filing};
+use gateway_core::consent::Cover;
 use gateway_core::document::{Problem, Problems};
 use gateway_core::error::Failure;
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
+use gateway_core::jurisdiction::Crossing;
+use gateway_core::time::Date;
 
-use crate::decide::{Demand, Facts, Permit, Refusal, decide};
-use crate::provider::Provider;
-use crate::rules::Rules;
-use crate::service::{Allow, Service};
-use crate::vocabulary::Vocabulary;
+use crate::condition::Situation;
+use crate::decide::{Facts, Permit, Refusal, settle};
+use crate::expression::Scope;
+use crate::functions;
+use crate::instrument::Instrument;
+use crate::provider::{AssuranceRow, Provider};
+use crate::release::{Gate, ReleaseError, Released, release, wanted};
+use crate::rules::{Index, Rules};
+use crate::service::{Groups, Row, Service, group_from_document};
+use crate::vocabulary::{Vocabulary, unknown};
 
 /// A document, as it was found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     /// Its name, for messages.
     pub file: String,
@@ -23,65 +37,111 @@ pub struct Document {
     pub text: String,
 }
 
+/// What a policy set is compiled from. Clients, providers and words have been read already: others need them as well.
+#[derive(Debug, Default)]
+pub struct Parts<'a> {
+    /// The bundle's version.
+    pub version: String,
+    /// Services.
+    pub services: &'a [Document],
+    /// Release rows that services share.
+    pub groups: &'a [Document],
+    /// Legal instruments.
+    pub instruments: &'a [Document],
+    /// Clients.
+    pub clients: Vec<&'a Client>,
+    /// Providers.
+    pub providers: Vec<Provider>,
+    /// Words.
+    pub vocabulary: Vocabulary,
+}
+
+/// A client, as policy sees it.
+#[derive(Debug)]
+struct Recipient {
+    index: Index,
+    client: Client,
+    services: Vec<ServiceId>,
+}
+
+/// A service with its rules.
+#[derive(Debug)]
+struct Entry {
+    file: String,
+    service: Service,
+    rules: Rules,
+}
+
 /// Everything that trust rests on, in one snapshot.
-#[derive(Debug, Clone, Default)]
 pub struct PolicySet {
-    version: String,
-    services: HashMap<ServiceId, (Service, Rules)>,
+    version: Arc<str>,
+    services: HashMap<ServiceId, Entry>,
     by_resource: HashMap<String, ServiceId>,
-    providers: BTreeMap<ProviderId, Provider>,
+    providers: BTreeMap<ProviderId, (Index, Provider)>,
+    recipients: HashMap<ClientId, Recipient>,
+    instruments: BTreeMap<String, Instrument>,
     vocabulary: Vocabulary,
+    root: Context<'static, 'static>,
 }
 
-/// A trusted provider, and whether it can serve a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    /// Which provider.
-    pub provider: ProviderId,
-    /// Nothing, or why it cannot.
-    pub fit: Result<(), Failure>,
-}
-
-/// What to ask a provider for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
-    /// The least assurance.
-    pub assurance: Assurance,
-    /// The oldest acceptable login.
-    pub max_age: Option<Duration>,
+impl fmt::Debug for PolicySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PolicySet({}, {} services)", self.version, self.services.len())
+    }
 }
 
 impl PolicySet {
-    /// Compiles service documents against the providers and words of the same bundle.
+    /// Compiles service documents against everything else in the same bundle.
     ///
     /// # Errors
     /// Every problem of every document; nothing is compiled in part.
-    pub fn compile(
-        version: String,
-        services: &[Document],
-        providers: Vec<Provider>,
-        vocabulary: Vocabulary,
-    ) -> Result<Self, Problems> {
-        let providers = providers.into_iter().map(|provider| (provider.id.clone(), provider)).collect();
-        let mut set = Self { version, providers, vocabulary, ..Self::default() };
+    pub fn compile(parts: Parts<'_>) -> Result<Self, Problems> {
         let mut problems = Problems::new();
-        for document in services {
-            match Service::from_document(&document.file, &document.text, &set.vocabulary) {
-                Ok(service) => set.add(&document.file, service, &mut problems),
+        let mut instruments = BTreeMap::new();
+        for document in parts.instruments {
+            let Some(instrument) = collect(Instrument::from_document(&document.file, &document.text), &mut problems)
+            else {
+                continue;
+            };
+            insert_once(&mut instruments, instrument.id.clone(), instrument, document, &mut problems);
+        }
+        let mut groups = Groups::new();
+        for document in parts.groups {
+            let read = group_from_document(&document.file, &document.text, &parts.vocabulary);
+            let Some((name, rows)) = collect(read, &mut problems) else { continue };
+            insert_once(&mut groups, name, rows, document, &mut problems);
+        }
+        let index = |position: usize| Index::try_from(position).unwrap_or(Index::MAX);
+        let providers = parts.providers.into_iter().enumerate();
+        let providers = providers.map(|(at, provider)| (provider.id.clone(), (index(at), provider))).collect();
+        let recipients = parts.clients.into_iter().enumerate();
+        let recipients = recipients
+            .map(|(at, client)| {
+                (client.id.clone(), Recipient { index: index(at), client: client.clone(), services: Vec::new() })
+            })
+            .collect();
+        let root = functions::root(Arc::new(parts.vocabulary.codes.clone()));
+        let mut set = Self {
+            version: parts.version.into(),
+            services: HashMap::with_capacity(parts.services.len()),
+            by_resource: HashMap::with_capacity(parts.services.len()),
+            providers,
+            recipients,
+            instruments,
+            vocabulary: parts.vocabulary,
+            root,
+        };
+        for document in parts.services {
+            match Service::from_document(&document.file, &document.text, &set.vocabulary, &groups) {
+                Ok(service) => set.add(document, service, &mut problems),
                 Err(found) => problems.extend(found),
             }
         }
         if problems.is_empty() { Ok(set) } else { Err(problems) }
     }
 
-    fn add(&mut self, file: &str, service: Service, problems: &mut Problems) {
-        let mut reasons = Vec::new();
-        let named = service.forbid.iter().flat_map(|row| &row.providers);
-        let named = named.chain(service.link.iter().map(|link| &link.provider));
-        let unknown = service.trusted().into_iter().chain(named);
-        for provider in unknown.filter(|id| !self.providers.contains_key(*id)) {
-            reasons.push(format!("{provider} is not a provider of this bundle"));
-        }
+    fn add(&mut self, document: &Document, service: Service, problems: &mut Problems) {
+        let mut reasons = self.unknown_names(&service);
         if self.services.contains_key(&service.id) {
             reasons.push(format!("{} is described by another document as well", service.id));
         }
@@ -91,12 +151,37 @@ impl PolicySet {
         match Rules::compile(&service) {
             Ok(rules) if reasons.is_empty() => {
                 self.by_resource.insert(service.resource.as_str().to_owned(), service.id.clone());
-                self.services.insert(service.id.clone(), (service, rules));
+                for client in &service.clients {
+                    if let Some(recipient) = self.recipients.get_mut(client) {
+                        recipient.services.push(service.id.clone());
+                    }
+                }
+                let entry = Entry { file: document.file.clone(), service, rules };
+                self.services.insert(entry.service.id.clone(), entry);
             }
             Ok(_) => {}
             Err(found) => reasons.extend(found),
         }
-        problems.extend(reasons.into_iter().map(|reason| Problem { file: file.to_owned(), line: 1, reason }));
+        problems.extend(reasons.into_iter().map(|reason| document.problem(&reason)));
+    }
+
+    /// What a service names that the bundle does not have.
+    fn unknown_names(&self, service: &Service) -> Vec<String> {
+        let named = service.rows.iter().flat_map(Row::providers);
+        let named = named.chain(service.link.iter().map(|link| &link.provider));
+        let providers = named.filter(|id| !self.providers.contains_key(*id));
+        let known = || self.providers.keys().map(ProviderId::as_str);
+        let mut reasons: Vec<String> =
+            providers.map(|id| format!("provider {}", unknown(id.as_str(), known()))).collect();
+        let clients = service.clients.iter().chain(service.rows.iter().flat_map(Row::clients));
+        let known = || self.recipients.keys().map(ClientId::as_str);
+        let clients = clients.filter(|id| !self.recipients.contains_key(*id));
+        reasons.extend(clients.map(|id| format!("client {}", unknown(id.as_str(), known()))));
+        let known = || self.instruments.keys().map(String::as_str);
+        let instruments = service.instruments.iter().filter(|id| !self.instruments.contains_key(*id));
+        reasons.extend(instruments.map(|id| format!("instrument {}", unknown(id, known()))));
+        reasons.dedup();
+        reasons
     }
 
     /// The version of the bundle.
@@ -108,12 +193,24 @@ impl PolicySet {
     /// One service.
     #[must_use]
     pub fn service(&self, id: &ServiceId) -> Option<&Service> {
-        self.services.get(id).map(|(service, _)| service)
+        self.services.get(id).map(|entry| &entry.service)
+    }
+
+    /// The file that a service was read from.
+    #[must_use]
+    pub fn file(&self, id: &ServiceId) -> &str {
+        self.services.get(id).map_or("", |entry| &entry.file)
     }
 
     /// Every service, in no order.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
-        self.services.values().map(|(service, _)| service)
+        self.services.values().map(|entry| &entry.service)
+    }
+
+    /// The services that a client offers.
+    pub fn services_of(&self, client: &ClientId) -> impl Iterator<Item = &Service> {
+        let ids = self.recipients.get(client).map(|recipient| recipient.services.as_slice()).unwrap_or_default();
+        ids.iter().filter_map(|id| self.service(id))
     }
 
     /// The service with this `resource`, when this client offers it.
@@ -126,12 +223,23 @@ impl PolicySet {
     /// One provider.
     #[must_use]
     pub fn provider(&self, id: &ProviderId) -> Option<&Provider> {
-        self.providers.get(id)
+        self.providers.get(id).map(|(_, provider)| provider)
     }
 
     /// Every provider, by id.
     pub fn providers(&self) -> impl Iterator<Item = &Provider> {
-        self.providers.values()
+        self.providers.values().map(|(_, provider)| provider)
+    }
+
+    /// One legal instrument.
+    #[must_use]
+    pub fn instrument(&self, id: &str) -> Option<&Instrument> {
+        self.instruments.get(id)
+    }
+
+    /// Every legal instrument, by code.
+    pub fn instruments(&self) -> impl Iterator<Item = &Instrument> {
+        self.instruments.values()
     }
 
     /// The words of the bundle.
@@ -140,75 +248,172 @@ impl PolicySet {
         &self.vocabulary
     }
 
+    /// What policy may know of a login: the person in general terms, and the provider's own words.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when the provider says something of the person that no policy knows.
+    pub fn login(&self, assertion: &Assertion, age: Duration, at: WeekMinute, today: Date) -> Result<Login, Refusal> {
+        let provider = self.provider(&assertion.provider);
+        let provider = provider.ok_or_else(|| Refusal::by(Failure::PolicyRefused, "provider-exists"))?;
+        let person = provider.person.person(&Scope::new(&self.root, assertion, today));
+        Ok(Login {
+            provider: assertion.provider.clone(),
+            acr: assertion.acr.clone(),
+            amr: assertion.amr.clone(),
+            age: age.as_secs(),
+            time_stated: assertion.time_stated,
+            person: person.map_err(|rule| Refusal::by(Failure::PolicyRefused, rule))?,
+            at,
+        })
+    }
+
     /// **The** decision: may this login serve this client and service?
     ///
     /// # Errors
-    /// A [`Refusal`] with its rules. A service or provider that the bundle does not have is refused.
+    /// A [`Refusal`] with its rules. Whatever the bundle does not have is refused.
     pub fn decide(&self, facts: &Facts<'_>) -> Result<Permit, Refusal> {
-        let unknown = |rule: &str| Refusal { failure: Failure::PolicyRefused, rules: vec![rule.to_owned()] };
-        let (service, rules) = self.services.get(facts.service).ok_or_else(|| unknown("service-exists"))?;
-        if !self.providers.contains_key(facts.provider) {
-            return Err(unknown("provider-exists"));
+        let (entry, at, provider, client) = self.situation(facts)?;
+        let verdict = entry.rules.apply(&at, provider, client);
+        settle(&entry.service, facts, &at, verdict, &self.version)
+    }
+
+    /// The situation that a service's rows are judged on, after the rules that no document can change.
+    fn situation<'a>(&'a self, facts: &Facts<'a>) -> Result<(&'a Entry, Situation<'a>, Index, Index), Refusal> {
+        let unknown = |rule: &str| Refusal::by(Failure::PolicyRefused, rule);
+        let login = facts.login;
+        let entry = self.services.get(facts.service).ok_or_else(|| unknown("service-exists"))?;
+        let (provider_index, provider) =
+            self.providers.get(&login.provider).ok_or_else(|| unknown("provider-exists"))?;
+        let recipient = self.recipients.get(facts.client).ok_or_else(|| unknown("client-exists"))?;
+        if !entry.service.clients.contains(facts.client) {
+            return Err(unknown("client-offers-service"));
         }
-        decide(service, rules, &self.version, facts)
+        let crossing = Crossing::between(provider.jurisdiction, recipient.client.jurisdiction);
+        if crossing.is_some_and(Crossing::is_between_regions) && !entry.service.regional_hop {
+            return Err(unknown("regional-hop"));
+        }
+        let meaning = provider.translate(login.acr.as_deref(), &login.amr);
+        let meaning = meaning.ok_or_else(|| Refusal::by(Failure::AssuranceTooLow, "acr-in-provider-table"))?;
+        let person = match login.person.capacity {
+            Capacity::Own if recipient.client.staff_assisted => Person { capacity: Capacity::Assisted, ..login.person },
+            _ => login.person,
+        };
+        let at = Situation {
+            provider: &login.provider,
+            client: facts.client,
+            from: provider.jurisdiction,
+            to: recipient.client.jurisdiction,
+            place: recipient.client.place,
+            person,
+            at: login.at,
+            assurance: meaning.assurance,
+            age: Duration::from_secs(login.age),
+            time_stated: login.time_stated,
+        };
+        Ok((entry, at, *provider_index, recipient.index))
     }
 
-    /// The providers a service trusts, each with whether it could serve this request.
+    /// What the rows of a service make of a login, for an explanation; nothing when a rule outside them refuses.
+    pub(crate) fn judged<'a>(&'a self, facts: &Facts<'a>) -> Option<(&'a Service, Situation<'a>)> {
+        self.situation(facts).ok().map(|(entry, at, ..)| (&entry.service, at))
+    }
+
+    /// What a provider's words mean by its table; nothing, when the table does not have them.
     #[must_use]
-    pub fn candidates(&self, client: &ClientId, service: &ServiceId, demand: Demand<'_>) -> Vec<Candidate> {
-        let Some(document) = self.service(service) else { return Vec::new() };
-        let fit = |id: &&ProviderId| self.fit(client, service, id, demand);
-        let known = document.trusted().into_iter().filter(|id| self.providers.contains_key(*id));
-        known.map(|id| Candidate { provider: id.clone(), fit: fit(&id) }).collect()
+    pub fn meaning(&self, provider: &ProviderId, acr: Option<&str>, amr: &[String]) -> Option<&AssuranceRow> {
+        self.provider(provider)?.translate(acr, amr)
     }
 
-    /// Whether a provider could serve a request: its logins, made now, are put to the same decision function, strongest
-    /// first.
+    /// Puts together what a service is given: what the client asked for, the document permits, and the law lets cross.
     ///
     /// # Errors
-    /// Why it could not.
-    pub fn fit(
+    /// [`ReleaseError`].
+    pub fn release(
         &self,
         client: &ClientId,
         service: &ServiceId,
-        provider: &ProviderId,
-        demand: Demand<'_>,
-    ) -> Result<(), Failure> {
-        let provider = self.provider(provider).ok_or(Failure::ProviderNotAccepted)?;
-        let mut refusal = Failure::AssuranceTooLow;
-        for row in provider.table.iter().rev() {
-            let facts = Facts {
-                client,
-                service,
-                provider: &provider.id,
-                jurisdiction: provider.jurisdiction,
-                assurance: row.assurance,
-                age: Duration::ZERO,
-                time_stated: true,
-                demand,
-            };
-            match self.decide(&facts) {
-                Ok(_) => return Ok(()),
-                Err(refused) => refusal = refused.failure,
-            }
-        }
-        Err(refusal)
+        assertion: &Assertion,
+        asked: &ClaimsRequest,
+        today: Date,
+    ) -> Result<Vec<Released>, ReleaseError> {
+        let service = self.service(service).ok_or(ReleaseError::Unknown("the service"))?;
+        let recipient = self.recipients.get(client).ok_or(ReleaseError::Unknown("the client"))?;
+        let provider = self.provider(&assertion.provider).ok_or(ReleaseError::Unknown("the provider"))?;
+        let scope = Scope::new(&self.root, assertion, today);
+        let Some(crossing) = Crossing::between(provider.jurisdiction, recipient.client.jurisdiction) else {
+            return release(service, &scope, asked, provider.verification.as_ref(), &Gate::Open);
+        };
+        let covered = |class| self.cover(service, &recipient.client, crossing, class, today).map(Arc::new);
+        release(service, &scope, asked, provider.verification.as_ref(), &Gate::Border(&covered))
     }
 
-    /// What to ask `provider` for: the first row that accepts it and that it can meet, raised to what the client asks
-    /// for when the provider can meet that as well.
-    #[must_use]
-    pub fn ask(&self, service: &ServiceId, provider: &ProviderId, demand: Demand<'_>) -> Option<Ask> {
-        let (service, provider) = (self.service(service)?, self.provider(provider)?);
-        let reachable = |needed: Assurance| provider.rows_meeting(needed).next().is_some();
-        let accepts = |row: &&Allow| row.providers.contains(&provider.id) && reachable(row.assurance);
-        let row = service.allow.iter().find(accepts)?;
-        let raised =
-            demand.acr.values.iter().map(|wanted| wanted.join(row.assurance)).find(|needed| reachable(*needed));
-        let asked_age = demand.max_age.map(Duration::from_secs);
-        let max_age = [row.max_age, asked_age].into_iter().flatten().min();
-        Some(Ask { assurance: raised.unwrap_or(row.assurance), max_age })
+    /// What lets data of a class cross a border to a client of a service: the first instrument that the service names, that
+    /// covers it, and that is filed for this client.
+    pub(crate) fn cover(
+        &self,
+        service: &Service,
+        client: &Client,
+        crossing: Crossing,
+        class: DataClass,
+        today: Date,
+    ) -> Option<Cover> {
+        let registered = client.registered_in?;
+        service.instruments.iter().find_map(|id| {
+            let instrument = self.instruments.get(id)?;
+            let covers = |filing: &&Filing| instrument.covers(crossing, class, registered, filing, today);
+            let filing = client.filings.iter().find(covers)?;
+            Some(Cover { instrument: id.clone(), filing: filing.number.clone() })
+        })
     }
+
+    /// One client.
+    #[must_use]
+    pub fn client(&self, id: &ClientId) -> Option<&Client> {
+        self.recipients.get(id).map(|recipient| &recipient.client)
+    }
+
+    /// Every client, in no order.
+    pub fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.recipients.values().map(|recipient| &recipient.client)
+    }
+
+    /// The claims of a provider that have to be known for this request: what the decision looks at and what a release
+    /// would read, and no more.
+    #[must_use]
+    pub fn needed(&self, service: &ServiceId, provider: &ProviderId, asked: &ClaimsRequest) -> Vec<String> {
+        let (Some(service), Some(provider)) = (self.service(service), self.provider(provider)) else {
+            return Vec::new();
+        };
+        let mut needed: BTreeSet<String> = provider.person.needed(service);
+        let wanted = wanted(service, asked, provider.verification.as_ref());
+        needed.extend(wanted.flat_map(|row| row.from.claims().iter().cloned()));
+        needed.into_iter().collect()
+    }
+}
+
+impl Document {
+    /// Something that is wrong with it as a whole.
+    #[must_use]
+    pub fn problem(&self, reason: &str) -> Problem {
+        Problem { file: self.file.clone(), line: 1, reason: reason.to_owned() }
+    }
+}
+
+fn collect<T>(read: Result<T, Problems>, problems: &mut Problems) -> Option<T> {
+    read.map_err(|found| problems.extend(found)).ok()
+}
+
+fn insert_once<T>(
+    into: &mut BTreeMap<String, T>,
+    name: String,
+    value: T,
+    document: &Document,
+    problems: &mut Problems,
+) {
+    if into.contains_key(&name) {
+        problems.push(document.problem(&format!("{name} is described by another document as well")));
+    }
+    into.insert(name, value);
 }
 
 #[cfg(test)]

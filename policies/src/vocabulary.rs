@@ -1,19 +1,43 @@
-//! The words that documents share: what each claim, purpose and legal ground is called, in four languages.
+//! The words that documents share: what each claim, purpose, legal ground and domain is called, in four languages; how much
+//! harm a claim can do; which ground cites a law; and the code tables that mappings look words up in.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
-use gateway_core::document::{Problems, Section, Source};
+use gateway_core::circumstances::DataClass;
+use gateway_core::document::{Problems, Section, Source, nearest};
 use gateway_core::locale::{Locale, Texts};
 
-/// Claims, purposes and grounds by code.
+/// Code tables by name: word to code.
+pub type Codes = BTreeMap<String, BTreeMap<String, String>>;
+
+/// One word of the vocabulary.
+#[derive(Debug, Clone)]
+pub struct Word {
+    /// What people read.
+    pub texts: Texts,
+    /// Of a claim: how much harm it can do.
+    pub class: DataClass,
+    /// Of a ground: the law that it rests on, as lawyers cite it.
+    pub citation: Option<String>,
+}
+
+/// Words by code.
+pub type Words = BTreeMap<String, Word>;
+
+/// Every word of a bundle.
 #[derive(Debug, Clone, Default)]
 pub struct Vocabulary {
-    /// What a claim is called on the consent page.
-    pub claims: BTreeMap<String, Texts>,
+    /// Claims.
+    pub claims: Words,
     /// Why a service wants a claim.
-    pub purposes: BTreeMap<String, Texts>,
+    pub purposes: Words,
     /// What in law allows it.
-    pub grounds: BTreeMap<String, Texts>,
+    pub grounds: Words,
+    /// The fields of life that services belong to.
+    pub domains: Words,
+    /// Code tables.
+    pub codes: Codes,
 }
 
 impl Vocabulary {
@@ -24,34 +48,75 @@ impl Vocabulary {
     pub fn add_document(&mut self, file: &str, text: &str) -> Result<(), Problems> {
         let read = Source::new(file, text).read(|doc| {
             let part = |name| doc.section(name).map(|section| read_words(&section)).unwrap_or_default();
-            Some((part("claims"), part("purposes"), part("grounds")))
+            let words = [part("claims"), part("purposes"), part("grounds"), part("domains")];
+            let codes: Codes = doc
+                .section("codes")
+                .map(|codes| {
+                    codes.entries().into_iter().map(|(name, table)| (name, table.words().into_iter().collect()))
+                })
+                .into_iter()
+                .flatten()
+                .collect();
+            Some((words, codes))
         });
-        let (claims, purposes, grounds) = read?;
+        let ([claims, purposes, grounds, domains], codes) = read?;
         self.claims.extend(claims);
         self.purposes.extend(purposes);
         self.grounds.extend(grounds);
+        self.domains.extend(domains);
+        self.codes.extend(codes);
         Ok(())
     }
 
     /// What a claim is called; its bare name when the vocabulary has no word for it.
     #[must_use]
     pub fn claim<'a>(&'a self, name: &'a str, locale: Locale) -> &'a str {
-        self.claims.get(name).map_or(name, |texts| texts.get(locale))
+        text(&self.claims, name, locale)
     }
 
     /// What a purpose is called.
     #[must_use]
     pub fn purpose<'a>(&'a self, code: &'a str, locale: Locale) -> &'a str {
-        self.purposes.get(code).map_or(code, |texts| texts.get(locale))
+        text(&self.purposes, code, locale)
     }
 
     /// What a ground is called.
     #[must_use]
     pub fn ground<'a>(&'a self, code: &'a str, locale: Locale) -> &'a str {
-        self.grounds.get(code).map_or(code, |texts| texts.get(locale))
+        text(&self.grounds, code, locale)
+    }
+
+    /// How much harm a claim can do.
+    #[must_use]
+    pub fn class(&self, claim: &str) -> DataClass {
+        self.claims.get(claim).map_or(DataClass::General, |word| word.class)
     }
 }
 
-fn read_words(section: &Section<'_>) -> BTreeMap<String, Texts> {
-    section.entries().into_iter().filter_map(|(code, texts)| Some((code, texts.own_texts()?))).collect()
+fn text<'a>(words: &'a Words, code: &'a str, locale: Locale) -> &'a str {
+    words.get(code).map_or(code, |word| word.texts.get(locale))
+}
+
+/// Reads the code of a word that the vocabulary must have.
+pub(crate) fn read_word(row: &Section<'_>, name: &'static str, words: &Words) -> Option<String> {
+    let code: String = row.require(name)?;
+    if !words.contains_key(&code) {
+        row.refuse_field(name, unknown(&code, words.keys().map(String::as_str)));
+    }
+    Some(code)
+}
+
+/// Says that a word is not known, and which was perhaps meant.
+pub(crate) fn unknown<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> impl Display {
+    let known: Vec<&str> = known.collect();
+    let hint = nearest(word, &known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    format!("{word} is not known in this bundle{hint}")
+}
+
+fn read_words(section: &Section<'_>) -> Words {
+    let word = |entry: &Section<'_>| {
+        let (class, citation) = (entry.optional("class"), entry.optional("citation"));
+        Some(Word { texts: entry.own_texts()?, class: class.unwrap_or(DataClass::General), citation })
+    };
+    section.entries().into_iter().filter_map(|(code, entry)| Some((code, word(&entry)?))).collect()
 }

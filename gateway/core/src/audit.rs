@@ -3,9 +3,15 @@
 //! A record holds names of claims, never values, and nothing that leads back to a person without the gateway's keys.
 //! There is one chain a node, because a single chain would be a lock on everybody.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::assurance::Assurance;
+use crate::authorize::AcrRequest;
+use crate::circumstances::{Login, words};
+use crate::consent::Cover;
 use crate::digest::{Digest, sha256};
 use crate::ids::{ClientId, ProviderId, ServiceId};
 use crate::jurisdiction::Crossing;
@@ -17,6 +23,8 @@ use crate::time::Timestamp;
 pub enum Event {
     /// A code was sent to a client.
     CodeIssued(Box<LoginFacts>),
+    /// A person proved a login that policy refused.
+    SignInRefused(Box<RefusedFacts>),
     /// A code was redeemed for tokens.
     CodeRedeemed {
         /// The grant.
@@ -30,6 +38,33 @@ pub enum Event {
         grant: String,
         /// Who presented it.
         client: ClientId,
+    },
+    /// A refresh token was used, and another took its place.
+    TokenRefreshed {
+        /// The grant.
+        grant: String,
+        /// Who used it.
+        client: ClientId,
+    },
+    /// A person took their consent back.
+    ConsentWithdrawn {
+        /// The receipt.
+        receipt: String,
+        /// Who may no longer receive.
+        client: ClientId,
+        /// For which matter.
+        service: ServiceId,
+    },
+    /// The bundle that all nodes follow changed.
+    Policy {
+        /// The place of this change in the order of all of them.
+        epoch: u64,
+        /// What was done.
+        change: PolicyChange,
+        /// The bundle's version; empty when a shadow ended.
+        version: String,
+        /// Who did it.
+        by: String,
     },
     /// A link between two accounts of one person was made, put up for review, decided or undone.
     Link {
@@ -46,37 +81,102 @@ pub enum Event {
     },
 }
 
-/// Enough to replay a decision later without any personal data.
+words!(
+    /// What was done to the bundle that all nodes follow.
+    PolicyChange, "change of policy" {
+        /// Another bundle took effect.
+        Activated = "activated",
+        /// An earlier bundle took effect again.
+        RolledBack = "rolled-back",
+        /// A draft began to be tried beside it.
+        ShadowBegan = "shadow-began",
+        /// The draft is tried no longer.
+        ShadowEnded = "shadow-ended",
+    }
+);
+
+/// A decision with everything it was made on: enough to make it again later, with another policy, and nothing that leads to
+/// the person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Who receives.
+    pub client: ClientId,
+    /// For which matter.
+    pub service: ServiceId,
+    /// What was known of the login.
+    pub login: Login,
+    /// The assurance that the client asked for.
+    pub asked_acr: AcrRequest,
+    /// The oldest login that the client accepts, in seconds.
+    pub asked_max_age: Option<u64>,
+    /// The bundle that decided.
+    pub policy_version: String,
+    /// `permit`, or the code of the failure.
+    pub outcome: String,
+    /// The rules that decided.
+    pub rules: Vec<String>,
+    /// What a draft in shadow would have said, where there is one and it differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
+}
+
+/// What a draft in shadow would have said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shadow {
+    /// The draft.
+    pub policy_version: String,
+    /// `permit`, or the code of the failure.
+    pub outcome: String,
+    /// The rules that decided.
+    pub rules: Vec<String>,
+}
+
+/// A login that policy let pass, and what went out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginFacts {
     /// Quoted by the person, the client and the provider.
     pub trace: String,
     /// The grant that follows from it.
     pub grant: String,
-    /// Who receives.
-    pub client: ClientId,
-    /// For which matter.
-    pub service: ServiceId,
-    /// Who vouched.
-    pub provider: ProviderId,
-    /// The bundle that decided.
-    pub policy_version: String,
-    /// The rules that decided.
-    pub rules: Vec<String>,
+    /// The decision.
+    #[serde(flatten)]
+    pub decision: Decision,
     /// The assurance the login needed.
     pub asked: Assurance,
     /// The assurance it reached.
     pub reached: Assurance,
-    /// Seconds since the person authenticated.
-    pub age: u64,
     /// Whether an earlier sign-in in this browser served.
     pub from_session: bool,
-    /// Names of the claims released.
-    pub released: Vec<String>,
+    /// The claims released, each with where it comes from; names, never values.
+    pub released: Vec<Origin>,
     /// The receipt that covers them.
     pub receipt: String,
     /// The border crossed, if any.
     pub crossing: Option<Crossing>,
+}
+
+/// Where a released claim comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its name.
+    pub claim: String,
+    /// The row of the service's document that released it.
+    pub row: String,
+    /// The provider's claims that it was made from.
+    pub from: Vec<String>,
+    /// The legal instrument and the filing under which it crossed the border, where it crossed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cover: Option<Cover>,
+}
+
+/// A login that policy refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedFacts {
+    /// Quoted by the person, the client and the provider.
+    pub trace: String,
+    /// The decision.
+    #[serde(flatten)]
+    pub decision: Decision,
 }
 
 /// A record as it is stored.

@@ -3,13 +3,11 @@
 //! [`CHECKS`] is the whole list, in order. Until the client and its redirect URI are known nothing redirects: a refusal
 //! before that is a page (RFC 6749 section 4.1.2.1); after it, an error to the checked URI.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::assurance::Assurance;
-use crate::claims;
+use crate::claims::ClaimsRequest;
 use crate::client::Client;
 use crate::error::{Failure, OAuthCode, OAuthError};
 use crate::ids::{ClientId, ServiceId};
@@ -18,6 +16,7 @@ use crate::params::Params;
 use crate::pkce::CodeChallenge;
 use crate::redirect::CheckedRedirect;
 use crate::time::Timestamp;
+use crate::verified;
 
 /// What the checks look up, as far as they need to.
 pub trait Registry {
@@ -74,33 +73,6 @@ impl AcrRequest {
     pub fn stated(&self, reached: Assurance) -> Assurance {
         let met = self.values.iter().filter(|wanted| reached.meets(**wanted));
         met.max_by_key(|wanted| (wanted.identity, wanted.authentication)).copied().unwrap_or(reached)
-    }
-}
-
-/// What is asked for, by scope and by the `claims` parameter (OpenID Connect Core sections 5.4 and 5.5). The value of a
-/// claim says whether the client called it essential.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ClaimsRequest {
-    /// Scopes, in the client's order.
-    pub scopes: Vec<String>,
-    /// For the ID token.
-    pub id_token: BTreeMap<String, bool>,
-    /// For the userinfo endpoint.
-    pub userinfo: BTreeMap<String, bool>,
-}
-
-impl ClaimsRequest {
-    /// True when the claim is asked for: by its name, or by a scope that stands for it (OpenID Connect Core section 5.4).
-    #[must_use]
-    pub fn asks_for(&self, claim: &str) -> bool {
-        self.id_token.contains_key(claim) || self.asks_in_userinfo(claim)
-    }
-
-    /// True when the claim is asked for at the userinfo endpoint.
-    #[must_use]
-    pub fn asks_in_userinfo(&self, claim: &str) -> bool {
-        let by_scope = || self.scopes.iter().any(|scope| claims::of_scope(scope).contains(&claim));
-        self.userinfo.contains_key(claim) || by_scope()
     }
 }
 
@@ -403,6 +375,11 @@ fn check_claims(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
         Some(_) => Err(wrong()),
     };
     let (id_token, userinfo) = (member("id_token")?, member("userinfo")?);
+    for (asked, in_id_token) in [(&id_token, true), (&userinfo, false)] {
+        for (_, detail) in asked.iter().filter(|(name, _)| *name == "verified_claims") {
+            draft.request.claims.verified.extend(verified::read(detail, in_id_token).ok_or_else(wrong)?);
+        }
+    }
     for (name, detail) in &id_token {
         match name.as_str() {
             "acr" => draft.request.acr = read_acr(detail).ok_or_else(wrong)?,
@@ -413,7 +390,7 @@ fn check_claims(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
     for (into, asked) in
         [(&mut draft.request.claims.id_token, id_token), (&mut draft.request.claims.userinfo, userinfo)]
     {
-        for (name, detail) in asked {
+        for (name, detail) in asked.into_iter().filter(|(name, _)| *name != "verified_claims") {
             let essential = is_essential(detail).ok_or_else(wrong)?;
             into.insert(name.clone(), essential);
         }

@@ -7,14 +7,16 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::verified::VerifiedRequest;
+
 /// The name of a claim as it travels (OpenID Connect Core section 5.1, or one of the programme's own).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ClaimName(String);
 
 /// Claims that only the gateway sets: no mapping, provider or document can name them as output
-/// (RFC 7519 section 4.1, OpenID Connect Core section 2, RFC 7800).
-pub const RESERVED: [&str; 17] = [
+/// (RFC 7519 section 4.1, OpenID Connect Core section 2, RFC 7800, OpenID Connect for Identity Assurance section 5).
+pub const RESERVED: [&str; 18] = [
     "iss",
     "sub",
     "aud",
@@ -32,6 +34,7 @@ pub const RESERVED: [&str; 17] = [
     "s_hash",
     "cnf",
     "sid",
+    "verified_claims",
 ];
 
 impl ClaimName {
@@ -148,6 +151,47 @@ pub fn of_scope(scope: &str) -> &'static [&'static str] {
         "phone" => &["phone_number", "phone_number_verified"],
         "address" => &["address"],
         _ => &[],
+    }
+}
+
+/// What is asked for, by scope and by the `claims` parameter (OpenID Connect Core sections 5.4 and 5.5). The value of a
+/// claim says whether the client called it essential.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClaimsRequest {
+    /// Scopes, in the client's order.
+    pub scopes: Vec<String>,
+    /// For the ID token.
+    pub id_token: BTreeMap<String, bool>,
+    /// For the userinfo endpoint.
+    pub userinfo: BTreeMap<String, bool>,
+    /// Verified claims, for either.
+    pub verified: Vec<VerifiedRequest>,
+}
+
+impl ClaimsRequest {
+    /// True when the claim is asked for: by its name, or by a scope that stands for it (OpenID Connect Core section 5.4).
+    #[must_use]
+    pub fn asks_for(&self, claim: &str) -> bool {
+        self.id_token.contains_key(claim) || self.asks_in_userinfo(claim)
+    }
+
+    /// True when the claim is asked for among verified ones.
+    #[must_use]
+    pub fn asks_as_verified(&self, claim: &str) -> bool {
+        self.verified.iter().any(|request| request.asks_for(claim))
+    }
+
+    /// True when the claim is asked for among those verified under this trust framework.
+    #[must_use]
+    pub fn asks_as_verified_under(&self, claim: &str, trust_framework: &str) -> bool {
+        self.verified.iter().any(|request| request.asks_for(claim) && request.takes(trust_framework))
+    }
+
+    /// True when the claim is asked for at the userinfo endpoint.
+    #[must_use]
+    pub fn asks_in_userinfo(&self, claim: &str) -> bool {
+        let by_scope = || self.scopes.iter().any(|scope| of_scope(scope).contains(&claim));
+        self.userinfo.contains_key(claim) || by_scope()
     }
 }
 

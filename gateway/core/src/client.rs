@@ -1,17 +1,20 @@
 //! A registered client: one portal.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use url::Url;
 
+use crate::circumstances::{Place, Registered};
 use crate::digest::sha256;
 use crate::document::{Problems, Section, Source};
 use crate::ids::{ClientId, Sector, ServiceId, base64url};
 use crate::jurisdiction::Jurisdiction;
 use crate::locale::Texts;
 use crate::redirect::{CheckedRedirect, RedirectUri};
+use crate::time::Date;
 
 /// A signing algorithm a client may ask for (RFC 7518 section 3.1, RFC 8037).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -146,6 +149,27 @@ pub struct Client {
     pub default_service: Option<ServiceId>,
     /// Where it begins a sign-in when somebody else asks it to (OpenID Connect Core section 4).
     pub initiate_login_uri: Option<Url>,
+    /// The class of the place where people use it.
+    pub place: Place,
+    /// Whether staff help people through their sign-in there.
+    pub staff_assisted: bool,
+    /// Where its operator is registered; needed to receive data across a border.
+    pub registered_in: Option<Registered>,
+    /// The legal instruments under which its operator may receive data across a border.
+    pub filings: Vec<Filing>,
+    /// How long a refresh token of this client may be used in all; `None` where it gets none.
+    pub refresh_lifetime: Option<Duration>,
+}
+
+/// A legal instrument that was filed, or recorded, for one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filing {
+    /// Which instrument: the id of its document.
+    pub instrument: String,
+    /// The number under which it was filed.
+    pub number: String,
+    /// The last day on which it holds.
+    pub valid_until: Date,
 }
 
 impl Client {
@@ -188,7 +212,17 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
     if initiate_login_uri.as_ref().is_some_and(|uri| uri.scheme() != "https") {
         doc.refuse_field("initiate_login_uri", "must use https");
     }
+    let filings = doc.sections("filing").iter().filter_map(read_filing).collect();
+    let refresh_lifetime = doc.duration("refresh_lifetime");
+    if refresh_lifetime.is_some_and(|span| span > Duration::from_secs(24 * 3_600)) {
+        doc.refuse_field("refresh_lifetime", "must be at most 24h: personal data waits, sealed, as long");
+    }
     Some(Client {
+        place: doc.optional("place").unwrap_or(Place::Browser),
+        staff_assisted: doc.flag("staff_assisted", false),
+        registered_in: doc.optional("registered_in"),
+        filings,
+        refresh_lifetime,
         id: id?,
         name: name?,
         operator: operator?,
@@ -201,6 +235,12 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         default_service,
         initiate_login_uri,
     })
+}
+
+fn read_filing(filing: &Section<'_>) -> Option<Filing> {
+    let (instrument, number) = (filing.require("instrument"), filing.require("number"));
+    let valid_until = filing.require("valid_until");
+    Some(Filing { instrument: instrument?, number: number?, valid_until: valid_until? })
 }
 
 fn read_auth(doc: &Section<'_>) -> Option<ClientAuth> {

@@ -6,10 +6,19 @@ use crate::assurance::Assurance;
 use crate::client::SigningAlg;
 use crate::locale::Locale;
 
+/// What can be told of how claims were checked (OpenID Connect for Identity Assurance 1.0 section 9).
+#[derive(Debug, Clone, Default)]
+pub struct Verified {
+    /// The trust frameworks of all providers.
+    pub trust_frameworks: Vec<String>,
+    /// The claims that some provider checked and some service may be released.
+    pub claims: Vec<String>,
+}
+
 /// The discovery document of an issuer whose clients may be released `claims`, and whose ID tokens some client has
 /// signed with each of `signing`.
 #[must_use]
-pub fn metadata(issuer: &str, claims: &[String], signing: &[&str]) -> Value {
+pub fn metadata(issuer: &str, claims: &[String], signing: &[&str], verified: &Verified) -> Value {
     let at = |path: &str| format!("{issuer}{path}");
     let algs = SigningAlg::ALL.map(SigningAlg::as_str);
     json!({
@@ -18,10 +27,10 @@ pub fn metadata(issuer: &str, claims: &[String], signing: &[&str]) -> Value {
         "token_endpoint": at("/token"),
         "userinfo_endpoint": at("/userinfo"),
         "jwks_uri": at("/jwks"),
-        "scopes_supported": ["openid", "profile", "email", "phone", "document"],
+        "scopes_supported": ["openid", "profile", "email", "phone", "document", "offline_access"],
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "form_post"],
-        "grant_types_supported": ["authorization_code"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
         "subject_types_supported": ["pairwise"],
         "acr_values_supported": Assurance::all().map(Assurance::acr).collect::<Vec<_>>(),
         "id_token_signing_alg_values_supported": signing,
@@ -39,6 +48,11 @@ pub fn metadata(issuer: &str, claims: &[String], signing: &[&str]) -> Value {
         "display_values_supported": ["page"],
         "ui_locales_supported": Locale::ALL.map(Locale::tag),
         "authorization_response_iss_parameter_supported": true,
+        "verified_claims_supported": !verified.trust_frameworks.is_empty(),
+        "trust_frameworks_supported": verified.trust_frameworks,
+        "claims_in_verified_claims_supported": verified.claims,
+        "evidence_supported": ["electronic_record"],
+        "electronic_records_supported": ["population_register"],
     })
 }
 
@@ -49,7 +63,7 @@ mod tests {
     /// GHSA-9h47-pqcx-hjr4: metadata must not advertise `none` as an algorithm, or plain PKCE.
     #[test]
     fn ghsa_9h47_pqcx_hjr4_nothing_weak_is_advertised() {
-        let document = metadata("https://gw.example", &["name".to_owned()], &["ES256"]);
+        let document = metadata("https://gw.example", &["name".to_owned()], &["ES256"], &Verified::default());
         assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
         let algs = document["id_token_signing_alg_values_supported"].to_string();
         assert!(!algs.contains("none") && !algs.contains("HS256"));

@@ -67,9 +67,13 @@ impl<'a> Source<'a> {
     }
 
     fn report(&self, offset: usize, reason: impl Display) {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+        let line = self.line(offset);
         self.problems.borrow_mut().push(Problem { file: self.file.to_owned(), line, reason: reason.to_string() });
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        before.bytes().filter(|b| *b == b'\n').count() + 1
     }
 }
 
@@ -96,6 +100,12 @@ impl<'a> Section<'a> {
     pub fn refuse_field(&self, name: &'static str, reason: impl Display) {
         let at = self.field(name).map_or(self.at, |value| value.span().start);
         self.source.report(at, format_args!("{name}: {reason}"));
+    }
+
+    /// The line on which the section begins, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.source.line(self.at)
     }
 
     /// True when the field is present.

@@ -47,6 +47,8 @@ pub enum OAuthCode {
     RegistrationNotSupported,
     /// OpenID Connect Core Error Code `unmet_authentication_requirements` 1.0.
     UnmetAuthenticationRequirements,
+    /// RFC 9470 section 3: what a resource server answers to a token whose login was too weak or too long ago.
+    InsufficientUserAuthentication,
 }
 
 impl OAuthCode {
@@ -73,6 +75,7 @@ impl OAuthCode {
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::RegistrationNotSupported => "registration_not_supported",
             Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
         }
     }
 }
@@ -152,6 +155,12 @@ pub enum Failure {
     PolicyRefused,
     /// A claim that the service cannot do without is missing at the provider.
     ClaimMissing,
+    /// The service is not open at this hour.
+    NotOpen,
+    /// The service is not for this person: by residence, age, or the capacity in which they act.
+    NotEligible,
+    /// No legal instrument covers data that would cross a border and that the service cannot do without.
+    NoInstrument,
     /// More people are signing in than the gateway can serve.
     Busy,
     /// Something inside the gateway failed.
@@ -160,7 +169,7 @@ pub enum Failure {
 
 impl Failure {
     /// Every failure, for pages, documentation and tests that must cover them all.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::MalformedRequest,
         Self::UnknownClient,
         Self::RedirectMismatch,
@@ -182,6 +191,9 @@ impl Failure {
         Self::NotFresh,
         Self::PolicyRefused,
         Self::ClaimMissing,
+        Self::NotOpen,
+        Self::NotEligible,
+        Self::NoInstrument,
         Self::Busy,
         Self::Internal,
     ];
@@ -213,9 +225,18 @@ impl Failure {
             Self::NotFresh => ("CB-403", Side::Service, true, LoginRequired),
             Self::PolicyRefused => ("CB-404", Side::Service, false, AccessDenied),
             Self::ClaimMissing => ("CB-405", Side::Provider, false, AccessDenied),
+            Self::NotOpen => ("CB-406", Side::Service, false, AccessDenied),
+            Self::NotEligible => ("CB-407", Side::Service, true, AccessDenied),
+            Self::NoInstrument => ("CB-408", Side::Service, false, AccessDenied),
             Self::Busy => ("CB-501", Side::Gateway, true, TemporarilyUnavailable),
             Self::Internal => ("CB-502", Side::Gateway, true, ServerError),
         }
+    }
+
+    /// The failure with this code.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|failure| failure.code() == code)
     }
 
     /// The stable code.
@@ -256,6 +277,9 @@ impl fmt::Display for Failure {
             Self::NotFresh => "the sign-in was too long ago",
             Self::PolicyRefused => "the policy of the service does not allow this sign-in",
             Self::ClaimMissing => "the identity provider did not supply required data",
+            Self::NotOpen => "the service is not open at this hour",
+            Self::NotEligible => "the service is not for this person, or not in this capacity",
+            Self::NoInstrument => "no legal instrument covers data that the service cannot do without",
             Self::Busy => "too many sign-ins at once",
             Self::Internal => "an internal error",
         })

@@ -34,6 +34,8 @@ pub struct Transaction {
     pub locale: Option<Locale>,
     /// Why it could not go on, if it stopped; what the client is told when the person gives up.
     pub failure: Option<Failure>,
+    /// Whom the person signed in with, if that was not enough.
+    pub fell_short: Option<ProviderId>,
     /// How far the question is whether to link another account.
     pub link: LinkQuestion,
     /// When it ends, wherever it is then. Waiting for a provider's delivery puts it off.

@@ -1,5 +1,6 @@
 use super::*;
-use crate::authorize::{AcrRequest, ClaimsRequest, Prompt, ResponseMode};
+use crate::authorize::{AcrRequest, Prompt, ResponseMode};
+use crate::claims::ClaimsRequest;
 use crate::client::Client;
 
 fn request() -> AuthorizationRequest {
@@ -97,6 +98,7 @@ fn a_transaction_ends_and_waiting_for_a_provider_puts_the_end_off() {
         request: request(),
         stage: Stage::Choosing,
         locale: None,
+        fell_short: None,
         failure: None,
         link: LinkQuestion::Open,
         expires_at: Timestamp(700),

@@ -51,7 +51,7 @@ impl FromStr for Jurisdiction {
 }
 
 /// A border that a release crosses, from the provider's side to the client's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Crossing {
     /// Where the data comes from.
     pub from: Jurisdiction,
@@ -64,5 +64,27 @@ impl Crossing {
     #[must_use]
     pub fn between(from: Jurisdiction, to: Jurisdiction) -> Option<Self> {
         (from != to).then_some(Self { from, to })
+    }
+}
+
+impl Crossing {
+    /// True between the two regions: no instrument covers that hop by itself.
+    #[must_use]
+    pub fn is_between_regions(self) -> bool {
+        self.from != Jurisdiction::Guangdong && self.to != Jurisdiction::Guangdong
+    }
+}
+
+impl FromStr for Crossing {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (from, to) = text.split_once('>').ok_or("a crossing is written as HK>CN-GD")?;
+        Self::between(from.parse()?, to.parse()?).ok_or_else(|| "a crossing has two sides".to_owned())
+    }
+}
+
+impl fmt::Display for Crossing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}>{}", self.from, self.to)
     }
 }

@@ -11,6 +11,7 @@
 //! | [`authorize`] | the authorization request and the visible list of its checks |
 //! | [`interaction`] | the login transaction and its one dispatcher |
 //! | [`token`] | the token request, the code grant, and what each token says |
+//! | [`circumstances`] | what policy knows of a person, a place and a moment: closed words, no personal data |
 //! | [`papers`] | numbers of identity documents, parsed and kept secret |
 //! | [`names`] | names as written, and whether two may be the same |
 //! | [`audit`] | what a login leaves behind, and the hash that chains one record to the next |
@@ -19,6 +20,7 @@ pub mod assertion;
 pub mod assurance;
 pub mod audit;
 pub mod authorize;
+pub mod circumstances;
 pub mod claims;
 pub mod client;
 pub mod consent;
@@ -40,3 +42,4 @@ pub mod secret;
 pub mod subject;
 pub mod time;
 pub mod token;
+pub mod verified;

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::assurance::Assurance;
+use crate::circumstances::Login;
 use crate::claims::Claims;
 use crate::error::{OAuthCode, OAuthError};
-use crate::ids::{ClientId, ProviderId, ServiceId};
+use crate::ids::{ClientId, ServiceId};
 use crate::params::Params;
 use crate::pkce::CodeChallenge;
 use crate::redirect::CheckedRedirect;
@@ -24,9 +25,18 @@ pub const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 /// How long an ID token may be accepted.
 pub const ID_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 
-/// A token request (RFC 6749 section 4.1.3), the client's authentication aside.
+/// A token request, the client's authentication aside.
 #[derive(Debug)]
-pub struct TokenRequest {
+pub enum TokenRequest {
+    /// A code is redeemed (RFC 6749 section 4.1.3).
+    Code(CodeRequest),
+    /// A refresh token is used (RFC 6749 section 6).
+    Refresh(RefreshRequest),
+}
+
+/// The request that redeems a code.
+#[derive(Debug)]
+pub struct CodeRequest {
     /// The code.
     pub code: Secret<String>,
     /// Must equal the one of the authorization request.
@@ -37,14 +47,27 @@ pub struct TokenRequest {
     pub resource: Option<String>,
 }
 
+/// The request that uses a refresh token.
+#[derive(Debug)]
+pub struct RefreshRequest {
+    /// The token.
+    pub token: Secret<String>,
+    /// Must name nothing that the grant does not have.
+    pub scopes: Option<Vec<String>>,
+    /// RFC 8707 section 2.2: when present, must name the service of the grant.
+    pub resource: Option<String>,
+}
+
 impl TokenRequest {
-    /// Reads the form of an `authorization_code` request.
+    /// Reads the form of a token request.
     ///
     /// # Errors
     /// `unsupported_grant_type`, or `invalid_request` for a missing, repeated or oversized parameter.
     pub fn parse(params: &Params) -> Result<Self, OAuthError> {
-        if params.required("grant_type")? != "authorization_code" {
-            return Err(OAuthError::new(OAuthCode::UnsupportedGrantType, "grant_type must be authorization_code"));
+        let grant_type = params.required("grant_type")?;
+        if !["authorization_code", "refresh_token"].contains(&grant_type) {
+            let known = "grant_type must be authorization_code or refresh_token";
+            return Err(OAuthError::new(OAuthCode::UnsupportedGrantType, known));
         }
         if let Some(_name) = params.repeated() {
             return Err(OAuthError::new(OAuthCode::InvalidRequest, "a parameter is repeated"));
@@ -53,26 +76,22 @@ impl TokenRequest {
         if params.all("resource").nth(1).is_some() {
             return Err(OAuthError::new(OAuthCode::InvalidTarget, "a token is for one service"));
         }
-        Ok(Self {
+        let resource = params.all("resource").next().map(str::to_owned);
+        if grant_type == "refresh_token" {
+            let scopes = params.one("scope")?.map(|scopes| scopes.split(' ').map(str::to_owned).collect());
+            return Ok(Self::Refresh(RefreshRequest {
+                token: secret(params.required("refresh_token")?),
+                scopes,
+                resource,
+            }));
+        }
+        Ok(Self::Code(CodeRequest {
             code: secret(params.required("code")?),
             redirect_uri: params.required("redirect_uri")?.to_owned(),
             code_verifier: params.one("code_verifier")?.map(secret),
-            resource: params.all("resource").next().map(str::to_owned),
-        })
+            resource,
+        }))
     }
-}
-
-/// The facts a decision rested on, kept so that every later step can put them to the same decision function again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grounds {
-    /// Who vouched.
-    pub provider: ProviderId,
-    /// What the login reached.
-    pub reached: Assurance,
-    /// How old the login was then, in seconds.
-    pub age: u64,
-    /// Whether the provider said when it was.
-    pub time_stated: bool,
 }
 
 /// What a code stands for: everything decided before it left. Stored sealed, for a minute.
@@ -91,7 +110,9 @@ pub struct CodeGrant {
     /// For which service.
     pub service: ServiceId,
     /// What the decision rested on.
-    pub grounds: Grounds,
+    pub login: Login,
+    /// The receipt that covers its release; empty where nothing needed one.
+    pub receipt: String,
     /// The scopes of the request.
     pub scopes: Vec<String>,
     /// The person, as this client's sector knows them.
@@ -106,6 +127,10 @@ pub struct CodeGrant {
     pub id_token_claims: Claims,
     /// Claims for the userinfo endpoint.
     pub userinfo_claims: Claims,
+    /// `verified_claims` for the ID token.
+    pub id_token_verified: Option<Value>,
+    /// `verified_claims` for the userinfo endpoint.
+    pub userinfo_verified: Option<Value>,
     /// When the code was made.
     pub issued_at: Timestamp,
 }
@@ -115,7 +140,7 @@ pub struct CodeGrant {
 /// # Errors
 /// `invalid_grant`, with one description for every mismatch, so that a thief learns nothing from it.
 pub fn check_code(
-    request: &TokenRequest,
+    request: &CodeRequest,
     client: &ClientId,
     grant: &CodeGrant,
     now: Timestamp,
@@ -149,13 +174,32 @@ pub struct AccessGrant {
     /// For which service.
     pub service: ServiceId,
     /// What the decision rested on.
-    pub grounds: Grounds,
+    pub login: Login,
+    /// The receipt that covers its release; empty where nothing needed one.
+    pub receipt: String,
     /// The person.
     pub subject: String,
     /// The claims it releases.
     pub claims: Claims,
+    /// The `verified_claims` it releases.
+    pub verified: Option<Value>,
     /// When it ends.
     pub expires_at: Timestamp,
+}
+
+/// What a refresh token stands for. Stored sealed, no longer than the token lives.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefreshGrant {
+    /// The grant it was minted from.
+    pub grant: CodeGrant,
+    /// When it ends, however often it is used.
+    pub expires_at: Timestamp,
+}
+
+/// The one answer for a refresh token that cannot be used.
+#[must_use]
+pub fn invalid_refresh() -> OAuthError {
+    OAuthError::new(OAuthCode::InvalidGrant, "the refresh token is not valid for this request")
 }
 
 /// The claims of an ID token (OpenID Connect Core section 2).
@@ -172,6 +216,9 @@ pub fn id_token(issuer: &str, grant: &CodeGrant, access_token_hash: String, now:
     set("acr", grant.acr.acr().into());
     set("amr", grant.amr.clone().into());
     set("at_hash", access_token_hash.into());
+    if let Some(verified) = &grant.id_token_verified {
+        set("verified_claims", verified.clone());
+    }
     if let Some(time) = grant.auth_time {
         set("auth_time", time.0.into());
     }
@@ -184,6 +231,7 @@ pub fn id_token(issuer: &str, grant: &CodeGrant, access_token_hash: String, now:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::circumstances::{Capacity, Person, WeekMinute};
     use crate::client::Client;
 
     const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -197,7 +245,16 @@ mod tests {
             code_challenge: Some(CodeChallenge::of(VERIFIER)),
             nonce: Some("n".into()),
             service: "s".parse().unwrap(),
-            grounds: Grounds { provider: "p".parse().unwrap(), reached: Assurance::LEAST, age: 0, time_stated: true },
+            login: Login {
+                provider: "p".parse().unwrap(),
+                acr: None,
+                amr: vec![],
+                age: 0,
+                time_stated: true,
+                person: Person { population: None, age: None, capacity: Capacity::Own },
+                at: WeekMinute::at(0, 0),
+            },
+            receipt: String::new(),
             scopes: vec!["openid".into()],
             subject: "person".into(),
             acr: Assurance::LEAST,
@@ -205,12 +262,14 @@ mod tests {
             auth_time: Some(Timestamp(90)),
             id_token_claims: Claims::default(),
             userinfo_claims: Claims::default(),
+            id_token_verified: None,
+            userinfo_verified: None,
             issued_at: Timestamp(100),
         }
     }
 
-    fn request(uri: &str, verifier: Option<&str>) -> TokenRequest {
-        TokenRequest {
+    fn request(uri: &str, verifier: Option<&str>) -> CodeRequest {
+        CodeRequest {
             code: Secret::new("c".into()),
             redirect_uri: uri.into(),
             code_verifier: verifier.map(|v| Secret::new(v.to_owned())),

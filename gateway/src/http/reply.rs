@@ -1,7 +1,10 @@
 //! Writing an answer: every header that keeps a page safe, in one place.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
+use gateway_core::assurance::Assurance;
 use gateway_core::authorize::{ReplyTo, ResponseMode};
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::redirect::CheckedRedirect;
@@ -136,6 +139,24 @@ pub fn bearer_error(status: StatusCode, error: Option<&OAuthError>) -> Response 
         },
     );
     if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// A token whose login is no longer sure or fresh enough: what a new one has to reach (RFC 9470 section 3).
+pub fn step_up_challenge(acr: Assurance, max_age: Option<Duration>) -> Response {
+    let error = OAuthError::new(
+        OAuthCode::InsufficientUserAuthentication,
+        "the login behind this token is not sure or fresh enough any more",
+    );
+    let mut response = bearer_error(StatusCode::UNAUTHORIZED, Some(&error));
+    let mut more = format!(", acr_values=\"{}\"", acr.acr());
+    if let Some(max_age) = max_age {
+        more += &format!(", max_age=\"{}\"", max_age.as_secs());
+    }
+    let challenge = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+    if let Some(challenge) = challenge.and_then(|text| HeaderValue::from_str(&format!("{text}{more}")).ok()) {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
     response

@@ -37,6 +37,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/direct", get(direct::show).post(direct::answer))
         .route("/account", get(account::show))
         .route("/account/undo", post(account::undo))
+        .route("/account/withdraw", post(account::withdraw))
         .route("/account/sign-out", post(account::sign_out))
         .route("/callback/{provider}", get(callback::get).post(callback::post))
         .route("/receive/{provider}", post(waiting::receive))

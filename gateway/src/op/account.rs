@@ -26,14 +26,18 @@ pub async fn show(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     let visit = Visit::new(&app, &parts);
     let locale = visit.chosen_locale();
     match visit.present().await {
-        Ok(Some(session)) => match visit.links().ledger(&session.person, visit.now).await {
-            Ok(entries) => {
-                let (provider, recent) = (&session.assertion.provider, visit.is_recent(&session));
-                let page = Account::signed_in(&visit.active, locale, provider, &entries, recent);
-                reply::page(StatusCode::OK, page.html(), None)
-            }
-            Err(error) => visit.internal(&error, None),
-        },
+        Ok(Some(session)) => {
+            let entries = visit.links().ledger(&session.person, visit.now).await;
+            let receipts = visit.receipts().of(&session.person, visit.now).await;
+            let (entries, receipts) = match (entries, receipts) {
+                (Ok(entries), Ok(receipts)) => (entries, receipts),
+                (Err(error), _) => return visit.internal(&error, None),
+                (_, Err(error)) => return visit.internal(&error, None),
+            };
+            let (provider, recent) = (&session.assertion.provider, visit.is_recent(&session));
+            let page = Account::signed_in(&visit.active, locale, provider, (&entries, &receipts), recent);
+            reply::page(StatusCode::OK, page.html(), None)
+        }
         Ok(None) => reply::page(StatusCode::OK, Account::signed_out(&visit.active, locale, None).html(), None),
         Err(response) => *response,
     }
@@ -43,20 +47,31 @@ pub async fn show(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
 pub async fn undo(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let visit = Visit::new(&app, &parts);
-    let form = request::form(&parts, body).await.ok().filter(|_| request::is_same_origin(&parts, &app.issuer));
-    let Some(form) = form else { return visit.failure_page(StatusCode::FORBIDDEN, Failure::WrongStep, None) };
-    let session = match visit.present().await {
-        Ok(Some(session)) if visit.is_recent(&session) => session,
-        Ok(_) => return reply::see_other(&format!("{}/account", app.issuer)),
+    let (session, entry) = match visit.change(body, "entry").await {
+        Ok(change) => change,
         Err(response) => return *response,
     };
-    let entry = form.one("entry").ok().flatten().unwrap_or_default();
     let by = Actor::Person { provider: session.assertion.provider.clone() };
-    match visit.links().undo(&session.person, entry, by, visit.now).await {
+    match visit.links().undo(&session.person, &entry, by, visit.now).await {
         // Posted twice: it is undone.
         Ok(_) | Err(LinkError::NoEntry | LinkError::Store(StoreError::Conflict)) => {
             reply::see_other(&format!("{}/account", app.issuer))
         }
+        Err(error) => visit.internal(&error, None),
+    }
+}
+
+/// `POST /account/withdraw`: a consent is taken back. It stops the next release at once.
+pub async fn withdraw(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let visit = Visit::new(&app, &parts);
+    let (session, receipt) = match visit.change(body, "receipt").await {
+        Ok(change) => change,
+        Err(response) => return *response,
+    };
+    match visit.receipts().withdraw(&session.person, &receipt, visit.now).await {
+        // Posted twice: it is taken back.
+        Ok(_) | Err(StoreError::Conflict) => reply::see_other(&format!("{}/account", app.issuer)),
         Err(error) => visit.internal(&error, None),
     }
 }
@@ -94,6 +109,21 @@ pub async fn sign_out(State(app): State<Arc<App>>, request: Request<Body>) -> Re
 const RECENT: Duration = Duration::from_secs(600);
 
 impl Visit<'_> {
+    /// Somebody changes something of theirs: the session, and what one field of the form names.
+    async fn change(&self, body: Body, field: &'static str) -> Result<(Session, String), Box<Response>> {
+        let form = request::form(self.parts, body).await.ok();
+        let form = form.filter(|_| request::is_same_origin(self.parts, &self.app.issuer));
+        let Some(form) = form else {
+            return Err(Box::new(self.failure_page(StatusCode::FORBIDDEN, Failure::WrongStep, None)));
+        };
+        match self.present().await? {
+            Some(session) if self.is_recent(&session) => {
+                Ok((session, form.one(field).ok().flatten().unwrap_or_default().to_owned()))
+            }
+            _ => Err(Box::new(reply::see_other(&format!("{}/account", self.app.issuer)))),
+        }
+    }
+
     fn is_recent(&self, session: &Session) -> bool {
         session.assertion.received_at.age(self.now) <= RECENT
     }

@@ -66,6 +66,8 @@ impl Visit<'_> {
             |name: &String| service.is_some_and(|service| service.release.iter().any(|row| row.claim.as_str() == name));
         request.claims.id_token.retain(|name, _| releasable(name));
         request.claims.userinfo.retain(|name, _| releasable(name));
+        request.claims.verified.iter_mut().for_each(|verified| verified.claims.retain(releasable));
+        request.claims.verified.retain(|verified| !verified.claims.is_empty());
     }
 
     fn transaction_for(&self, request: AuthorizationRequest) -> Result<Transaction, crate::ports::NoEntropy> {
@@ -77,6 +79,7 @@ impl Visit<'_> {
             stage: Stage::Choosing,
             locale: None,
             failure: None,
+            fell_short: None,
             link: LinkQuestion::Open,
             expires_at,
         };

@@ -24,8 +24,8 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     match visit.offered(&id).await {
         Ok((transaction, _, offer)) => match visit.consent_page(&transaction, &offer) {
             Some(page) => {
-                let response = reply::page(StatusCode::OK, page.html(), Some(&transaction.request.redirect));
-                visit.kept(response, transaction)
+                let html = page.html(false);
+                visit.kept(reply::page(StatusCode::OK, html, Some(&transaction.request.redirect)), transaction)
             }
             None => visit.stop(transaction, Failure::PolicyRefused),
         },
@@ -93,6 +93,12 @@ impl Visit<'_> {
             return self.kept(reply::see_other(&again), transaction);
         }
         let receipt = self.receipt(&transaction, &offer, form, page.question());
+        // The yes to crossing a border stands by itself: without it there is no yes.
+        if receipt.lacks_export() {
+            let html = page.html(true);
+            let response = reply::page(StatusCode::UNPROCESSABLE_ENTITY, html, Some(&transaction.request.redirect));
+            return self.kept(response, transaction);
+        }
         self.issue(transaction, &proof, offer, Some(receipt)).await
     }
 
@@ -110,6 +116,8 @@ impl Visit<'_> {
             locale: self.locale(Some(transaction)),
             given_at: self.now,
             remembered_until: self.now.plus(remember),
+            export: form.one("export").ok().flatten() == Some("yes"),
+            withdrawn_at: None,
         }
     }
 }

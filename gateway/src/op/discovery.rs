@@ -10,8 +10,9 @@ use crate::http::reply;
 
 /// `GET /.well-known/openid-configuration`.
 pub async fn metadata(State(app): State<Arc<App>>) -> Response {
-    let (claims, signing) = (app.bundle().catalog.claim_names(), app.keys.algorithms());
-    reply::public_json(&gateway_core::discovery::metadata(&app.issuer, &claims, &signing), 300)
+    let (active, signing) = (app.bundle(), app.keys.algorithms());
+    let (claims, verified) = (active.catalog.claim_names(), active.catalog.verified());
+    reply::public_json(&gateway_core::discovery::metadata(&app.issuer, &claims, &signing, &verified), 300)
 }
 
 /// `GET /jwks`. Keys are published a whole period before they sign, so that five minutes in a cache hurt nobody.

@@ -4,26 +4,26 @@
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
 use gateway_core::authorize::AuthorizationRequest;
-use gateway_core::consent::{Item, Proposal, Receipt};
+use gateway_core::circumstances::Login;
+use gateway_core::consent::{Item, Mode, Proposal, Receipt};
 use gateway_core::digest::sha256;
 use gateway_core::error::Failure;
 use gateway_core::ids::{PersonId, ProviderId, base64url};
 use gateway_core::interaction::{
-    Consent, Evidence, Hop, LinkOffer, LinkQuestion, Origin, Situation, Stage, Step, Transaction, next,
+    Consent, Hop, LinkOffer, LinkQuestion, Origin, Situation, Stage, Step, Transaction, next,
 };
 use gateway_core::jurisdiction::Crossing;
 use gateway_core::secret::Secret;
 use gateway_core::subject::pairwise;
 use http::StatusCode;
 use http::header::USER_AGENT;
+use policies::Permit;
 use policies::decide::Demand;
-use policies::mapping::{self, MappingError, Released};
-use policies::provider::AssuranceRow;
-use policies::set::Candidate;
-use policies::{Facts, Permit, Refusal};
+use policies::release::{ReleaseError, Released};
 use serde::{Deserialize, Serialize};
 
 use super::Visit;
+use super::judge::Judged;
 use super::person::Known;
 use super::session::SessionError;
 use crate::http::{reply, request};
@@ -51,6 +51,8 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Offer {
     pub(super) permit: Permit,
+    /// What the permit rests on.
+    pub(super) login: Login,
     pub(super) proposal: Proposal,
     pub(super) released: Vec<Released>,
     pub(super) subject: String,
@@ -93,13 +95,13 @@ impl Visit<'_> {
     /// Asks the dispatcher what comes next, and does it.
     pub(super) async fn proceed(
         &self,
-        transaction: Transaction,
+        mut transaction: Transaction,
         proof: Option<Proof>,
         preferred: Option<&ProviderId>,
     ) -> Response {
         let request = &transaction.request;
         let judged = proof.as_ref().map(|proof| (proof, self.judge(request, proof)));
-        let evidence = judged.as_ref().map(|(proof, verdict)| self.evidence(request, proof, verdict));
+        let evidence = judged.as_ref().map(|(proof, judged)| self.evidence(request, proof, &judged.verdict));
         // Who else could serve is asked only when nothing serves yet.
         let served = evidence.is_some_and(|evidence| evidence.verdict.is_ok() && evidence.right_subject);
         let candidates = if served { Vec::new() } else { self.candidates(request) };
@@ -118,23 +120,29 @@ impl Visit<'_> {
         };
         let mut step = next(&situation);
         let mut offer = None;
-        if let (Step::LookUp, Some((proof, Ok(permit)))) = (&step, &judged) {
+        if let (Step::LookUp, Some((proof, Judged { verdict: Ok(permit), login: Some(login) }))) = (&step, &judged) {
             situation.link = match self.link_offer(&transaction, proof).await {
                 Ok(link) => link,
                 Err(error) => return self.internal(&error, Some(&transaction)),
             };
-            match self.offer(request, proof, permit.clone()).await {
+            match self.offer(request, proof, (permit.clone(), login.clone())).await {
                 Ok(ready) => {
                     situation.consent = ready.consent(self);
                     step = next(&situation);
                     offer = Some(ready);
                 }
-                Err(OfferError::Mapping(error)) => {
+                Err(OfferError::Release(error)) => {
                     tracing::warn!(trace = Self::trace(&transaction), %error, "release");
-                    step = Step::Stop(Failure::ClaimMissing);
+                    step = Step::Stop(error.failure());
                 }
                 Err(OfferError::Store(error)) => return self.internal(&error, Some(&transaction)),
             }
+        }
+        if let (Step::Stop(failure), Some((proof, judged))) = (&step, &judged) {
+            if let Err(error) = self.record_refusal(&transaction, judged, *failure).await {
+                return self.internal(&error, Some(&transaction));
+            }
+            transaction.fell_short = Some(proof.assertion.provider.clone());
         }
         self.carry_out(step, transaction, proof, offer).await
     }
@@ -165,109 +173,35 @@ impl Visit<'_> {
         }
     }
 
-    /// **The** question to policy, for every path that rests on an assertion.
-    pub(super) fn judge(&self, request: &AuthorizationRequest, proof: &Proof) -> Result<Permit, Refusal> {
-        let assertion = &proof.assertion;
-        let in_answer = proof.origin == Origin::ThisLogin && assertion.is_in_answer();
-        let refuse = |failure, rule: &str| Err(Refusal { failure, rules: vec![rule.to_owned()] });
-        let verdict = match self.meaning(assertion) {
-            None => refuse(Failure::AssuranceTooLow, "acr-in-provider-table"),
-            // Data that was not asked for is not missing at the provider; it has to be fetched.
-            Some(_) if !assertion.covers(&self.needed(request)) => refuse(Failure::ClaimMissing, "data-asked-for"),
-            // Whatever the provider was told, only its answer shows that the person signed in anew.
-            Some(_) if request.demands_login() && !in_answer => refuse(Failure::NotFresh, "request-login"),
-            Some(row) => self.active.catalog.policies().decide(&Facts {
-                client: &request.client,
-                service: &request.service,
-                provider: &assertion.provider,
-                jurisdiction: assertion.jurisdiction,
-                assurance: row.assurance,
-                age: self.age(assertion, in_answer),
-                time_stated: assertion.time_stated,
-                demand: Demand { acr: &request.acr, max_age: request.max_age },
-            }),
-        };
-        if let Err(refusal) = &verdict {
-            tracing::info!(
-                client = %request.client, service = %request.service, provider = %assertion.provider,
-                rules = refusal.rules.join(","), code = refusal.failure.code(),
-                version = self.active.catalog.policies().version(), "refused"
-            );
-        }
-        verdict
-    }
-
-    /// What the provider's words mean by the table that is active now; nothing, when it does not have them.
-    pub(super) fn meaning(&self, assertion: &Assertion) -> Option<&AssuranceRow> {
-        let provider = self.active.catalog.policies().provider(&assertion.provider)?;
-        provider.translate(assertion.acr.as_deref(), &assertion.amr)
-    }
-
-    /// How long ago the person authenticated. Reading our pages makes an answer no older, as long as that takes no longer
-    /// than a sign-in usually may.
-    fn age(&self, assertion: &Assertion, in_answer: bool) -> std::time::Duration {
-        let on_our_pages = assertion.received_at.age(self.now) <= gateway_core::interaction::TRANSACTION_LIFETIME;
-        if in_answer && on_our_pages { std::time::Duration::ZERO } else { assertion.age(self.now) }
-    }
-
-    /// The claims that a release to this request would read.
-    fn needed(&self, request: &AuthorizationRequest) -> Vec<String> {
-        let Some(service) = self.active.catalog.policies().service(&request.service) else { return Vec::new() };
-        mapping::needed(service, &request.claims)
-    }
-
-    fn evidence(&self, request: &AuthorizationRequest, proof: &Proof, verdict: &Result<Permit, Refusal>) -> Evidence {
-        let asked_for = request.subject.as_ref();
-        let right_subject = asked_for.is_none_or(|asked| self.subject(request, proof).as_ref() == Some(asked));
-        let verdict = verdict.as_ref().map(|_| ()).map_err(|refusal| refusal.failure);
-        Evidence { origin: proof.origin, verdict, right_subject }
-    }
-
-    /// The person, as this client's sector knows them.
-    fn subject(&self, request: &AuthorizationRequest, proof: &Proof) -> Option<String> {
-        let client = &self.active.catalog.client(&request.client)?.client;
-        Some(pairwise(&self.app.pairwise, &proof.known.person, &client.sector))
-    }
-
-    /// The trusted providers, with whether each can serve this request.
-    pub(super) fn candidates(&self, request: &AuthorizationRequest) -> Vec<Candidate> {
-        let policies = self.active.catalog.policies();
-        let demand = Demand { acr: &request.acr, max_age: request.max_age };
-        let mut candidates = policies.candidates(&request.client, &request.service, demand);
-        for candidate in &mut candidates {
-            candidate.fit = candidate.fit.and(self.can_be_fresh(request, &candidate.provider));
-        }
-        candidates
-    }
-
-    /// Whether a provider can do what a request demands of the login itself.
-    fn can_be_fresh(&self, request: &AuthorizationRequest, provider: &ProviderId) -> Result<(), Failure> {
-        let can = self.active.catalog.policies().provider(provider).map(|provider| provider.can);
-        let anew = can.is_some_and(|can| can.reauthenticates_on_demand || can.reauthenticates_always);
-        if anew || !request.demands_login() { Ok(()) } else { Err(Failure::NotFresh) }
-    }
-
-    async fn offer(&self, request: &AuthorizationRequest, proof: &Proof, permit: Permit) -> Result<Offer, OfferError> {
+    async fn offer(
+        &self,
+        request: &AuthorizationRequest,
+        proof: &Proof,
+        (permit, login): (Permit, Login),
+    ) -> Result<Offer, OfferError> {
         let catalog = &self.active.catalog;
         let service = catalog.policies().service(&request.service);
         let client = catalog.client(&request.client).map(|registered| &registered.client);
         let (Some(service), Some(client)) = (service, client) else {
-            return Err(MappingError::Failed("the service".to_owned()).into());
+            return Err(ReleaseError::Unknown("the service").into());
         };
-        let released = mapping::release(service, &proof.assertion, &request.claims, self.now)?;
+        let (assertion, today) = (&proof.assertion, self.now.date());
+        let released = catalog.policies().release(&client.id, &service.id, assertion, &request.claims, today)?;
         let item = |released: &Released| Item {
-            claim: released.claim.to_string(),
-            purpose: released.purpose.clone(),
-            ground: released.ground.clone(),
-            optional: released.optional,
+            claim: released.row.claim.to_string(),
+            purpose: released.row.purpose.clone(),
+            ground: released.row.ground.clone(),
+            optional: released.row.optional,
+            cover: released.cover.as_deref().cloned(),
         };
-        let sources: Vec<&str> = released.iter().map(|released| released.rule.as_str()).collect();
+        let sources: Vec<String> = released.iter().map(|released| released.row.rule()).collect();
         let terms = serde_json::to_vec(&(sources, &client.operator)).unwrap_or_default();
         let proposal = Proposal {
             client: client.id.clone(),
             service: service.id.clone(),
             provider: proof.assertion.provider.clone(),
             crossing: Crossing::between(proof.assertion.jurisdiction, client.jurisdiction),
+            mode: service.consent,
             items: released.iter().map(item).collect(),
             terms: base64url(&sha256(&terms)),
             policy_version: permit.policy_version().to_owned(),
@@ -276,7 +210,7 @@ impl Visit<'_> {
         let account = self.links().account_of(&proof.assertion);
         let stored = self.app.store.get(Class::Durable, &consent_key(&subject, &account, &proposal), self.now).await?;
         let receipt = stored.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Ok(Offer { permit, proposal, released, subject, receipt, always_ask: client.is_public() })
+        Ok(Offer { permit, login, proposal, released, subject, receipt, always_ask: client.is_public() })
     }
 
     /// Shows the chooser.
@@ -299,9 +233,11 @@ impl Visit<'_> {
         let request = &transaction.request;
         let policies = self.active.catalog.policies();
         let demand = Demand { acr: &request.acr, max_age: request.max_age };
-        let fit = policies.fit(&request.client, &request.service, provider, demand);
+        let fit = policies.fit(&request.client, &request.service, provider, demand, self.now.week_minute());
+        // Whoever fell short is asked for more: asking for the same again would be a loop.
+        let fell_short = transaction.failure == Some(Failure::AssuranceTooLow);
         let (Some(ask), Some(document)) =
-            (policies.ask(&request.service, provider, demand), policies.provider(provider))
+            (policies.ask(&request.service, provider, demand, fell_short), policies.provider(provider))
         else {
             return self.stop(transaction, Failure::ProviderNotAccepted);
         };
@@ -321,7 +257,7 @@ impl Visit<'_> {
             login: anew,
             login_hint: request.login_hint.clone().filter(|_| !crosses),
             locale: Some(self.locale(Some(&transaction))),
-            data: self.needed(request),
+            data: self.needed(request, provider),
             user_agent: request::header(self.parts, USER_AGENT).map(str::to_owned),
         };
         self.depart(transaction, provider, &wish).await
@@ -439,9 +375,11 @@ impl Visit<'_> {
 
     /// The release that waits, judged anew: the policy may have changed since the page was shown.
     pub(super) async fn offer_again(&self, transaction: &Transaction, proof: &Proof) -> Result<Offer, Failure> {
-        let permit = self.judge(&transaction.request, proof).map_err(|refusal| refusal.failure)?;
-        let offer = self.offer(&transaction.request, proof, permit).await.map_err(|error| match error {
-            OfferError::Mapping(_) => Failure::ClaimMissing,
+        let judged = self.judge(&transaction.request, proof);
+        let permit = judged.verdict.map_err(|refusal| refusal.failure)?;
+        let permitted = (permit, judged.login.ok_or(Failure::PolicyRefused)?);
+        let offer = self.offer(&transaction.request, proof, permitted).await.map_err(|error| match error {
+            OfferError::Release(error) => error.failure(),
             OfferError::Store(error) => {
                 tracing::error!(%error, "offer");
                 Failure::Internal
@@ -480,7 +418,10 @@ impl Visit<'_> {
 impl Offer {
     fn consent(&self, visit: &Visit<'_>) -> Consent {
         match &self.receipt {
-            Some(receipt) if !self.always_ask && receipt.covers(&self.proposal, visit.now) => Consent::Covered,
+            _ if self.always_ask => Consent::Needed,
+            // Nothing about the person goes out: there is nothing to agree to.
+            _ if self.proposal.mode == Mode::Anonymous => Consent::Covered,
+            Some(receipt) if receipt.covers(&self.proposal, visit.now) => Consent::Covered,
             _ => Consent::Needed,
         }
     }
@@ -490,7 +431,7 @@ impl Offer {
 #[derive(Debug, thiserror::Error)]
 enum OfferError {
     #[error(transparent)]
-    Mapping(#[from] MappingError),
+    Release(#[from] ReleaseError),
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
 }

@@ -3,31 +3,35 @@
 
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
-use gateway_core::audit::{Event, LoginFacts};
+use gateway_core::audit::{self, Event, LoginFacts};
 use gateway_core::claims::Claims;
 use gateway_core::consent::Receipt;
 use gateway_core::error::Failure;
 use gateway_core::ids::base64url;
 use gateway_core::interaction::{Origin, Transaction};
 use gateway_core::secret::Secret;
-use gateway_core::token::{ACCESS_TOKEN_LIFETIME, AccessGrant, CODE_LIFETIME, CodeGrant, Grounds, id_token};
+use gateway_core::token::{ACCESS_TOKEN_LIFETIME, AccessGrant, CODE_LIFETIME, CodeGrant, RefreshGrant, id_token};
+use gateway_core::verified::{self, Verification};
 use policies::Permit;
-use policies::mapping::Released;
+use policies::release::Released;
 use serde_json::{Value, json};
 
 use super::Visit;
 use super::flow::{Offer, Proof, consent_key};
 use super::session::SessionError;
 use crate::app::{Active, App};
+use crate::exports;
 use crate::http::reply;
 use crate::keys::algorithm;
 use crate::store::take::Taken;
-use crate::store::{Batch, Class, Key, RETENTION, StoreError, Write};
+use crate::store::{Batch, Class, Key, StoreError, Write};
 
 /// Codes, by digest.
 pub(super) const CODES: &str = "code";
 /// Access tokens, by digest.
 pub(super) const ACCESS: &str = "access";
+/// Refresh tokens, by digest.
+pub(super) const REFRESH: &str = "refresh";
 
 impl Visit<'_> {
     /// Commits consent, link and audit record in one durable step, then sends the code.
@@ -74,16 +78,17 @@ impl Visit<'_> {
         let receipt = answer.as_ref().or(offer.receipt.as_ref());
         let agreed = receipt.map(|receipt| receipt.agreed.as_slice()).unwrap_or_default();
         let released: Vec<&Released> =
-            offer.released.iter().filter(|r| agreed.iter().any(|name| name == r.claim.as_str())).collect();
+            offer.released.iter().filter(|r| agreed.iter().any(|name| name == r.claim().as_str())).collect();
         let basis =
             [transaction.id.as_str(), &offer.subject, &offer.proposal.fingerprint(), &agreed.join(" ")].join("\n");
         let code = Secret::new(base64url(&self.app.seals.derived("code", &basis).map_err(SessionError::from)?));
-        let event = Event::CodeIssued(Box::new(facts(transaction, proof, offer, receipt, &released)));
-        let grant = self.code_grant(transaction, proof, offer, &released);
+        let event = Event::CodeIssued(Box::new(self.facts(transaction, proof, offer, receipt, &released)));
+        let grant = self.code_grant(transaction, proof, offer, receipt, &released);
         // The code is laid down before anything says that it was issued, so that whoever finds the sign-in finished also
         // finds its code. Nobody knows it before it is sent.
         let laid_down = self.lay_down(&code, &grant).await?;
-        match self.commit_release(transaction, proof, offer, answer.as_ref(), event).await {
+        let crossing = exports::marks(&released, &proof.known.person, &self.app.pairwise, self.now);
+        match self.commit_release(transaction, proof, offer, answer.as_ref(), event, crossing).await {
             Ok(()) => Ok(code),
             // The form was posted twice: the first post made the code, and the same one answers this post.
             Err(StoreError::Conflict) if !laid_down => Ok(code),
@@ -125,18 +130,17 @@ impl Visit<'_> {
         offer: &Offer,
         answer: Option<&Receipt>,
         event: Event,
+        crossing: Vec<Write>,
     ) -> Result<(), StoreError> {
         let until = Some(transaction.expires_at.plus(gateway_core::interaction::TRANSACTION_LIFETIME));
         let finished = Write::Insert(finished_key(transaction), Vec::new(), until);
         let mut batch = Batch::of(finished).recording(event);
         batch.writes.extend(proof.known.write.clone());
+        batch.writes.extend(crossing);
         if let Some(receipt) = answer {
-            let bytes = serde_json::to_vec(receipt).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            let kept = Some(self.now.plus(RETENTION));
             let account = self.links().account_of(&proof.assertion);
-            batch = batch
-                .and(Write::Put(consent_key(&offer.subject, &account, &offer.proposal), bytes.clone(), kept))
-                .and(Write::Insert(Key::new("receipt", &receipt.id), bytes, kept));
+            let remembered = consent_key(&offer.subject, &account, &offer.proposal);
+            batch.writes.extend(self.receipts().given(receipt, remembered, &proof.known.person, self.now)?);
         }
         self.app.store.commit(Class::Durable, batch, self.now).await
     }
@@ -153,17 +157,74 @@ impl Visit<'_> {
         methods
     }
 
-    fn code_grant(&self, transaction: &Transaction, proof: &Proof, offer: &Offer, released: &[&Released]) -> CodeGrant {
+    /// The `verified_claims` of a release: of what goes out, what the provider checked.
+    fn verified(
+        &self,
+        transaction: &Transaction,
+        proof: &Proof,
+        released: &[&Released],
+        in_id_token: bool,
+    ) -> Option<Value> {
+        let policies = self.active.catalog.policies();
+        let checked = policies.provider(&proof.assertion.provider)?.verification.as_ref()?;
+        let was_checked =
+            |released: &&&Released| released.row.from.claims().iter().all(|from| checked.claims.contains(from));
+        let available = released.iter().filter(was_checked);
+        let available = available.map(|released| (released.claim().to_string(), released.value.clone())).collect();
+        let process = Self::trace(transaction);
+        let verification =
+            Verification { trust_framework: &checked.trust_framework, source: &checked.source, process: &process };
+        let asked = transaction.request.claims.verified.iter().filter(|request| request.in_id_token == in_id_token);
+        verified::answer(asked, &verification, &available)
+    }
+
+    fn facts(
+        &self,
+        transaction: &Transaction,
+        proof: &Proof,
+        offer: &Offer,
+        receipt: Option<&Receipt>,
+        released: &[&Released],
+    ) -> LoginFacts {
+        let origin = |released: &&Released| audit::Origin {
+            claim: released.row.claim.to_string(),
+            row: released.row.id.clone(),
+            from: released.row.from.claims().iter().cloned().collect(),
+            cover: released.cover.as_deref().cloned(),
+        };
+        LoginFacts {
+            trace: Self::trace(transaction),
+            grant: transaction.id.to_string(),
+            decision: self.decision(&transaction.request, &offer.login, "permit", offer.permit.rules()),
+            asked: offer.permit.asked(),
+            reached: offer.permit.reached(),
+            from_session: proof.origin == Origin::Session,
+            released: released.iter().map(origin).collect(),
+            receipt: receipt.map(|receipt| receipt.id.clone()).unwrap_or_default(),
+            crossing: offer.proposal.crossing,
+        }
+    }
+
+    fn code_grant(
+        &self,
+        transaction: &Transaction,
+        proof: &Proof,
+        offer: &Offer,
+        receipt: Option<&Receipt>,
+        released: &[&Released],
+    ) -> CodeGrant {
         let request = &transaction.request;
         let mut id_token_claims = Claims::default();
         let mut userinfo_claims = Claims::default();
         for claim in released {
-            let name = claim.claim.as_str();
-            if request.claims.id_token.contains_key(name) {
-                id_token_claims.set(&claim.claim, claim.value.clone());
+            let (name, asked) = (claim.claim().as_str(), &request.claims);
+            if asked.id_token.contains_key(name) {
+                id_token_claims.set(claim.claim(), claim.value.clone());
             }
-            if request.claims.asks_in_userinfo(name) || !request.claims.id_token.contains_key(name) {
-                userinfo_claims.set(&claim.claim, claim.value.clone());
+            // Whatever was asked for by a scope of ours alone goes to the userinfo endpoint.
+            let elsewhere = asked.id_token.contains_key(name) || asked.asks_as_verified(name);
+            if asked.asks_in_userinfo(name) || !elsewhere {
+                userinfo_claims.set(claim.claim(), claim.value.clone());
             }
         }
         CodeGrant {
@@ -173,7 +234,8 @@ impl Visit<'_> {
             code_challenge: request.code_challenge.clone(),
             nonce: request.nonce.clone(),
             service: request.service.clone(),
-            grounds: grounds(&offer.permit, proof),
+            login: offer.login.clone(),
+            receipt: receipt.map(|receipt| receipt.id.clone()).unwrap_or_default(),
             scopes: request.claims.scopes.clone(),
             subject: offer.subject.clone(),
             acr: offer.permit.stated(),
@@ -181,6 +243,8 @@ impl Visit<'_> {
             auth_time: proof.assertion.auth_time,
             id_token_claims,
             userinfo_claims,
+            id_token_verified: self.verified(transaction, proof, released, true),
+            userinfo_verified: self.verified(transaction, proof, released, false),
             issued_at: self.now,
         }
     }
@@ -196,47 +260,14 @@ const METHODS: [&str; 21] = [
     "swk", "tel", "user", "vbm", "wia",
 ];
 
-fn grounds(permit: &Permit, proof: &Proof) -> Grounds {
-    Grounds {
-        provider: permit.provider().clone(),
-        reached: permit.reached(),
-        age: permit.age().as_secs(),
-        time_stated: proof.assertion.time_stated,
-    }
-}
-
-fn facts(
-    transaction: &Transaction,
-    proof: &Proof,
-    offer: &Offer,
-    receipt: Option<&Receipt>,
-    released: &[&Released],
-) -> LoginFacts {
-    LoginFacts {
-        trace: Visit::trace(transaction),
-        grant: transaction.id.to_string(),
-        client: offer.permit.client().clone(),
-        service: offer.permit.service().clone(),
-        provider: offer.permit.provider().clone(),
-        policy_version: offer.permit.policy_version().to_owned(),
-        rules: offer.permit.rules().to_vec(),
-        asked: offer.permit.asked(),
-        reached: offer.permit.reached(),
-        age: offer.permit.age().as_secs(),
-        from_session: proof.origin == Origin::Session,
-        released: released.iter().map(|claim| claim.claim.to_string()).collect(),
-        receipt: receipt.map(|receipt| receipt.id.clone()).unwrap_or_default(),
-        crossing: offer.proposal.crossing,
-    }
-}
-
 /// Mints the tokens of a grant that was taken, under a permit of this moment (RFC 6749 section 5.1, OpenID Connect Core
-/// section 3.1.3.3).
+/// section 3.1.3.3). `refresh` says until when the client may go on refreshing; nothing, where it may not.
 pub(super) async fn tokens(
     app: &App,
     active: &Active,
     permit: &Permit,
     grant: Taken<CodeGrant>,
+    refresh: Option<RefreshGrant>,
 ) -> Result<Value, SessionError> {
     let now = app.now();
     let access = app.entropy.token()?;
@@ -247,9 +278,11 @@ pub(super) async fn tokens(
         grant: grant.id.clone(),
         client: grant.client.clone(),
         service: grant.service.clone(),
-        grounds: grant.grounds.clone(),
+        login: grant.login.clone(),
+        receipt: grant.receipt.clone(),
         subject: grant.subject.clone(),
         claims: grant.userinfo_claims.clone(),
+        verified: grant.userinfo_verified.clone(),
         expires_at,
     };
     let hash = alg.hash(access.expose().as_bytes());
@@ -258,15 +291,22 @@ pub(super) async fn tokens(
     let id_token = app.keys.sign(alg, "JWT", &claims);
     let id_token = id_token.map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let sealed = app.seals.record(access.expose(), &access_grant)?;
-    let write = Write::Put(Key::of_secret(ACCESS, access.expose()), sealed, Some(expires_at));
-    app.store.commit(Class::Ephemeral, Batch::of(write), now).await?;
-    Ok(json!({
+    let mut batch = Batch::of(Write::Put(Key::of_secret(ACCESS, access.expose()), sealed, Some(expires_at)));
+    let mut answer = json!({
         "access_token": access.expose(),
         "token_type": "Bearer",
         "expires_in": ACCESS_TOKEN_LIFETIME.as_secs(),
         "scope": grant.scopes.join(" "),
         "id_token": id_token,
-    }))
+    });
+    if let (Some(refresh), Some(members)) = (refresh, answer.as_object_mut()) {
+        let token = app.entropy.token()?;
+        let sealed = app.seals.record(token.expose(), &refresh)?;
+        batch = batch.and(Write::Put(Key::of_secret(REFRESH, token.expose()), sealed, Some(refresh.expires_at)));
+        members.insert("refresh_token".to_owned(), token.expose().as_str().into());
+    }
+    app.store.commit(Class::Ephemeral, batch, now).await?;
+    Ok(answer)
 }
 
 /// Why a code is not issued.

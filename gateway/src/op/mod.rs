@@ -11,9 +11,9 @@
 //! | [`matching`] | an authority's word that two accounts are one person's |
 //! | [`waiting`] | waiting for a provider's delivery, and taking it |
 //! | [`consent`] | the consent page and its answer |
-//! | `flow` | carries out what the dispatcher says |
+//! | `flow`, `judge` | carry out what the dispatcher says; put a login to policy |
 //! | `issue` | the only place that mints codes and tokens; takes a `Permit`, and for tokens a taken grant |
-//! | [`token`], [`userinfo`], [`discovery`] | the endpoints for portals' back ends |
+//! | [`token`], `refresh`, [`userinfo`], [`discovery`] | the endpoints for portals' back ends |
 
 pub mod account;
 pub mod authorize;
@@ -24,10 +24,12 @@ pub mod direct;
 pub mod discovery;
 mod flow;
 mod issue;
+mod judge;
 pub mod link;
 pub mod login;
 pub mod matching;
 mod person;
+mod refresh;
 mod session;
 pub mod token;
 mod transaction;

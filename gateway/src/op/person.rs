@@ -6,6 +6,7 @@ use gateway_core::ids::PersonId;
 use super::Visit;
 use crate::links::{LinkError, Links};
 use crate::ports::NoEntropy;
+use crate::receipts::Receipts;
 use crate::store::Write;
 
 /// A person, and whether their provider's subject is stored already.
@@ -29,6 +30,11 @@ impl Visit<'_> {
     /// The links between subjects and persons.
     pub(super) fn links(&self) -> Links<'_> {
         Links::new(&self.app.store, &self.app.seals, &self.app.pairwise)
+    }
+
+    /// What people agreed to.
+    pub(super) fn receipts(&self) -> Receipts<'_> {
+        Receipts::new(&self.app.store, &self.app.pairwise)
     }
 
     /// The person behind an assertion. Providers' subjects never meet: two providers, or two spellings, are two people

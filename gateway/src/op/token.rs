@@ -1,28 +1,31 @@
-//! `/token` (RFC 6749 section 3.2): authenticate, look up, decide, **take**, mint. In that order.
+//! `/token` (RFC 6749 section 3.2): authenticate, look up, decide, **take**, mint. In that order, for every grant.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use gateway_core::audit::Event;
+use gateway_core::circumstances::Login;
 use gateway_core::client::Client;
 use gateway_core::error::{OAuthCode, OAuthError};
-use gateway_core::ids::ClientId;
+use gateway_core::ids::{ClientId, ServiceId};
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use gateway_core::token::{
-    ACCESS_TOKEN_LIFETIME, CODE_LIFETIME, CodeGrant, Grounds, TokenRequest, check_code, invalid_grant,
+    ACCESS_TOKEN_LIFETIME, CODE_LIFETIME, CodeGrant, CodeRequest, RefreshGrant, TokenRequest, check_code, invalid_grant,
 };
 use http::{Request, StatusCode};
 use policies::decide::Demand;
-use policies::{Facts, Permit};
+use policies::{Facts, Permit, Refusal};
 use serde_json::Value;
 
 use super::client_auth::authenticate;
 use super::issue;
 use crate::app::{Active, App};
 use crate::http::{reply, request};
+use crate::receipts::is_withdrawn;
 use crate::store::take::take;
 use crate::store::{Batch, Class, Key, StoreError, Write};
 
@@ -30,6 +33,8 @@ use crate::store::{Batch, Class, Key, StoreError, Write};
 const TAKEN: &str = "taken";
 /// Grants whose tokens are no longer good.
 const REVOKED: &str = "revoked";
+/// How long that is remembered: longer than any token lives.
+const REVOKED_FOR: Duration = Duration::from_secs(2 * 86_400);
 
 /// `POST /token`.
 pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
@@ -43,8 +48,10 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     let active = app.bundle();
     let answer = async {
         let client = authenticate(&app, &active, &parts, &form).await?;
-        let request = TokenRequest::parse(&form)?;
-        redeem(&app, &active, client, &request).await
+        match TokenRequest::parse(&form)? {
+            TokenRequest::Code(request) => redeem(&app, &active, client, &request).await,
+            TokenRequest::Refresh(request) => super::refresh::refresh(&app, &active, client, &request).await,
+        }
     };
     match answer.await {
         Ok(tokens) => reply::json(StatusCode::OK, &tokens),
@@ -55,29 +62,38 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     }
 }
 
-async fn redeem(app: &App, active: &Active, client: &Client, request: &TokenRequest) -> Result<Value, OAuthError> {
+async fn redeem(app: &App, active: &Active, client: &Client, request: &CodeRequest) -> Result<Value, OAuthError> {
     let now = app.now();
     let taken_key = Key::of_secret(TAKEN, request.code.expose());
     let Some(grant) = find(app, &request.code, now).await? else {
-        return Err(replay(app, &taken_key, &client.id, now).await);
+        return Err(replay(app, &taken_key, &client.id, now, invalid_grant()).await);
     };
     if let Err(error) = check_code(request, &client.id, &grant, now) {
         // A wrong request for a code that was taken is a replay all the same.
         return Err(if was_taken(app, &taken_key, now).await? {
-            replay(app, &taken_key, &client.id, now).await
+            replay(app, &taken_key, &client.id, now, invalid_grant()).await
         } else {
             error
         });
     }
     client.check_redirect(grant.redirect.as_str()).ok_or_else(invalid_grant)?;
-    check_resource(active, client, request, &grant)?;
-    let permit = decide(active, &client.id, &grant.service, &grant.grounds).ok_or_else(invalid_grant)?;
+    check_resource(active, client, request.resource.as_deref(), &grant)?;
+    let permit = decide(active, &client.id, &grant.service, &grant.login).map_err(|_| invalid_grant())?;
+    if is_withdrawn(&app.store, &grant.receipt, now).await.map_err(|error| internal(&error))? {
+        return Err(invalid_grant());
+    }
+    // Only a client that was registered for it, and asked for it, may come back without the person.
+    let asked = grant.scopes.iter().any(|scope| scope == "offline_access");
+    let refresh = client.refresh_lifetime.filter(|_| asked).map(|lifetime| RefreshGrant {
+        grant: CodeGrant { nonce: None, ..grant.clone() },
+        expires_at: now.plus(lifetime),
+    });
     let (id, event) = (grant.id.clone(), Event::CodeRedeemed { grant: grant.id.clone(), client: client.id.clone() });
     // The mark outlives the code and every token that follows from it.
     let until = grant.issued_at.plus(CODE_LIFETIME).plus(ACCESS_TOKEN_LIFETIME);
     match take(&app.store, taken_key.clone(), grant, &id, event, now, until).await {
-        Ok(grant) => issue::tokens(app, active, &permit, grant).await.map_err(|error| internal(&error)),
-        Err(StoreError::Conflict) => Err(replay(app, &taken_key, &client.id, now).await),
+        Ok(grant) => issue::tokens(app, active, &permit, grant, refresh).await.map_err(|error| internal(&error)),
+        Err(StoreError::Conflict) => Err(replay(app, &taken_key, &client.id, now, invalid_grant()).await),
         Err(error) => Err(internal(&error)),
     }
 }
@@ -93,22 +109,31 @@ async fn was_taken(app: &App, taken: &Key, now: Timestamp) -> Result<bool, OAuth
     Ok(mark.is_some())
 }
 
-/// A code that was taken before: whatever was minted from it is revoked (RFC 6749 section 4.1.2), once, on record.
-async fn replay(app: &App, taken: &Key, client: &ClientId, now: Timestamp) -> OAuthError {
+/// Something single-use that was taken before: whatever was minted from its grant is revoked (RFC 6749 section 4.1.2, RFC
+/// 9700 section 4.14.2), once, on record. The answer is `refusal` in any case.
+pub(super) async fn replay(
+    app: &App,
+    taken: &Key,
+    client: &ClientId,
+    now: Timestamp,
+    refusal: OAuthError,
+) -> OAuthError {
     let mark = match app.store.get(Class::Durable, taken, now).await {
         Ok(Some(mark)) => String::from_utf8(mark).unwrap_or_default(),
-        Ok(None) => return invalid_grant(),
+        Ok(None) => return refusal,
         Err(error) => return internal(&error),
     };
-    let until = now.plus(CODE_LIFETIME).plus(ACCESS_TOKEN_LIFETIME);
+    let until = now.plus(REVOKED_FOR);
     let revoke = Batch::of(Write::Insert(Key::new(REVOKED, &mark), Vec::new(), Some(until)))
         .recording(Event::CodeReplayed { grant: mark, client: client.clone() });
     match app.store.commit(Class::Durable, revoke, now).await {
-        Ok(()) => tracing::warn!(client = %client, "a code was presented again; its tokens are revoked"),
+        Ok(()) => {
+            tracing::warn!(client = %client, "a code or refresh token was presented again; what was minted from its grant is revoked")
+        }
         Err(StoreError::Conflict) => {}
         Err(error) => return internal(&error),
     }
-    invalid_grant()
+    refusal
 }
 
 /// True when a replay revoked everything minted from this grant.
@@ -117,13 +142,13 @@ pub(super) async fn is_revoked(app: &App, grant: &str, now: Timestamp) -> Result
 }
 
 /// RFC 8707 section 2.2: a token can only be asked for the service that the person agreed to.
-fn check_resource(
+pub(super) fn check_resource(
     active: &Active,
     client: &Client,
-    request: &TokenRequest,
+    resource: Option<&str>,
     grant: &CodeGrant,
 ) -> Result<(), OAuthError> {
-    let Some(resource) = &request.resource else { return Ok(()) };
+    let Some(resource) = resource else { return Ok(()) };
     let named = active.catalog.policies().service_at(&client.id, resource);
     if named.is_some_and(|service| service.id == grant.service) {
         return Ok(());
@@ -135,26 +160,13 @@ fn check_resource(
 pub(super) fn decide(
     active: &Active,
     client: &ClientId,
-    service: &gateway_core::ids::ServiceId,
-    grounds: &Grounds,
-) -> Option<Permit> {
-    let policies = active.catalog.policies();
-    let provider = policies.provider(&grounds.provider)?;
-    let acr = gateway_core::authorize::AcrRequest::default();
-    let facts = Facts {
-        client,
-        service,
-        provider: &grounds.provider,
-        jurisdiction: provider.jurisdiction,
-        assurance: grounds.reached,
-        age: std::time::Duration::from_secs(grounds.age),
-        time_stated: grounds.time_stated,
-        demand: Demand { acr: &acr, max_age: None },
-    };
-    policies.decide(&facts).ok()
+    service: &ServiceId,
+    login: &Login,
+) -> Result<Permit, Refusal> {
+    active.catalog.policies().decide(&Facts { client, service, login, demand: Demand::NONE })
 }
 
-fn internal(error: &dyn std::error::Error) -> OAuthError {
+pub(super) fn internal(error: &dyn std::error::Error) -> OAuthError {
     tracing::error!(%error, "token");
     OAuthError::new(OAuthCode::TemporarilyUnavailable, "try again later")
 }

@@ -1,20 +1,24 @@
 //! `/userinfo` (OpenID Connect Core section 5.3), by GET and by POST, with a bearer token (RFC 6750).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use gateway_core::error::{OAuthCode, OAuthError};
+use gateway_core::assurance::Assurance;
+use gateway_core::error::{Failure, OAuthCode, OAuthError};
 use gateway_core::token::AccessGrant;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{Request, StatusCode};
+use policies::Refusal;
 use serde_json::{Map, Value};
 
 use super::{issue, token};
 use crate::app::App;
 use crate::http::{reply, request};
+use crate::receipts::is_withdrawn;
 use crate::store::{Class, Key};
 
 /// `GET /userinfo`. A token in the query is not looked at: queries end up in logs.
@@ -50,11 +54,12 @@ fn from_header(parts: &Parts) -> Option<&str> {
 async fn answer(app: &App, token: Option<&str>) -> Response {
     let Some(token) = token else { return reply::bearer_error(StatusCode::UNAUTHORIZED, None) };
     match claims(app, token).await {
-        Ok(Some(claims)) => reply::json(StatusCode::OK, &Value::Object(claims)),
-        Ok(None) => {
+        Ok(Found::Claims(claims)) => reply::json(StatusCode::OK, &Value::Object(claims)),
+        Ok(Found::Nothing) => {
             let error = OAuthError::new(OAuthCode::InvalidToken, "the access token is not valid");
             reply::bearer_error(StatusCode::UNAUTHORIZED, Some(&error))
         }
+        Ok(Found::FellShort(acr, max_age)) => reply::step_up_challenge(acr, max_age),
         Err(error) => {
             tracing::error!(%error, "userinfo");
             let error = OAuthError::new(OAuthCode::TemporarilyUnavailable, "try again later");
@@ -63,26 +68,45 @@ async fn answer(app: &App, token: Option<&str>) -> Response {
     }
 }
 
-type Found = Result<Option<Map<String, Value>>, Box<dyn std::error::Error + Send + Sync>>;
+/// What a token leads to.
+enum Found {
+    /// What it releases.
+    Claims(Map<String, Value>),
+    /// It is good for nothing.
+    Nothing,
+    /// It was good, but the login behind it is no longer sure or fresh enough: a new one would do (RFC 9470).
+    FellShort(Assurance, Option<Duration>),
+}
 
-/// The claims that a token releases, if it lives, was not revoked, and policy still permits the login behind it.
-async fn claims(app: &App, token: &str) -> Found {
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// The claims that a token releases, if it lives, was not revoked, its consent stands, and policy still permits the login
+/// behind it.
+async fn claims(app: &App, token: &str) -> Result<Found, Error> {
     let now = app.now();
     let Some(sealed) = app.store.get(Class::Ephemeral, &Key::of_secret(issue::ACCESS, token), now).await? else {
-        return Ok(None);
+        return Ok(Found::Nothing);
     };
     let grant: AccessGrant = app.seals.open_record(token, &sealed)?;
-    if grant.expires_at.is_past(now) || token::is_revoked(app, &grant.grant, now).await? {
-        return Ok(None);
+    if grant.expires_at.is_past(now)
+        || token::is_revoked(app, &grant.grant, now).await?
+        || is_withdrawn(&app.store, &grant.receipt, now).await?
+    {
+        return Ok(Found::Nothing);
     }
     let active = app.bundle();
-    if active.catalog.client(&grant.client).is_none()
-        || token::decide(&active, &grant.client, &grant.service, &grant.grounds).is_none()
-    {
-        return Ok(None);
+    match token::decide(&active, &grant.client, &grant.service, &grant.login) {
+        Ok(_) => {}
+        Err(Refusal {
+            failure: Failure::AssuranceTooLow | Failure::NotFresh, needed: Some((acr, max_age)), ..
+        }) => {
+            return Ok(Found::FellShort(acr, max_age));
+        }
+        Err(_) => return Ok(Found::Nothing),
     }
     let mut claims: Map<String, Value> =
         grant.claims.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    claims.extend(grant.verified.map(|verified| ("verified_claims".to_owned(), verified)));
     claims.insert("sub".to_owned(), grant.subject.into());
-    Ok(Some(claims))
+    Ok(Found::Claims(claims))
 }

@@ -61,8 +61,14 @@ impl<'a> Visit<'a> {
             trace: trace.unwrap_or_else(|| "-".to_owned()),
             transaction: transaction.map(|transaction| transaction.id.as_str()),
             service: transaction.and_then(|transaction| self.service_name(transaction)),
+            provider: transaction.and_then(|transaction| self.provider_name(transaction)),
         };
         reply::page(status, page.html(), transaction.map(|transaction| &transaction.request.redirect))
+    }
+
+    fn provider_name(&self, transaction: &Transaction) -> Option<String> {
+        let provider = self.active.catalog.policies().provider(transaction.fell_short.as_ref()?)?;
+        Some(provider.name.get(self.locale(Some(transaction))).to_owned())
     }
 
     fn service_name(&self, transaction: &Transaction) -> Option<String> {

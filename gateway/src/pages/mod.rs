@@ -1,25 +1,26 @@
 //! Pages for people: they work without a script, on a phone, by keyboard, in four languages.
 
+mod account;
+mod consent;
 mod direct;
 mod link;
 pub mod texts;
 
 use askama::Template;
-use gateway_core::consent::{Item, Proposal};
-use gateway_core::digest::sha256;
 use gateway_core::error::{Failure, Side};
-use gateway_core::ids::base64url;
 use gateway_core::interaction::{Transaction, Wait};
 use gateway_core::locale::Locale;
 use gateway_core::time::Timestamp;
 use policies::Service;
-use policies::set::Candidate;
+use policies::choose::Candidate;
 
 use crate::app::Active;
 use texts::Texts;
 
+pub use account::Account;
+pub use consent::Consent;
 pub use direct::{Direct, DirectChoice};
-pub use link::{Account, Link, Sides};
+pub use link::{Link, Sides};
 
 /// The style sheet.
 pub const STYLE: &str = include_str!("static/style.css");
@@ -77,7 +78,7 @@ impl Chooser {
         let mut page = Self {
             t,
             here: format!("/login/{id}"),
-            lead: t.with_two("chooser-lead", ("portal", portal), ("service", service.name.get(locale))),
+            lead: t.with_all("chooser-lead", &[("portal", portal), ("service", service.name.get(locale))]),
             choices: Vec::new(),
             others: Vec::new(),
             cancel: format!("/login/{id}/cancel"),
@@ -115,92 +116,6 @@ fn why(failure: Failure) -> &'static str {
 
 fn place(t: Texts, code: &str) -> String {
     t.get(&format!("place-{code}"))
-}
-
-/// One claim on the consent page.
-struct Line {
-    claim: String,
-    label: String,
-    purpose: String,
-    ground: String,
-}
-
-/// The consent page, and the digest of it that an answer must carry.
-pub struct Consent {
-    html: String,
-    question: String,
-}
-
-#[derive(Template)]
-#[template(path = "consent.html")]
-struct ConsentPage {
-    t: Texts,
-    here: String,
-    provider: String,
-    operator: String,
-    portal: String,
-    service: String,
-    from: String,
-    to: String,
-    border: String,
-    crosses: bool,
-    required: Vec<Line>,
-    optional: Vec<Line>,
-    question: String,
-}
-
-impl Consent {
-    /// The page for one proposal; `None` when the bundle no longer knows one of its parties.
-    #[must_use]
-    pub fn new(active: &Active, locale: Locale, transaction: &Transaction, proposal: &Proposal) -> Option<Self> {
-        let t = Texts(locale);
-        let policies = active.catalog.policies();
-        let client = &active.catalog.client(&proposal.client)?.client;
-        let (service, provider) = (policies.service(&proposal.service)?, policies.provider(&proposal.provider)?);
-        let words = policies.vocabulary();
-        let line = |item: &Item| Line {
-            claim: item.claim.clone(),
-            label: words.claim(&item.claim, locale).to_owned(),
-            purpose: words.purpose(&item.purpose, locale).to_owned(),
-            ground: words.ground(&item.ground, locale).to_owned(),
-        };
-        let (from, to) = (place(t, provider.jurisdiction.code()), place(t, client.jurisdiction.code()));
-        let border = match proposal.crossing {
-            Some(_) => t.with_two("consent-border", ("from", &from), ("to", &to)),
-            None => t.with("consent-no-border", "place", &to),
-        };
-        let page = ConsentPage {
-            t,
-            here: format!("/login/{}/consent", transaction.id),
-            provider: provider.name.get(locale).to_owned(),
-            operator: client.operator.get(locale).to_owned(),
-            portal: client.name.get(locale).to_owned(),
-            service: service.name.get(locale).to_owned(),
-            from,
-            to,
-            border,
-            crosses: proposal.crossing.is_some(),
-            required: proposal.items.iter().filter(|item| !item.optional).map(line).collect(),
-            optional: proposal.items.iter().filter(|item| item.optional).map(line).collect(),
-            question: proposal.fingerprint(),
-        };
-        // Rendered once, with the terms' digest in place of the page's own.
-        let draft = render(&page);
-        let question = base64url(&sha256(draft.as_bytes()));
-        Some(Self { html: draft.replacen(&page.question, &question, 1), question })
-    }
-
-    /// A digest of the whole page, the terms behind its words included: what an answer is an answer to.
-    #[must_use]
-    pub fn question(&self) -> &str {
-        &self.question
-    }
-
-    /// The page.
-    #[must_use]
-    pub fn html(self) -> String {
-        self.html
-    }
 }
 
 /// The page on which a person waits until they have approved something at their provider.
@@ -258,6 +173,8 @@ pub struct Failed<'a> {
     pub transaction: Option<&'a str>,
     /// The service it was for.
     pub service: Option<String>,
+    /// Whom they signed in with, when that was not enough.
+    pub provider: Option<String>,
 }
 
 #[derive(Template)]
@@ -268,6 +185,7 @@ struct FailedPage {
     title: String,
     text: String,
     service: String,
+    provider: String,
     code: &'static str,
     trace: String,
     retry: String,
@@ -293,6 +211,7 @@ impl Failed<'_> {
             title: t.get(title),
             text: t.get(&format!("failure-{code}")),
             service: self.service.as_ref().map(|name| t.with("failed-service", "service", name)).unwrap_or_default(),
+            provider: self.provider.as_ref().map(|name| t.with("failed-needs", "provider", name)).unwrap_or_default(),
             code,
             trace: self.trace.clone(),
             retry: if retry { path("") } else { String::new() },

@@ -46,11 +46,11 @@ impl Texts {
         self.format(key, Some(&FluentArgs::from_iter([(name.to_owned(), value.to_owned())])))
     }
 
-    /// A text with two variables.
+    /// A text with several variables.
     #[must_use]
-    pub fn with_two(&self, key: &str, first: (&str, &str), second: (&str, &str)) -> String {
-        let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        self.format(key, Some(&FluentArgs::from_iter([pair(first), pair(second)])))
+    pub fn with_all(&self, key: &str, variables: &[(&str, &str)]) -> String {
+        let pairs = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.format(key, Some(&FluentArgs::from_iter(pairs)))
     }
 
     /// The language's tag, for `lang` attributes.

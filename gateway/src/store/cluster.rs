@@ -211,6 +211,15 @@ impl Cluster {
         Ok(usize::try_from(freed).unwrap_or(usize::MAX))
     }
 
+    /// The newest records of every node, newest first, up to `limit` of each.
+    pub(super) async fn newest_records(&self, limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let connection = self.postgres.get().await?;
+        let newest = "SELECT r.record FROM gateway_audit_heads h CROSS JOIN LATERAL
+             (SELECT record FROM gateway_audit WHERE node = h.node ORDER BY sequence DESC LIMIT $1) r";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(connection.query(newest, &[&limit]).await?.into_iter().map(|row| row.get(0)).collect())
+    }
+
     pub(super) async fn verify_audit(&self) -> Result<Vec<AuditReport>, StoreError> {
         let connection = self.postgres.get().await?;
         let mut reports = Vec::new();

@@ -223,15 +223,33 @@ impl Embedded {
         outcome.await.map_err(|_| gone())?
     }
 
+    /// The newest records of every node, newest first, up to `limit` of each.
+    pub(super) fn newest_records(&self, limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut records = Vec::new();
+        for name in self.durable.database.list_keyspace_names() {
+            let Some(node) = name.strip_prefix("audit-") else { continue };
+            let keyspace = self.chain_of(node, &name)?;
+            let snapshot = self.durable.database.snapshot();
+            for entry in snapshot.range(&keyspace, ..HEAD).rev().take(limit) {
+                records.push(entry.value()?.to_vec());
+            }
+        }
+        Ok(records)
+    }
+
+    /// The keyspace of one node's chain.
+    fn chain_of(&self, node: &str, name: &str) -> Result<Keyspace, StoreError> {
+        if *node == *self.chain.node {
+            return Ok(self.audit.clone());
+        }
+        Ok(self.durable.database.keyspace(name, KeyspaceCreateOptions::default)?)
+    }
+
     pub(super) fn verify_audit(&self) -> Result<Vec<AuditReport>, StoreError> {
         let mut reports = Vec::new();
         for name in self.durable.database.list_keyspace_names() {
             let Some(node) = name.strip_prefix("audit-") else { continue };
-            let keyspace = if *node == *self.chain.node {
-                self.audit.clone()
-            } else {
-                self.durable.database.keyspace(&name, KeyspaceCreateOptions::default)?
-            };
+            let keyspace = self.chain_of(node, &name)?;
             let chain = Chain { node: node.to_owned(), ..self.chain.clone() };
             let snapshot = self.durable.database.snapshot();
             let head = snapshot.get(&keyspace, HEAD)?;

@@ -15,7 +15,7 @@ pub mod take;
 
 use std::time::Duration;
 
-use gateway_core::audit::{Broken, Event, Head};
+use gateway_core::audit::{Broken, Decision, Event, Head, Record};
 use gateway_core::digest::{keyed, sha256};
 use gateway_core::ids::base64url;
 use gateway_core::time::Timestamp;
@@ -190,6 +190,16 @@ pub struct AuditReport {
     pub broken: Option<Broken>,
 }
 
+/// A recorded decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// When it was made.
+    pub time: Timestamp,
+    /// What was decided, and on what.
+    #[serde(flatten)]
+    pub decision: Decision,
+}
+
 /// An open store.
 pub enum Store {
     /// One node.
@@ -261,6 +271,29 @@ impl Store {
             Self::Embedded(engine) => engine.sweep(now).await,
             Self::Cluster(engine) => engine.sweep(now).await,
         }
+    }
+
+    /// Up to `last` recorded decisions of all nodes, newest first. Records of other kinds lie between them, so of very long
+    /// runs without a decision not everything is looked at.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn decisions(&self, last: usize) -> Result<Vec<Recorded>, StoreError> {
+        let looked_at = last.saturating_mul(4).saturating_add(1_000);
+        let records = match self {
+            Self::Embedded(engine) => engine.newest_records(looked_at)?,
+            Self::Cluster(engine) => engine.newest_records(looked_at).await?,
+        };
+        let records = records.iter().filter_map(|bytes| serde_json::from_slice::<Record>(bytes).ok());
+        let decision = |record: Record| match record.event {
+            Event::CodeIssued(facts) => Some(Recorded { time: record.time, decision: facts.decision }),
+            Event::SignInRefused(facts) => Some(Recorded { time: record.time, decision: facts.decision }),
+            _ => None,
+        };
+        let mut decisions: Vec<Recorded> = records.filter_map(decision).collect();
+        decisions.sort_by_key(|recorded| std::cmp::Reverse(recorded.time));
+        decisions.truncate(last);
+        Ok(decisions)
     }
 
     /// Follows every node's audit chain from its first record to its head.

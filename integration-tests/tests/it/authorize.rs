@@ -247,7 +247,7 @@ async fn form_post_carries_the_code_in_a_form() {
     let request = rp.authorize("e-invoice", &[("response_mode", "form_post")]);
     let page = world.to_consent(&mut browser, &request, "hk-iam-smart", "hk-chan").await;
     let question = page.field("question").unwrap();
-    let reply = browser.post(&page.url, &[("question", &question), ("decision", "allow")]).await;
+    let reply = browser.post(&page.url, &[("question", &question), ("decision", "allow"), ("export", "yes")]).await;
     assert!(reply.body.contains(&format!("action=\"{}\"", rp.redirect_uri)), "{}", reply.body);
     assert_eq!(reply.field("state").as_deref(), Some("state-1"));
     assert!(rp.redeem(&reply.field("code").unwrap()).await.status.is_success());

@@ -131,12 +131,13 @@ async fn consent_needs_our_own_page_and_the_question_that_was_shown() {
     let (rp, mut browser) = (world.rp(), world.browser());
     let page = world.to_consent(&mut browser, &rp.authorize("e-invoice", &[]), "hk-iam-smart", "hk-chan").await;
     let question = page.field("question").unwrap();
-    let body = format!("question={question}&decision=allow");
+    let body = format!("question={question}&decision=allow&export=yes");
     for header in [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example"), ("origin", "null")] {
         let reply = browser.send(http::Method::POST, page.url.as_str(), Some(body.clone()), &[header]).await;
         assert_eq!(reply.failure(), Some("CB-204"), "{header:?}");
     }
-    let stale = browser.post(&page.url, &[("question", "another"), ("decision", "allow")]).await.target();
+    let stale =
+        browser.post(&page.url, &[("question", "another"), ("decision", "allow"), ("export", "yes")]).await.target();
     assert!(stale.path().ends_with("/consent"), "another question is put again, not answered: {stale}");
     let no_answer = browser.post(&page.url, &[("question", &question)]).await;
     assert_eq!(no_answer.failure(), Some("CB-204"));

@@ -105,6 +105,7 @@ async fn cluster() -> Cluster {
     let world = World::start().await;
     let mut config = Config::load(&world.demo.config).unwrap();
     let port = config.listen.port();
+    config.control = None;
     let mut nodes = Vec::new();
     for node in ["node-1", "node-2"] {
         config.listen.set_port(0);

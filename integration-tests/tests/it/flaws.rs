@@ -22,14 +22,14 @@ async fn consent_holds_for_the_source_and_the_recipient_that_were_shown() {
     world.sign_in(&mut browser, &rp.authorize("e-invoice", &[]), "hk-iam-smart", "hk-chan").await;
     let silent = rp.authorize("e-invoice", &[("prompt", "none")]);
     assert!(query(&browser.get(&silent).await.target(), "code").is_some());
-    rewrite(&world, "services/e-invoice.toml", "claims.name", "claims.hkid");
+    rewrite(&world, "services/e-invoice.toml", "from = 'claims.name'", "from = 'upper(claims.name)'");
     world.demo.gateway.app().tend(None).await;
     let error = query(&browser.get(&silent).await.target(), "error");
     assert_eq!(error.as_deref(), Some("consent_required"), "another source for the same name");
 
     // A page that was shown before a change does not answer the question after it.
     let mut other = world.browser();
-    let page = world.to_consent(&mut other, &rp.authorize("ratings", &[]), "hk-iam-smart", "hk-wong").await;
+    let page = world.to_consent(&mut other, &rp.authorize("e-invoice", &[]), "hk-iam-smart", "hk-wong").await;
     rewrite(&world, "clients/gd-bay-area-services.toml", "Bay Area service operator", "Another Company Ltd");
     world.demo.gateway.app().tend(None).await;
     let again = world.agree(&mut other, &page, &[]).await;
@@ -132,7 +132,7 @@ async fn one_transaction_never_hands_one_person_anothers_code() {
         let callback = world.sign_in_at_provider(browser, &address, person).await;
         let page = browser.follow_within(callback, world.issuer()).await;
         let question = page.field("question").unwrap();
-        let reply = browser.post(&page.url, &[("question", &question), ("decision", "allow")]).await;
+        let reply = browser.post(&page.url, &[("question", &question), ("decision", "allow"), ("export", "yes")]).await;
         codes.push(reply.location().and_then(|back| query(&back, "code")));
     }
     assert!(codes[0].is_some() && codes[1].is_none(), "{codes:?}");
@@ -146,12 +146,13 @@ async fn a_double_click_is_answered_alike_every_time() {
     let world = World::start().await;
     let (rp, mut browser) = (world.rp(), world.browser());
     let page = world.to_consent(&mut browser, &rp.authorize("e-invoice", &[]), "hk-iam-smart", "hk-chan").await;
-    let form = [("question", page.field("question").unwrap()), ("decision", "allow".to_owned())];
+    let form =
+        [("question", page.field("question").unwrap()), ("decision", "allow".to_owned()), ("export", "yes".to_owned())];
     let posts: Vec<_> = (0..12)
         .map(|_| {
             let (mut browser, url, form) = (browser.clone(), page.url.clone(), form.clone());
             tokio::spawn(async move {
-                let form = [(form[0].0, form[0].1.as_str()), (form[1].0, form[1].1.as_str())];
+                let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 browser.post(&url, &form).await
             })
         })
@@ -193,7 +194,7 @@ async fn a_redirect_uri_removed_in_mid_login_receives_nothing() {
     rewrite(&world, "clients/gd-bay-area-services.toml", "/callback\"", "/elsewhere\"");
     world.demo.gateway.app().tend(None).await;
     let question = page.field("question").unwrap();
-    let reply = browser.post(&page.url, &[("question", &question), ("decision", "allow")]).await;
+    let reply = browser.post(&page.url, &[("question", &question), ("decision", "allow"), ("export", "yes")]).await;
     assert_eq!((reply.location(), reply.failure()), (None, Some("CB-103")));
     assert_eq!(rp.redeem(&code).await.json()["error"], "invalid_grant");
 }

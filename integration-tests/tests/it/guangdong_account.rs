@@ -16,9 +16,9 @@ async fn everything() -> World {
         ("gender", "claims.gender"),
         ("resident_id", "claims.resident_id"),
         ("home_return_permit", "claims.home_return_permit"),
-        ("document_number_masked", "claims.credit_code"),
-        ("email", "claims.organisation"),
-        ("phone_number", "claims.account_kind"),
+        ("credit_code", "claims.credit_code"),
+        ("organisation", "claims.organisation"),
+        ("account_capacity", "claims.account_kind"),
     ];
     let all = service_of("everything", &[PROVIDER], (1, 1), &rows);
     World::own(&[("services/everything.toml", &all)]).await
@@ -74,7 +74,7 @@ async fn a_document_of_an_unknown_type_is_not_released() {
     world.guangdong().set(Misbehaviour::UnknownDocumentType);
     let (_, unknown) = told(&world, "gd-li").await;
     assert_eq!(unknown["name"], "李伟强");
-    for claim in ["resident_id", "birthdate", "home_return_permit", "document_number_masked"] {
+    for claim in ["resident_id", "birthdate", "home_return_permit", "credit_code"] {
         assert!(unknown.get(claim).is_none(), "{unknown}");
     }
     world.guangdong().set(Misbehaviour::None);
@@ -98,7 +98,7 @@ async fn names_and_numbers_arrive_byte_for_byte() {
         let (_, told) = told(&world, person).await;
         assert_eq!((&told["name"], &told["name_zh"], &told["gender"]), (&json!(name), &json!(name), &json!(gender)));
         assert!(number.is_empty() || told["resident_id"] == number, "{told}");
-        assert_eq!(told["phone_number"], "person");
+        assert_eq!(told["account_capacity"], "person");
     }
 }
 
@@ -109,11 +109,14 @@ async fn staff_of_an_organisation_are_themselves_and_act_for_it() {
     assert_eq!(told_staff["name"], "梁敏仪");
     assert_eq!(told_staff["resident_id"], "440098199306120362");
     assert_eq!(told_staff["birthdate"], "1993-06-12");
-    assert_eq!((&told_staff["email"], &told_staff["phone_number"]), (&json!("岭南模拟贸易有限公司"), &json!("staff")));
-    assert_eq!(told_staff["document_number_masked"], "91440099MA00000075");
+    assert_eq!(
+        (&told_staff["organisation"], &told_staff["account_capacity"]),
+        (&json!("岭南模拟贸易有限公司"), &json!("staff"))
+    );
+    assert_eq!(told_staff["credit_code"], "91440099MA00000075");
     let (company, told_company) = told(&world, "gd-co-lingnan").await;
     assert_eq!(
-        (&told_company["email"], &told_company["phone_number"]),
+        (&told_company["organisation"], &told_company["account_capacity"]),
         (&json!("岭南模拟贸易有限公司"), &json!("legal-person"))
     );
     assert!(told_company.get("resident_id").is_none() && told_company.get("birthdate").is_none(), "{told_company}");

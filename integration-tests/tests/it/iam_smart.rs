@@ -135,7 +135,7 @@ async fn one_person_keeps_one_subject_and_two_people_have_two() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_check_digit_and_a_login_that_names_nobody_are_refused() {
-    let number = service_of("number", &[PROVIDER], (1, 1), &[("document_number_masked", "claims.hkid")]);
+    let number = service_of("number", &[PROVIDER], (1, 1), &[("hkid", "claims.hkid")]);
     let world = World::own(&[("services/number.toml", &number)]).await;
     for (misbehaviour, service) in [
         (Misbehaviour::WrongCheckDigit, "number"),
@@ -152,7 +152,7 @@ async fn a_wrong_check_digit_and_a_login_that_names_nobody_are_refused() {
         refused(&world, &mut browser, &page, "CB-302").await;
     }
     let (_, told) = login(&world, "number", PROVIDER, &[("person", "hk-singh")]).await;
-    assert_eq!(told["document_number_masked"], "WX123456(9)");
+    assert_eq!(told["hkid"], "WX123456(9)");
 }
 
 /// A service that wants the face checked, and the person who says yes or no to that.

@@ -33,6 +33,7 @@ async fn pair() -> Pair {
     let mut config = Config::load(&world.demo.config).unwrap();
     let port = config.listen.port();
     config.listen.set_port(0);
+    config.control = None;
     config.store = store("node-2");
     let other = Arc::new(TestClock::default());
     let clock: Arc<dyn Clock> = Arc::clone(&other) as Arc<dyn Clock>;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use integration_tests::World;
 use josekit::jwk::alg::rsa::RsaKeyPair;
-use sandbox::demo::Wire;
+use sandbox::demo::{Trust, Wire};
 use sandbox::iam_smart::Misbehaviour;
 
 use crate::iam_smart::{PROVIDER, SERVICE, after_login, callbacks, completes, waiting};
@@ -144,7 +144,7 @@ async fn a_renewal_by_another_login_loses_no_approval() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_content_key_under_a_foreign_key_encryption_key_is_revoked() {
     let folder = tempfile::tempdir().unwrap();
-    let world = World::open(&folder.path().join("data"), &[], Wire::Own).await;
+    let world = World::open(&folder.path().join("data"), &[], Wire::Own, Trust::Folder).await;
     chan(&world).await;
     let other = RsaKeyPair::generate(2048).unwrap().to_pem_private_key();
     std::fs::write(world.data.join(format!("bundle/providers/{PROVIDER}.kek")), other).unwrap();
@@ -173,7 +173,7 @@ async fn a_stale_time_stamp_is_healed_once_and_a_bad_signature_is_ours() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stamps_rise_through_windows_and_restarts() {
     let folder = tempfile::tempdir().unwrap();
-    let mut world = World::open(&folder.path().join("data"), &[], Wire::Own).await;
+    let mut world = World::open(&folder.path().join("data"), &[], Wire::Own, Trust::Folder).await;
     for seconds in [0, 29, 1, 31, 1_800] {
         world.clock.advance(seconds);
         chan(&world).await;

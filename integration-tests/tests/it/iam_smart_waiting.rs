@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 use integration_tests::rp::query;
 use integration_tests::{Browser, World};
-use sandbox::demo::Wire;
+use sandbox::demo::{Trust, Wire};
 use sandbox::iam_smart::{Approval, Misbehaviour};
 
 use crate::iam_smart::{PROVIDER, SERVICE, completes, waiting};
@@ -98,7 +98,7 @@ async fn an_approval_in_time_counts_although_the_person_comes_back_later() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_that_waits_survives_a_restart_of_the_gateway() {
     let folder = tempfile::tempdir().unwrap();
-    let world = World::open(&folder.path().join("data"), &[], Wire::Own).await;
+    let world = World::open(&folder.path().join("data"), &[], Wire::Own, Trust::Folder).await;
     let (mut first, mut second) = (world.browser(), world.browser());
     let (before, one) = waiting(&world, &mut first, "hk-chan").await;
     let (after, two) = waiting(&world, &mut second, "hk-leung").await;

@@ -33,7 +33,7 @@ async fn a_restart_keeps_keys_people_receipts_and_audit() {
     let data = folder.path().join("data");
     let visit = async |world: &World, agree: bool| {
         let (rp, mut browser) = (world.rp(), world.browser());
-        let page = world.to_consent(&mut browser, &rp.authorize("ratings", &[]), "hk-iam-smart", "hk-chan").await;
+        let page = world.to_consent(&mut browser, &rp.authorize("e-invoice", &[]), "hk-iam-smart", "hk-chan").await;
         assert_eq!(page.location().is_none(), agree, "asked the first time, remembered the second");
         let back = if agree { world.agree(&mut browser, &page, &[]).await } else { page.target() };
         let tokens = rp.redeem(&query(&back, "code").unwrap()).await.json();

@@ -29,9 +29,9 @@ async fn everything() -> World {
         ("name_zh", "claims.name_zh"),
         ("birthdate", "claims.birthdate"),
         ("gender", "claims.gender"),
-        ("document_number_masked", "claims.bir"),
-        ("resident_id", "claims.organisation"),
-        ("home_return_permit", "claims.account_kind"),
+        ("bir", "claims.bir"),
+        ("organisation", "claims.organisation"),
+        ("account_capacity", "claims.account_kind"),
     ];
     let all = service_of("everything", &[PROVIDER], (1, 1), &rows);
     World::own(&[("services/everything.toml", &all)]).await
@@ -84,18 +84,11 @@ async fn an_unknown_or_unnamed_factor_is_no_second_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn people_of_every_kind_are_released_as_they_are() {
     let world = everything().await;
-    let card = "document_number_masked";
+    let card = "bir";
     let (_, vong) = told(&world, "mo-vong", "").await;
     let expected = json!(["VONG, Weng Chi", "黃詠芝", "1986-04-09", "female", "1234567(8)", "personal"]);
     assert_eq!(
-        json!([
-            vong["name"],
-            vong["name_zh"],
-            vong["birthdate"],
-            vong["gender"],
-            vong[card],
-            vong["home_return_permit"]
-        ]),
+        json!([vong["name"], vong["name_zh"], vong["birthdate"], vong["gender"], vong[card], vong["account_capacity"]]),
         expected
     );
     let (_, rosario) = told(&world, "mo-rosario", "").await;
@@ -110,14 +103,14 @@ async fn people_of_every_kind_are_released_as_they_are() {
     }
     let (staff, at) = told(&world, "mo-fong-staff", "").await;
     let (admin, _) = told(&world, "mo-fong-admin", "").await;
-    assert_eq!((&at["resident_id"], &at["home_return_permit"]), (&json!("澳門模擬有限公司"), &json!("entity")));
+    assert_eq!((&at["organisation"], &at["account_capacity"]), (&json!("澳門模擬有限公司"), &json!("entity")));
     assert_eq!(at["name"], "FONG, Chi Kin", "the person is who acts, not the organisation");
     assert_ne!(staff["sub"], admin["sub"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_without_a_resident_card_has_no_number_that_could_be_taken_for_one() {
-    let need = service_of("card", &[PROVIDER], (1, 1), &[("document_number_masked", "claims.bir")])
+    let need = service_of("card", &[PROVIDER], (1, 1), &[("bir", "claims.bir")])
         .replace("on_missing = \"clear\"", "on_missing = \"fail\"");
     let world = World::own(&[("services/card.toml", &need)]).await;
     let mut browser = world.browser();

@@ -5,6 +5,7 @@
 
 mod authorize;
 mod browsers;
+mod bundles;
 mod callback;
 mod client_auth;
 mod cluster;

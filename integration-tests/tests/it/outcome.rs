@@ -16,14 +16,18 @@ pub(crate) fn service_of(
     let (head, _) = plain.split_once("[[release]]").unwrap();
     let head = head
         .replace("\nidentity = 1\n", &format!("\nidentity = {identity}\n"))
-        .replace("\nauthentication = 1\n", &format!("\nauthentication = {authentication}\n"));
+        .replace("\nauthentication = 1\n", &format!("\nauthentication = {authentication}\n"))
+        // People, and those who act for an organisation.
+        + "capacities = [\"own\", \"legal-person\"]\n";
     let row = |(claim, from): &(&str, &str)| {
         // Claims that no scope of OpenID Connect has need one named.
-        let ours = ["name_zh", "document_number_masked", "home_return_permit", "resident_id"].contains(claim);
-        let scope = if ours { "scope = \"profile\"\n" } else { "" };
+        let standard = ["name", "birthdate", "gender", "email", "phone_number"].contains(claim);
+        let scope = if standard { "" } else { "scope = \"profile\"\n" };
+        let number = ["home_return_permit", "resident_id", "hkid", "bir", "credit_code"].contains(claim);
+        let ground = if number { "lodging-law" } else { "consent" };
         format!(
             "[[release]]\nclaim = \"{claim}\"\nfrom = '{from}'\non_missing = \"clear\"\n\
-             purpose = \"identify-applicant\"\nground = \"consent\"\n{scope}"
+             purpose = \"identify-applicant\"\nground = \"{ground}\"\n{scope}"
         )
     };
     head.to_owned() + &rows.iter().map(row).collect::<String>()

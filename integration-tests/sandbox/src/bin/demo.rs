@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use clap::Parser;
 use gateway::ports::SystemClock;
-use sandbox::demo::{Demo, DemoError, Options, Wire};
+use sandbox::demo::{Demo, DemoError, Options, Trust, Wire};
 
 /// A gateway with simulated providers and portals around it.
 #[derive(Parser)]
 struct Arguments {
-    /// The gateway's port; providers and portals take the six after it.
+    /// The gateway's port; providers and portals take those after it.
     #[arg(long, default_value_t = 8443)]
     port: u16,
     /// Where keys, receipts and audit are kept from one start to the next.
@@ -20,7 +20,7 @@ struct Arguments {
     /// Forget everything kept there first.
     #[arg(long)]
     reset: bool,
-    /// A folder of further documents: clients/, services/, providers/, vocabulary/, and roots to trust as *.pem.
+    /// A folder of further documents: clients/, services/, and so on, and roots to trust as *.pem.
     #[arg(long)]
     add: Vec<PathBuf>,
 }
@@ -50,6 +50,7 @@ async fn run(arguments: Arguments) -> Result<(), DemoError> {
         add: arguments.add,
         clock: Arc::new(SystemClock),
         wire: Wire::Own,
+        trust: Trust::Signed,
     };
     let demo = Demo::start(&options).await?;
     print(&demo);
@@ -73,7 +74,18 @@ fn print(demo: &Demo) {
     println!("\nThe gateway is at {}. Its certificates come from a development CA: {ca}", demo.issuer);
     println!("Trust it in your browser's settings (Authorities), or for Chromium on Linux:");
     println!("  certutil -A -d sql:$HOME/.pki/nssdb -n federation-demo -t C,, -i {ca}");
+    let config = demo.config.display();
+    println!(
+        "The policies are in {}/bundle, signed. Change one, then sign and activate it, while this runs:",
+        demo.data.display()
+    );
+    println!(
+        "  cargo run --release --bin gateway -- policy bundle {0}/bundle --key {0}/secrets/bundle-signer.key \\",
+        demo.data.display()
+    );
+    println!("    --signer me --out new.bundle && cargo run --release --bin gateway -- policy activate new.bundle \\");
+    println!("    --by me --config {config}\n");
     println!("Check the audit record any time after stopping:");
-    println!("  cargo run --release --bin gateway -- audit verify --config {}\n", demo.config.display());
+    println!("  cargo run --release --bin gateway -- audit verify --config {config}\n");
     println!("{}", demo.describe());
 }

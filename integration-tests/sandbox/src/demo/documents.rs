@@ -4,19 +4,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use certs::devca::DevCa;
+use certs::signer;
 use certs::vault::Vault;
+use gateway::app::Source;
+use gateway::bundle::{Bundle, Manifest};
+use gateway::config::Config;
+use gateway::control::{self, Office, Order};
 use gateway::ports::Entropy;
+use gateway::seal::Seals;
+use gateway::store::Store;
 use gateway_core::client::SecretDigest;
+use gateway_core::time::Timestamp;
 
 use super::party::Parties;
-use super::{DemoError, Wire};
+use super::{DemoError, Trust, Wire};
 use crate::portal::PortalAuth;
-
-const CLIENTS: [(&str, &str); 3] = [
-    ("gd-government-service-network", include_str!("../../documents/clients/gd-government-service-network.toml")),
-    ("gd-bay-area-services", include_str!("../../documents/clients/gd-bay-area-services.toml")),
-    ("hk-cross-boundary-enquiry", include_str!("../../documents/clients/hk-cross-boundary-enquiry.toml")),
-];
 
 /// The providers as plain OpenID Connect, for tests of what does not depend on a provider's own protocol.
 const OPENID: [(&str, &str); 3] = [
@@ -27,13 +29,25 @@ const OPENID: [(&str, &str); 3] = [
 
 /// Writes everything the gateway reads; the path of its configuration. The bundle is written anew each time, so that a
 /// document added once does not stay for ever; keys and records are not touched.
-pub(super) fn write(data: &Path, ca: &DevCa, parties: &Parties, add: &[PathBuf]) -> Result<PathBuf, DemoError> {
+pub(super) fn write(
+    data: &Path,
+    ca: &DevCa,
+    parties: &Parties,
+    add: &[PathBuf],
+    trust: Trust,
+) -> Result<PathBuf, DemoError> {
     let bundle = data.join("bundle");
     if bundle.exists() {
         fs::remove_dir_all(&bundle).map_err(DemoError::file(&bundle))?;
     }
-    for (name, text) in policies::documents::SERVICES {
-        put(&bundle.join("services").join(name), text)?;
+    for (kind, documents) in [
+        ("services", policies::documents::SERVICES),
+        ("groups", policies::documents::GROUPS),
+        ("instruments", policies::documents::INSTRUMENTS),
+    ] {
+        for (name, text) in documents {
+            put(&bundle.join(kind).join(name), text)?;
+        }
     }
     put(&bundle.join("vocabulary/vocabulary.toml"), policies::documents::VOCABULARY)?;
     write_clients(&bundle, parties)?;
@@ -48,18 +62,56 @@ pub(super) fn write(data: &Path, ca: &DevCa, parties: &Parties, add: &[PathBuf])
         Vault::create(&master, &Entropy::default().bytes()?)?;
     }
     let config = data.join("gateway.toml");
-    put(&config, &gateway_toml(parties))?;
+    let signed = match trust {
+        Trust::Folder => "folder = \"bundle\"\nunsigned = true",
+        Trust::Signed => "signers = \"signers.jwks\"\nsecrets = \"bundle/providers\"",
+    };
+    put(&config, &gateway_toml(parties, signed))?;
     Ok(config)
 }
 
-fn gateway_toml(parties: &Parties) -> String {
+/// Signs what is in the bundle's folder, and puts it into effect as an officer would.
+pub(super) async fn activate(data: &Path, config: &Config, now: Timestamp) -> Result<(), DemoError> {
+    let wrong = |error: &dyn std::fmt::Display| DemoError::Configuration(error.to_string());
+    let file = data.join("secrets/bundle-signer.key");
+    let key = if file.exists() { signer::load(&file) } else { signer::create(&file) };
+    let key = key.map_err(|error| wrong(&error))?;
+    put(&data.join("signers.jwks"), &serde_json::json!({"keys": [key.public_jwk()]}).to_string())?;
+    let bundle = Bundle::read(&data.join("bundle")).map_err(|problems| DemoError::problems(&problems))?;
+    let source = Source::open(&config.bundle)?;
+    let seals = Seals::new(Vault::load(&config.master_key)?);
+    let store = Store::open(&config.store, seals.key("audit").map_err(|error| wrong(&error))?).await;
+    let store = store.map_err(|error| wrong(&error))?;
+    let office = Office { store: &store, seals: &seals, source: &source, now };
+    let status = control::carry_out(Order::Status, &office).await.map_err(|lines| wrong(&lines.join("\n")))?;
+    let last = status.pointer("/live/sequence").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    if status.pointer("/live/version").and_then(serde_json::Value::as_str) == Some(&bundle.version()) {
+        return Ok(());
+    }
+    let manifest = Manifest {
+        version: bundle.version(),
+        sequence: now.0.max(last + 1),
+        signer: "demonstration".to_owned(),
+        signed_at: now,
+        effective_from: now,
+        valid_until: None,
+    };
+    let archive = gateway::bundle::sign(&bundle, &manifest, &key).map_err(|error| wrong(&error))?;
+    let archive = String::from_utf8(archive).map_err(|error| wrong(&error))?;
+    let order = Order::Activate { archive, by: "demonstration".to_owned() };
+    control::carry_out(order, &office).await.map_err(|lines| wrong(&lines.join("\n")))?;
+    Ok(())
+}
+
+fn gateway_toml(parties: &Parties, bundle: &str) -> String {
     format!(
         "# Written by the demonstration at each start.\n\
          issuer = \"{}\"\nlisten = \"{}\"\n\n\
          [tls]\ncertificate = \"ca/server.pem\"\nkey = \"ca/server.key\"\n\n\
          [keys]\nmaster = \"master.key\"\n\n\
          [store]\nnode = \"demo\"\nengine = \"embedded\"\npath = \"store\"\n\n\
-         [bundle]\nfolder = \"bundle\"\n\n\
+         [bundle]\n{bundle}\n\n\
+         [control]\nsocket = \"control.sock\"\n\n\
          [peers]\nlisten = \"127.0.0.1:0\"\nauthorities = \"ca/ca.pem\"\n\n\
          [egress]\ntrust = \"roots.pem\"\nprivate_addresses = true\n",
         parties.issuer, parties.listen
@@ -68,7 +120,9 @@ fn gateway_toml(parties: &Parties) -> String {
 
 fn write_clients(bundle: &Path, parties: &Parties) -> Result<(), DemoError> {
     for party in &parties.portals {
-        let Some((_, template)) = CLIENTS.iter().find(|(id, _)| *id == party.client_id) else { continue };
+        let file = format!("{}.toml", party.client_id);
+        let shipped = policies::documents::CLIENTS.iter().find(|(name, _)| **name == file);
+        let Some((_, template)) = shipped else { continue };
         let secret = match &party.auth {
             PortalAuth::SecretBasic(secret) => SecretDigest::of(secret).as_str().to_owned(),
             PortalAuth::PrivateKeyJwt { .. } => String::new(),
@@ -77,7 +131,7 @@ fn write_clients(bundle: &Path, parties: &Parties) -> Result<(), DemoError> {
             .replace("@PORTAL@", &party.url)
             .replace("@SECRET@", &secret)
             .replace("@JWKS@", &party.jwks()?.to_string());
-        put(&bundle.join(format!("clients/{}.toml", party.client_id)), &text)?;
+        put(&bundle.join("clients").join(file), &text)?;
     }
     Ok(())
 }
@@ -119,7 +173,7 @@ fn add_folder(bundle: &Path, folder: &Path) -> Result<String, DemoError> {
             roots += &read(&entry)?;
         }
     }
-    for kind in ["clients", "services", "providers", "vocabulary", "authorities"] {
+    for kind in gateway::bundle::KINDS {
         let from = folder.join(kind);
         if !from.is_dir() {
             continue;

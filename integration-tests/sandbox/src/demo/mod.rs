@@ -1,4 +1,4 @@
-//! The demonstration: a gateway, three providers and three portals in one process, on the embedded store.
+//! The demonstration: a gateway, three providers and every shipped portal in one process, on the embedded store.
 //!
 //! The gateway is the production one, configured by files like any other; only what stands around it is simulated.
 
@@ -14,6 +14,7 @@ use gateway::config::Config;
 use gateway::http::listener;
 use gateway::ports::Clock;
 use gateway::server::Server;
+use gateway_core::document::Problem;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -34,6 +35,17 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// What the providers speak.
     pub wire: Wire,
+    /// How the gateway gets its bundle.
+    pub trust: Trust,
+}
+
+/// How the gateway gets its bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Signed, as in production: what is in the folder is signed and put into effect at each start.
+    Signed,
+    /// From the folder, which it watches.
+    Folder,
 }
 
 /// What the simulated providers speak.
@@ -107,6 +119,10 @@ pub enum DemoError {
 }
 
 impl DemoError {
+    fn problems(problems: &[Problem]) -> Self {
+        Self::Configuration(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    }
+
     fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { path, source }
@@ -117,11 +133,11 @@ impl DemoError {
 #[derive(Debug, Clone)]
 pub struct PortalInfo {
     /// What it is called.
-    pub name: &'static str,
+    pub name: String,
     /// Where it is.
     pub url: String,
     /// Its client identifier.
-    pub client_id: &'static str,
+    pub client_id: String,
 }
 
 /// A provider that runs.
@@ -147,6 +163,8 @@ pub struct Demo {
     pub ca: PathBuf,
     /// The gateway's configuration file.
     pub config: PathBuf,
+    /// Where everything is kept.
+    pub data: PathBuf,
     /// The portals.
     pub portals: Vec<PortalInfo>,
     /// The providers.
@@ -170,10 +188,11 @@ impl Demo {
         let (chain, key) = ca.issue("server", &[HOST, "127.0.0.1", "::1"])?;
         let listeners = bind(options.port).await?;
         let parties = Parties::new(data, &listeners, options.wire)?;
-        let config_path = documents::write(data, &ca, &parties, &options.add)?;
-        let config = Config::load(&config_path).map_err(|problems| {
-            DemoError::Configuration(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        })?;
+        let config_path = documents::write(data, &ca, &parties, &options.add, options.trust)?;
+        let config = Config::load(&config_path).map_err(|problems| DemoError::problems(&problems))?;
+        if options.trust == Trust::Signed {
+            documents::activate(data, &config, options.clock.now()).await?;
+        }
         let mut listeners = listeners.into_iter();
         let Some(first) = listeners.next() else { return Err(DemoError::Listen("no port".to_owned())) };
         let gateway = Server::start_on(first, &config, Arc::clone(&options.clock)).await?;
@@ -190,6 +209,7 @@ impl Demo {
             issuer: parties.issuer,
             ca: ca.certificate(),
             config: config_path,
+            data: data.clone(),
             portals: simulated.portals,
             providers: simulated.providers,
             gateway,
@@ -222,10 +242,10 @@ impl Demo {
     /// # Errors
     /// [`DemoError`].
     pub async fn with_gateway(self, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, DemoError> {
-        let Self { gateway, issuer, ca, config: path, portals, providers, stop, serving } = self;
+        let Self { gateway, issuer, ca, config: path, data, portals, providers, stop, serving } = self;
         gateway.stop().await;
         let gateway = Server::start(config, clock).await?;
-        Ok(Self { gateway, issuer, ca, config: path, portals, providers, stop, serving })
+        Ok(Self { gateway, issuer, ca, config: path, data, portals, providers, stop, serving })
     }
 
     /// Stops everything in order.
@@ -242,7 +262,7 @@ impl Demo {
 /// One listener for each party, the gateway first.
 async fn bind(port: Option<u16>) -> Result<Vec<TcpListener>, DemoError> {
     let mut listeners = Vec::new();
-    for offset in 0..party::COUNT {
+    for offset in 0..party::count() {
         let port = match port {
             Some(first) => first.checked_add(offset).ok_or_else(|| DemoError::Listen("the port is too high".into()))?,
             None => 0,

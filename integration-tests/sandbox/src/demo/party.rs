@@ -22,7 +22,9 @@ use crate::portal::{PortalAuth, PortalConfig, PortalHttp, PortalService, PortalS
 use crate::provider::{ClientAuth, ProviderConfig, ProviderSim, RegisteredClient};
 
 /// How many ports are needed: the gateway, the providers, the portals.
-pub(super) const COUNT: u16 = 7;
+pub(super) fn count() -> u16 {
+    4 + u16::try_from(policies::documents::CLIENTS.len()).unwrap_or(u16::MAX)
+}
 
 /// What the gateway is called at every provider.
 const CLIENT_ID: &str = "gateway";
@@ -38,48 +40,76 @@ pub(super) struct ProviderParty {
     pub(super) kek: Option<String>,
 }
 
-/// A portal of the demonstration.
+/// A portal of the demonstration: a shipped client.
 pub(super) struct PortalParty {
-    pub(super) client_id: &'static str,
-    pub(super) name: &'static str,
-    pub(super) name_zh: &'static str,
+    pub(super) client_id: String,
+    pub(super) name: String,
+    pub(super) name_zh: String,
     pub(super) url: String,
     pub(super) auth: PortalAuth,
-    pub(super) services: &'static [Offer],
+    pub(super) services: Vec<PortalService>,
 }
 
-/// A service as a portal offers it: id, names, and what it asks for.
-pub(super) struct Offer {
-    id: &'static str,
-    name_zh: &'static str,
-    name_en: &'static str,
-    max_age: Option<u64>,
-}
-
-const fn offer(id: &'static str, name_zh: &'static str, name_en: &'static str) -> Offer {
-    Offer { id, name_zh, name_en, max_age: None }
-}
-
-const NETWORK: &[Offer] = &[
-    offer("social-insurance-record", "社保参保缴费记录查询", "Social insurance record"),
-    offer("driving-licence-exchange", "港澳驾驶证换领", "Driving licence exchange"),
-    offer("marriage-registration-appointment", "婚姻登记预约", "Marriage registration appointment"),
-    offer("lodging-registration", "住宿登记", "Lodging registration"),
-    offer("company-registration", "商事登记", "Company registration"),
-    offer("school-enrolment", "随迁子女入学", "School enrolment"),
-    offer("medical-appointment", "预约挂号", "Medical appointments"),
-    offer("e-invoice", "电子票据", "Electronic invoices"),
-    offer("ratings", "政务服务好差评", "Ratings of public services"),
+/// The portals that come first, with the services that theirs begin with: what most people try.
+const FIRST: [(&str, &[&str]); 3] = [
+    (
+        "gd-government-service-network",
+        &[
+            "social-insurance-record",
+            "driving-licence-exchange",
+            "marriage-registration-appointment",
+            "lodging-registration",
+            "company-registration",
+            "school-enrolment",
+            "medical-appointment",
+            "e-invoice",
+            "ratings",
+        ],
+    ),
+    ("gd-bay-area-services", &["transit-card", "medical-appointment", "school-enrolment", "e-invoice"]),
+    ("hk-cross-boundary-enquiry", &["hk-cross-boundary-enquiry"]),
 ];
 
-const BAY_AREA: &[Offer] = &[
-    offer("transit-card", "公共交通一卡通", "Public transport card"),
-    offer("medical-appointment", "预约挂号", "Medical appointments"),
-    offer("school-enrolment", "随迁子女入学", "School enrolment"),
-    offer("e-invoice", "电子票据", "Electronic invoices"),
-];
+/// A shipped document, as far as a portal needs it.
+fn table(text: &str) -> Result<toml::Table, DemoError> {
+    text.parse().map_err(|error: toml::de::Error| DemoError::Configuration(error.to_string()))
+}
 
-const ENQUIRY: &[Offer] = &[offer("hk-cross-boundary-enquiry", "香港跨境事務查詢", "Hong Kong cross-boundary enquiry")];
+fn text<'t>(table: &'t toml::Table, name: &str) -> &'t str {
+    table.get(name).and_then(toml::Value::as_str).unwrap_or_default()
+}
+
+fn in_language(table: &toml::Table, language: &str) -> String {
+    let name = table.get("name").and_then(toml::Value::as_table).map(|names| text(names, language)).unwrap_or_default();
+    let end = name.find(['（', '(']).unwrap_or(name.len());
+    name.get(..end).unwrap_or(name).trim().to_owned()
+}
+
+/// The services that a client offers, the best known first.
+fn services_of(client_id: &str) -> Result<Vec<PortalService>, DemoError> {
+    let first = FIRST.iter().find(|(id, _)| *id == client_id).map(|(_, first)| *first).unwrap_or_default();
+    let mut services = Vec::new();
+    for (_, document) in policies::documents::SERVICES {
+        let table = table(document)?;
+        let clients = table.get("clients").and_then(toml::Value::as_array);
+        if !clients.is_some_and(|clients| clients.iter().any(|client| client.as_str() == Some(client_id))) {
+            continue;
+        }
+        let id = text(&table, "service");
+        let place = first.iter().position(|known| *known == id).unwrap_or(first.len());
+        let service = PortalService {
+            resource: text(&table, "resource").to_owned(),
+            name_zh: in_language(&table, "zh-Hans"),
+            name_en: in_language(&table, "en"),
+            claims: None,
+            acr_values: None,
+            max_age: None,
+        };
+        services.push((place, service));
+    }
+    services.sort_by_key(|(place, _)| *place);
+    Ok(services.into_iter().map(|(_, service)| service).collect())
+}
 
 /// Everybody who takes part.
 pub(super) struct Parties {
@@ -112,12 +142,6 @@ impl Parties {
             let kek = if wrapped { Some(kept(data, &format!("{id}.kek"), rsa_key)?) } else { None };
             Ok::<_, DemoError>(ProviderParty { id, place, issuer: url(index)?, secret, kek })
         };
-        let portal = |client_id, name, name_zh, index, auth, services| {
-            Ok::<_, DemoError>(PortalParty { client_id, name, name_zh, url: url(index)?, auth, services })
-        };
-        let (network, bay, hong_kong) =
-            ("gd-government-service-network", "gd-bay-area-services", "hk-cross-boundary-enquiry");
-        let (bay_secret, hong_kong_secret) = (kept_secret(data, bay)?, kept_secret(data, hong_kong)?);
         Ok(Self {
             wire,
             issuer: url(0)?,
@@ -127,26 +151,35 @@ impl Parties {
                 provider("mo-one-account", Place::Macao, 2)?,
                 provider("gd-unified", Place::Guangdong, 3)?,
             ],
-            portals: vec![
-                portal(
-                    network,
-                    "Guangdong Government Service Network",
-                    "广东政务服务网",
-                    4,
-                    signing_portal()?,
-                    NETWORK,
-                )?,
-                portal(bay, "Bay Area Services", "湾事通", 5, PortalAuth::SecretBasic(bay_secret), BAY_AREA)?,
-                portal(
-                    hong_kong,
-                    "Hong Kong cross-boundary enquiries",
-                    "香港跨境事務查詢",
-                    6,
-                    PortalAuth::SecretBasic(hong_kong_secret),
-                    ENQUIRY,
-                )?,
-            ],
+            portals: Self::portals(data, url)?,
         })
+    }
+
+    /// Every shipped client, at its address.
+    fn portals(data: &Path, url: impl Fn(usize) -> Result<String, DemoError>) -> Result<Vec<PortalParty>, DemoError> {
+        let mut portals = Vec::new();
+        for (_, document) in policies::documents::CLIENTS {
+            let table = table(document)?;
+            let client_id = text(&table, "client_id").to_owned();
+            let auth = match text(&table, "token_endpoint_auth_method") {
+                "private_key_jwt" => signing_portal()?,
+                _ => PortalAuth::SecretBasic(kept_secret(data, &client_id)?),
+            };
+            portals.push(PortalParty {
+                name: in_language(&table, "en"),
+                name_zh: in_language(&table, "zh-Hans"),
+                url: String::new(),
+                auth,
+                services: services_of(&client_id)?,
+                client_id,
+            });
+        }
+        let place = |id: &str| FIRST.iter().position(|(known, _)| *known == id).unwrap_or(FIRST.len());
+        portals.sort_by_key(|portal| place(&portal.client_id));
+        for (index, portal) in portals.iter_mut().enumerate() {
+            portal.url = url(4 + index)?;
+        }
+        Ok(portals)
     }
 
     /// Builds every simulator.
@@ -164,7 +197,11 @@ impl Parties {
         for party in &self.portals {
             let http = PortalHttp::new(tls);
             simulated.routers.push(PortalSim::new(party.config(&self.issuer, http)).router());
-            simulated.portals.push(PortalInfo { name: party.name, url: party.url.clone(), client_id: party.client_id });
+            simulated.portals.push(PortalInfo {
+                name: party.name.clone(),
+                url: party.url.clone(),
+                client_id: party.client_id.clone(),
+            });
         }
         Ok(simulated)
     }
@@ -225,23 +262,15 @@ impl Parties {
 
 impl PortalParty {
     fn config(&self, issuer: &str, http: PortalHttp) -> PortalConfig {
-        let service = |offer: &Offer| PortalService {
-            resource: format!("https://services.example/{}", offer.id),
-            name_zh: offer.name_zh.to_owned(),
-            name_en: offer.name_en.to_owned(),
-            claims: None,
-            acr_values: None,
-            max_age: offer.max_age,
-        };
         PortalConfig {
-            name: self.name.to_owned(),
-            name_zh: self.name_zh.to_owned(),
+            name: self.name.clone(),
+            name_zh: self.name_zh.clone(),
             base_url: self.url.clone(),
             issuer: issuer.to_owned(),
-            client_id: self.client_id.to_owned(),
+            client_id: self.client_id.clone(),
             client_auth: self.auth.clone(),
             scope: "openid profile document email phone".to_owned(),
-            services: self.services.iter().map(service).collect(),
+            services: self.services.clone(),
             http,
         }
     }

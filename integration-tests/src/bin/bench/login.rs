@@ -273,7 +273,9 @@ impl Browser<'_> {
         };
         let action = form.split_once('>').and_then(|(tag, _)| value_of(tag, "action"));
         let mut fields = form_urlencoded::Serializer::new(String::new());
-        for tag in form.split("<input type=\"hidden\"").skip(1).chain(form.split("<button").nth(1)) {
+        let agreed = form.split("<input type=\"checkbox\"").skip(1).filter(|tag| tag.starts_with(" name=\"export\""));
+        let hidden = form.split("<input type=\"hidden\"").skip(1);
+        for tag in hidden.chain(agreed).chain(form.split("<button").nth(1)) {
             let tag = tag.split('>').next().unwrap_or_default();
             fields.append_pair(value_of(tag, "name").unwrap_or_default(), value_of(tag, "value").unwrap_or_default());
         }

@@ -15,12 +15,6 @@ use crate::process::Measured;
 use crate::site::{CLIENT, Kind, PORTAL, Portal, REDIRECT, Site};
 use crate::{Arguments, Failed};
 
-const CLIENTS: [(&str, &str); 3] = [
-    (CLIENT, include_str!("../../../sandbox/documents/clients/gd-government-service-network.toml")),
-    ("gd-bay-area-services", include_str!("../../../sandbox/documents/clients/gd-bay-area-services.toml")),
-    ("hk-cross-boundary-enquiry", include_str!("../../../sandbox/documents/clients/hk-cross-boundary-enquiry.toml")),
-];
-
 const PROVIDERS: [(&str, &str); 3] = [
     ("hk-iam-smart", include_str!("../../../sandbox/documents/openid/hk-iam-smart.toml")),
     ("mo-one-account", include_str!("../../../sandbox/documents/openid/mo-one-account.toml")),
@@ -101,7 +95,7 @@ impl GatewayFiles {
         let text = format!(
             "issuer = \"https://localhost:{port}\"\nlisten = \"127.0.0.1:{port}\"\n\
              [tls]\ncertificate = {:?}\nkey = {:?}\n[keys]\nmaster = \"master.key\"\n\
-             [store]\nnode = \"bench\"\nengine = \"embedded\"\npath = \"store\"\n[bundle]\nfolder = \"bundle\"\n\
+             [store]\nnode = \"bench\"\nengine = \"embedded\"\npath = \"store\"\n[bundle]\nfolder = \"bundle\"\nunsigned = true\n\
              [egress]\ntrust = {:?}\nprivate_addresses = true\n",
             certificates.chain, certificates.key, certificates.ca
         );
@@ -185,16 +179,22 @@ async fn answering(
 
 /// The whole shipped catalogue. Only one provider can be reached, and the gateway signs its requests there.
 fn write_bundle(bundle: &Path, portal: &Portal) -> Result<(), Failed> {
-    for (name, text) in policies::documents::SERVICES {
-        put(&bundle.join("services").join(name), text)?;
+    for (kind, documents) in [
+        ("services", policies::documents::SERVICES),
+        ("groups", policies::documents::GROUPS),
+        ("instruments", policies::documents::INSTRUMENTS),
+    ] {
+        for (name, text) in documents {
+            put(&bundle.join(kind).join(name), text)?;
+        }
     }
     put(&bundle.join("vocabulary/vocabulary.toml"), policies::documents::VOCABULARY)?;
-    for (name, template) in CLIENTS {
+    for (name, template) in policies::documents::CLIENTS {
         let text = template
             .replace("@PORTAL@", PORTAL)
             .replace("@SECRET@", &jose::s256("only of this benchmark"))
             .replace("@JWKS@", &portal.key.jwks().to_string());
-        put(&bundle.join(format!("clients/{name}.toml")), &text)?;
+        put(&bundle.join("clients").join(name), &text)?;
     }
     write_providers(&bundle.join("providers"), portal)
 }

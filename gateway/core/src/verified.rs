@@ -1,0 +1,181 @@
+//! Verified claims (OpenID Connect for Identity Assurance 1.0): claims together with how they were checked.
+//!
+//! What a request asks for and cannot be had is left out without an error (section 6.5 there); a request of the wrong shape
+//! is one.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// One request for verified claims.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedRequest {
+    /// Whether they belong in the ID token; else at the userinfo endpoint.
+    pub in_id_token: bool,
+    /// The trust frameworks that serve; empty means any.
+    pub trust_frameworks: Vec<String>,
+    /// The elements of the verification that are wanted besides the trust framework.
+    pub elements: Vec<String>,
+    /// The claims.
+    pub claims: Vec<String>,
+}
+
+impl VerifiedRequest {
+    /// True when the claim is asked for.
+    #[must_use]
+    pub fn asks_for(&self, claim: &str) -> bool {
+        self.claims.iter().any(|name| name == claim)
+    }
+
+    /// True when claims verified under this trust framework serve.
+    #[must_use]
+    pub fn takes(&self, trust_framework: &str) -> bool {
+        self.trust_frameworks.is_empty() || self.trust_frameworks.iter().any(|wanted| wanted == trust_framework)
+    }
+}
+
+/// How a provider checks what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification<'a> {
+    /// Under which rules.
+    pub trust_framework: &'a str,
+    /// The register or office whose record it is.
+    pub source: &'a str,
+    /// A reference to the record of this release.
+    pub process: &'a str,
+}
+
+/// The most claims and requests that one member may name.
+const MOST: usize = 32;
+
+/// Reads a `verified_claims` member of the `claims` parameter: one request, or several.
+#[must_use]
+pub fn read(member: &Value, in_id_token: bool) -> Option<Vec<VerifiedRequest>> {
+    match member {
+        Value::Array(several) if (1..=MOST).contains(&several.len()) => {
+            several.iter().map(|one| read_one(one, in_id_token)).collect()
+        }
+        one => Some(vec![read_one(one, in_id_token)?]),
+    }
+}
+
+fn read_one(request: &Value, in_id_token: bool) -> Option<VerifiedRequest> {
+    let verification = request.get("verification")?.as_object()?;
+    let claims = request.get("claims")?.as_object().filter(|claims| (1..=MOST).contains(&claims.len()))?;
+    let trust_frameworks = match verification.get("trust_framework")? {
+        Value::Null => Vec::new(),
+        Value::Object(detail) => match (detail.get("value"), detail.get("values")) {
+            (None, None) => Vec::new(),
+            (Some(Value::String(one)), None) => vec![one.clone()],
+            (None, Some(Value::Array(several))) if several.len() <= MOST => {
+                several.iter().map(|one| one.as_str().map(str::to_owned)).collect::<Option<_>>()?
+            }
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let elements = verification.keys().filter(|name| *name != "trust_framework").take(MOST).cloned().collect();
+    Some(VerifiedRequest { in_id_token, trust_frameworks, elements, claims: claims.keys().cloned().collect() })
+}
+
+/// The answer to some requests: for each what of `available` it asks for; nothing where that is nothing.
+///
+/// `available` are claims that may go out and that the provider checked.
+#[must_use]
+pub fn answer<'r>(
+    requests: impl Iterator<Item = &'r VerifiedRequest>,
+    verification: &Verification<'_>,
+    available: &Map<String, Value>,
+) -> Option<Value> {
+    let mut answers: Vec<Value> = requests.filter_map(|request| answer_one(request, verification, available)).collect();
+    match answers.len() {
+        0 => None,
+        1 => answers.pop(),
+        _ => Some(Value::Array(answers)),
+    }
+}
+
+fn answer_one(
+    request: &VerifiedRequest,
+    verification: &Verification<'_>,
+    available: &Map<String, Value>,
+) -> Option<Value> {
+    if !request.takes(verification.trust_framework) {
+        return None;
+    }
+    let claims: Map<String, Value> = request
+        .claims
+        .iter()
+        .filter_map(|name| available.get(name).map(|value| (name.clone(), value.clone())))
+        .collect();
+    if claims.is_empty() {
+        return None;
+    }
+    let mut told = Map::new();
+    told.insert("trust_framework".to_owned(), verification.trust_framework.into());
+    for element in &request.elements {
+        let value = match element.as_str() {
+            "verification_process" => verification.process.into(),
+            "evidence" => json!([{
+                "type": "electronic_record",
+                "record": {"type": "population_register", "source": {"name": verification.source}},
+            }]),
+            _ => continue,
+        };
+        told.insert(element.clone(), value);
+    }
+    Some(json!({"verification": told, "claims": claims}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHECKED: Verification<'_> = Verification { trust_framework: "urn:x", source: "Register", process: "trace-1" };
+
+    fn available() -> Map<String, Value> {
+        json!({"name": "CHAN, Tai Man", "birthdate": "1979-03-14"}).as_object().unwrap().clone()
+    }
+
+    fn asked(request: Value) -> Option<Value> {
+        answer(read(&request, false)?.iter(), &CHECKED, &available())
+    }
+
+    #[test]
+    fn what_is_asked_for_and_can_be_had_is_told_and_nothing_more() {
+        let told = asked(json!({
+            "verification": {"trust_framework": null, "evidence": null, "time": null},
+            "claims": {"name": null, "nationalities": null},
+        }));
+        assert_eq!(
+            told.unwrap(),
+            json!({
+                "verification": {
+                    "trust_framework": "urn:x",
+                    "evidence": [{"type": "electronic_record", "record": {"type": "population_register", "source": {"name": "Register"}}}],
+                },
+                "claims": {"name": "CHAN, Tai Man"},
+            })
+        );
+        let other = json!({"verification": {"trust_framework": {"value": "urn:y"}}, "claims": {"name": null}});
+        assert_eq!(asked(other.clone()), None);
+        let several = json!([other, {"verification": {"trust_framework": {"values": ["urn:y", "urn:x"]}}, "claims": {"birthdate": null}}]);
+        assert_eq!(asked(several).unwrap()["claims"], json!({"birthdate": "1979-03-14"}));
+    }
+
+    #[test]
+    fn a_request_of_the_wrong_shape_is_none() {
+        for wrong in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!({"claims": {"name": null}}),
+            json!({"verification": {"trust_framework": null}}),
+            json!({"verification": {"trust_framework": null}, "claims": {}}),
+            json!({"verification": {}, "claims": {"name": null}}),
+            json!({"verification": {"trust_framework": "urn:x"}, "claims": {"name": null}}),
+            json!({"verification": {"trust_framework": {"values": [1]}}, "claims": {"name": null}}),
+        ] {
+            assert_eq!(read(&wrong, true), None, "{wrong}");
+        }
+    }
+}

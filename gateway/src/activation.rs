@@ -1,0 +1,304 @@
+//! Which bundle is in effect: a list of changes in the durable store that all nodes follow.
+//!
+//! A change is one insert under the next number, so two officers at once are told so, and nobody's change is lost. It is
+//! marked with a key that only gateways have: whoever can write to the store cannot put a bundle into effect. What took
+//! effect follows from the list and the time, so every node finds the same, whenever it looks.
+
+use certs::key::KeySet;
+use gateway_core::audit::{Event, PolicyChange};
+use gateway_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::{self, ArchiveError, Bundle, Manifest};
+use crate::seal::{SealError, Seals};
+use crate::store::{Batch, Class, Key, Store, StoreError, Write};
+
+/// The list.
+const CHANGES: &str = "activation";
+/// Archives, by version.
+const ARCHIVES: &str = "bundle";
+/// How many changes are read at a time.
+const PAGE: usize = 100;
+
+/// Why a change is not made, or the bundle that is in effect cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivationError {
+    /// The store. [`StoreError::Conflict`] when somebody else made a change at the same moment.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Sealing.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A record is not one of ours.
+    #[error("a stored activation is not one of ours")]
+    Foreign,
+    /// The bundle is not newer than one that was in effect before.
+    #[error("the bundle has sequence {found}; it must be greater than {last}, which was in effect already")]
+    Older {
+        /// Its sequence.
+        found: u64,
+        /// The greatest before.
+        last: u64,
+    },
+    /// Its time is over.
+    #[error("the bundle was valid until {0}, and is not put into effect any more")]
+    Outdated(Timestamp),
+    /// There is nothing to go back to.
+    #[error("no earlier bundle was in effect")]
+    NothingEarlier,
+    /// No bundle was ever put into effect.
+    #[error(
+        "no bundle is in effect yet: sign one with `gateway policy bundle`, and put it into effect with `gateway policy activate`"
+    )]
+    None,
+}
+
+/// One change of the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Its place, from 1.
+    pub epoch: u64,
+    /// What was done.
+    pub change: PolicyChange,
+    /// The bundle's version; empty when a shadow ended.
+    pub version: String,
+    /// The bundle's sequence.
+    pub sequence: u64,
+    /// From when it holds.
+    pub effective_from: Timestamp,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// Who made it.
+    pub by: String,
+}
+
+/// What the list comes to at some moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InEffect {
+    /// The bundle, if there was ever one.
+    pub live: Option<Change>,
+    /// The draft that is tried beside it.
+    pub shadow: Option<Change>,
+    /// The next bundle, where its time has not come.
+    pub waiting: Option<Change>,
+    /// How long the list is.
+    pub epoch: u64,
+}
+
+impl InEffect {
+    /// What a list comes to.
+    #[must_use]
+    pub fn at(changes: &[Change], now: Timestamp) -> Self {
+        let mut state = Self::default();
+        for change in changes {
+            state.epoch = change.epoch;
+            match change.change {
+                PolicyChange::Activated | PolicyChange::RolledBack if change.effective_from <= now => {
+                    state.live = Some(change.clone());
+                    state.waiting = None;
+                    // What was tried is live now, or was tried beside something that is live no more.
+                    state.shadow = None;
+                }
+                PolicyChange::Activated | PolicyChange::RolledBack => state.waiting = Some(change.clone()),
+                PolicyChange::ShadowBegan => state.shadow = Some(change.clone()),
+                PolicyChange::ShadowEnded => state.shadow = None,
+            }
+        }
+        state
+    }
+}
+
+/// The list of changes, over one store.
+pub struct Activations<'a> {
+    store: &'a Store,
+    seals: &'a Seals,
+    signers: &'a KeySet,
+}
+
+impl<'a> Activations<'a> {
+    /// The list in `store`. Only bundles of `signers` are put into effect.
+    #[must_use]
+    pub fn new(store: &'a Store, seals: &'a Seals, signers: &'a KeySet) -> Self {
+        Self { store, seals, signers }
+    }
+
+    /// Every change after `epoch`, in order.
+    ///
+    /// # Errors
+    /// [`ActivationError`].
+    pub async fn changes(&self, epoch: u64, now: Timestamp) -> Result<Vec<Change>, ActivationError> {
+        let (mut after, mut changes) = (Some(place(epoch)), Vec::new());
+        loop {
+            let page = self.store.list(CHANGES, after.as_ref(), PAGE, now).await?;
+            for (key, sealed) in &page {
+                let plain = self.seals.open_at_rest(key.as_str(), sealed)?;
+                changes.push(serde_json::from_slice(&plain).map_err(|_| ActivationError::Foreign)?);
+            }
+            match page.last() {
+                Some((key, _)) if page.len() == PAGE => after = Some(key.clone()),
+                _ => return Ok(changes),
+            }
+        }
+    }
+
+    /// The archive of a version that was handed in, its signature verified anew.
+    ///
+    /// # Errors
+    /// [`ActivationError`].
+    pub async fn bundle(&self, version: &str, now: Timestamp) -> Result<(Manifest, Bundle), ActivationError> {
+        let (manifest, bundle) = bundle::open(&self.archive(version, now).await?, self.signers)?;
+        if manifest.version == version { Ok((manifest, bundle)) } else { Err(ActivationError::Foreign) }
+    }
+
+    /// The archive of a version as it was handed in.
+    ///
+    /// # Errors
+    /// [`ActivationError`].
+    pub async fn archive(&self, version: &str, now: Timestamp) -> Result<Vec<u8>, ActivationError> {
+        let stored = self.store.get(Class::Durable, &Key::new(ARCHIVES, version), now).await?;
+        stored.ok_or(ActivationError::None)
+    }
+
+    /// Puts a bundle into effect, at its time.
+    ///
+    /// # Errors
+    /// [`ActivationError`]; nothing is changed then.
+    pub async fn activate(&self, archive: &[u8], by: &str, now: Timestamp) -> Result<Change, ActivationError> {
+        let (manifest, _) = bundle::open(archive, self.signers)?;
+        if let Some(until) = manifest.valid_until.filter(|until| until.is_past(now)) {
+            return Err(ActivationError::Outdated(until));
+        }
+        let changes = self.changes(0, now).await?;
+        let activated = changes.iter().filter(|change| change.change == PolicyChange::Activated);
+        let last = activated.map(|change| change.sequence).max().unwrap_or(0);
+        if manifest.sequence <= last {
+            return Err(ActivationError::Older { found: manifest.sequence, last });
+        }
+        let change = Change {
+            epoch: next(&changes),
+            change: PolicyChange::Activated,
+            version: manifest.version.clone(),
+            sequence: manifest.sequence,
+            effective_from: manifest.effective_from,
+            made_at: now,
+            by: by.to_owned(),
+        };
+        self.commit(&change, Some(archive), now).await?;
+        Ok(change)
+    }
+
+    /// Puts the bundle that was in effect before into effect again, at once.
+    ///
+    /// # Errors
+    /// [`ActivationError`]; nothing is changed then.
+    pub async fn roll_back(&self, by: &str, now: Timestamp) -> Result<Change, ActivationError> {
+        let changes = self.changes(0, now).await?;
+        let live = InEffect::at(&changes, now).live.ok_or(ActivationError::NothingEarlier)?;
+        let before = changes.iter().rev().find(|change| {
+            change.change == PolicyChange::Activated && change.effective_from <= now && change.sequence < live.sequence
+        });
+        let before = before.ok_or(ActivationError::NothingEarlier)?;
+        let change = Change {
+            epoch: next(&changes),
+            change: PolicyChange::RolledBack,
+            effective_from: now,
+            made_at: now,
+            by: by.to_owned(),
+            ..before.clone()
+        };
+        self.commit(&change, None, now).await?;
+        Ok(change)
+    }
+
+    /// Begins to try a draft beside the bundle that is in effect; `None` ends it. A draft has to be signed as well, but may
+    /// be older or newer than anything.
+    ///
+    /// # Errors
+    /// [`ActivationError`]; nothing is changed then.
+    pub async fn shadow(&self, archive: Option<&[u8]>, by: &str, now: Timestamp) -> Result<Change, ActivationError> {
+        let manifest = archive.map(|archive| bundle::open(archive, self.signers)).transpose()?;
+        let (version, sequence) =
+            manifest.map(|(manifest, _)| (manifest.version, manifest.sequence)).unwrap_or_default();
+        let change = Change {
+            epoch: next(&self.changes(0, now).await?),
+            change: if archive.is_some() { PolicyChange::ShadowBegan } else { PolicyChange::ShadowEnded },
+            version,
+            sequence,
+            effective_from: now,
+            made_at: now,
+            by: by.to_owned(),
+        };
+        self.commit(&change, archive, now).await?;
+        Ok(change)
+    }
+
+    /// The change, its archive and its audit record, in one durable commit.
+    async fn commit(&self, change: &Change, archive: Option<&[u8]>, now: Timestamp) -> Result<(), ActivationError> {
+        let key = place(change.epoch);
+        let plain = serde_json::to_vec(change).map_err(|_| ActivationError::Foreign)?;
+        let sealed = self.seals.at_rest(key.as_str(), &plain)?;
+        let event = Event::Policy {
+            epoch: change.epoch,
+            change: change.change,
+            version: change.version.clone(),
+            by: change.by.clone(),
+        };
+        let mut batch = Batch::of(Write::Insert(key, sealed, None)).recording(event);
+        if let Some(archive) = archive {
+            batch = batch.and(Write::Put(Key::new(ARCHIVES, &change.version), archive.to_vec(), None));
+        }
+        Ok(self.store.commit(Class::Durable, batch, now).await?)
+    }
+}
+
+fn next(changes: &[Change]) -> u64 {
+    changes.last().map_or(1, |change| change.epoch + 1)
+}
+
+/// The key of a change: padded, so that the order of keys is the order of changes.
+fn place(epoch: u64) -> Key {
+    Key::new(CHANGES, &format!("{epoch:020}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(epoch: u64, change: PolicyChange, sequence: u64, effective_from: u64) -> Change {
+        Change {
+            epoch,
+            change,
+            version: format!("v{sequence}"),
+            sequence,
+            effective_from: Timestamp(effective_from),
+            made_at: Timestamp(0),
+            by: "officer".into(),
+        }
+    }
+
+    #[test]
+    fn what_is_in_effect_follows_from_the_list_and_the_time() {
+        use PolicyChange::{Activated, RolledBack, ShadowBegan, ShadowEnded};
+        let list = [
+            change(1, Activated, 1, 10),
+            change(2, ShadowBegan, 9, 15),
+            change(3, Activated, 2, 100),
+            change(4, RolledBack, 1, 120),
+            change(5, ShadowEnded, 0, 130),
+        ];
+        let at = |length: usize, now| {
+            let state = InEffect::at(&list[..length], Timestamp(now));
+            let version = |change: Option<Change>| change.map_or(String::new(), |change| change.version);
+            (version(state.live), version(state.shadow), version(state.waiting))
+        };
+        let is = |live: &str, shadow: &str, waiting: &str| (live.to_owned(), shadow.to_owned(), waiting.to_owned());
+        assert_eq!(at(1, 9), is("", "", "v1"));
+        assert_eq!(at(2, 20), is("v1", "v9", ""));
+        assert_eq!(at(3, 20), is("v1", "v9", "v2"));
+        assert_eq!(at(3, 100), is("v2", "", ""));
+        assert_eq!(at(4, 120), is("v1", "", ""));
+    }
+}

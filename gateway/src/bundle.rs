@@ -1,0 +1,253 @@
+//! Bundles: everything an administrator may change, as documents, and as one signed and dated archive of them.
+//!
+//! A version is a digest of every document, so that equal bundles have equal versions. An archive carries a manifest, a
+//! compact JWS that names the version, a sequence number that only grows, and the time from which it may take effect. What
+//! is not signed by a configured signer is never looked into.
+
+use std::fs;
+use std::path::Path;
+
+use certs::claims::{self, ClaimError};
+use certs::jws::{JwsError, Unverified};
+use certs::key::{Algorithm, KeyError, KeySet, SigningKey};
+use gateway_core::digest::sha256;
+use gateway_core::document::{Problem, Problems};
+use gateway_core::ids::base64url;
+use gateway_core::time::Timestamp;
+use policies::set::Document;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// The sub-folders of a bundle: one kind of document each.
+pub const KINDS: [&str; 7] = ["authorities", "clients", "groups", "instruments", "providers", "services", "vocabulary"];
+
+/// The documents of a bundle, as they were found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bundle {
+    /// Every document: its kind, its name within the bundle, and the document itself.
+    documents: Vec<(&'static str, String, Document)>,
+}
+
+impl Bundle {
+    /// Reads every document of a folder, in name order. A sub-folder that is not there is empty.
+    ///
+    /// # Errors
+    /// Every file that cannot be read.
+    pub fn read(folder: &Path) -> Result<Self, Problems> {
+        let mut problems = Problems::new();
+        let mut bundle = Self::default();
+        for kind in KINDS {
+            read_folder(kind, &folder.join(kind), &mut bundle.documents, &mut problems);
+        }
+        if !folder.is_dir() {
+            let file = folder.display().to_string();
+            problems.push(Problem { file, line: 1, reason: "is not a folder".to_owned() });
+        }
+        if problems.is_empty() { Ok(bundle) } else { Err(problems) }
+    }
+
+    /// The documents of one kind, in name order.
+    #[must_use]
+    pub fn of(&self, kind: &str) -> Vec<Document> {
+        self.documents.iter().filter(|(of, ..)| *of == kind).map(|(.., document)| document.clone()).collect()
+    }
+
+    /// The bundle's version.
+    #[must_use]
+    pub fn version(&self) -> String {
+        let mut all = Vec::new();
+        for (kind, name, document) in &self.documents {
+            for part in [kind.as_bytes(), name.as_bytes(), document.text.as_bytes()] {
+                all.extend(sha256(part));
+            }
+        }
+        base64url(&sha256(&all)).chars().take(16).collect()
+    }
+}
+
+fn read_folder(
+    kind: &'static str,
+    folder: &Path,
+    documents: &mut Vec<(&'static str, String, Document)>,
+    problems: &mut Problems,
+) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    paths.sort();
+    for path in paths {
+        let file = path.display().to_string();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match fs::read_to_string(&path) {
+            Ok(text) => documents.push((kind, name, Document { file, text })),
+            Err(error) => problems.push(Problem { file, line: 1, reason: error.to_string() }),
+        }
+    }
+}
+
+/// What a signer says of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The version of the documents that it signs.
+    pub version: String,
+    /// Greater than that of every bundle before it.
+    pub sequence: u64,
+    /// Who signed.
+    pub signer: String,
+    /// When.
+    pub signed_at: Timestamp,
+    /// From when it may take effect.
+    pub effective_from: Timestamp,
+    /// Until when it may be put into effect.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// Why an archive is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// It is no archive.
+    #[error("not a bundle archive: {0}")]
+    Format(#[from] serde_json::Error),
+    /// Its signature.
+    #[error("the bundle is not signed by a signer of this gateway: {0}")]
+    Signature(#[from] JwsError),
+    /// Its manifest.
+    #[error("the bundle's manifest: {0}")]
+    Manifest(#[from] ClaimError),
+    /// A document is not what was signed.
+    #[error("the documents are not those that were signed")]
+    Documents,
+    /// The key cannot sign.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Archive {
+    manifest: String,
+    documents: Vec<Archived>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Archived {
+    kind: String,
+    name: String,
+    text: String,
+}
+
+/// The `typ` of a manifest: it is a token of no other kind.
+const TYP: &str = "cbid-bundle+jwt";
+
+/// Signs a bundle: the bytes of its archive.
+///
+/// # Errors
+/// [`ArchiveError::Key`].
+pub fn sign(bundle: &Bundle, manifest: &Manifest, key: &SigningKey) -> Result<Vec<u8>, ArchiveError> {
+    let mut claims = serde_json::Map::new();
+    let mut set = |name: &str, value: serde_json::Value| claims.insert(name.to_owned(), value);
+    set("version", json!(manifest.version));
+    set("sequence", json!(manifest.sequence));
+    set("sub", json!(manifest.signer));
+    set("iat", json!(manifest.signed_at.0));
+    set("nbf", json!(manifest.effective_from.0));
+    if let Some(until) = manifest.valid_until {
+        set("exp", json!(until.0));
+    }
+    let documents = bundle.documents.iter().map(|(kind, name, document)| Archived {
+        kind: (*kind).to_owned(),
+        name: name.clone(),
+        text: document.text.clone(),
+    });
+    let archive = Archive { manifest: certs::jws::sign(key, TYP, &claims)?, documents: documents.collect() };
+    Ok(serde_json::to_vec(&archive)?)
+}
+
+/// Opens an archive that one of `signers` signed.
+///
+/// # Errors
+/// [`ArchiveError`] for the first thing that is wrong.
+pub fn open(bytes: &[u8], signers: &KeySet) -> Result<(Manifest, Bundle), ArchiveError> {
+    let archive: Archive = serde_json::from_slice(bytes)?;
+    let claims = Unverified::parse(&archive.manifest)?.verify(signers, &Algorithm::ALL)?;
+    let number = |name| claims::time(&claims, name).and_then(|number| number.ok_or(ClaimError::Missing(name)));
+    let manifest = Manifest {
+        version: claims::text(&claims, "version")?.to_owned(),
+        sequence: number("sequence")?,
+        signer: claims::text(&claims, "sub")?.to_owned(),
+        signed_at: Timestamp(number("iat")?),
+        effective_from: Timestamp(number("nbf")?),
+        valid_until: claims::time(&claims, "exp")?.map(Timestamp),
+    };
+    let mut bundle = Bundle::default();
+    for archived in archive.documents {
+        let kind = KINDS.into_iter().find(|kind| *kind == archived.kind).ok_or(ArchiveError::Documents)?;
+        let document = Document { file: format!("{kind}/{}", archived.name), text: archived.text };
+        bundle.documents.push((kind, archived.name, document));
+    }
+    if bundle.version() == manifest.version { Ok((manifest, bundle)) } else { Err(ArchiveError::Documents) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rig() -> (SigningKey, KeySet, Bundle, Manifest) {
+        let key = SigningKey::generate(Algorithm::ES256).unwrap();
+        let signers = KeySet::parse(json!({"keys": [key.public_jwk()]}).to_string().as_bytes()).unwrap();
+        let document = Document { file: "services/a.toml".into(), text: "service = \"a\"\n".into() };
+        let bundle = Bundle { documents: vec![("services", "a.toml".into(), document)] };
+        let manifest = Manifest {
+            version: bundle.version(),
+            sequence: 7,
+            signer: "officer".into(),
+            signed_at: Timestamp(1),
+            effective_from: Timestamp(2),
+            valid_until: Some(Timestamp(3)),
+        };
+        (key, signers, bundle, manifest)
+    }
+
+    #[test]
+    fn a_signed_bundle_comes_back_as_it_was() {
+        let (key, signers, bundle, manifest) = rig();
+        let (opened, documents) = open(&sign(&bundle, &manifest, &key).unwrap(), &signers).unwrap();
+        assert_eq!((opened, documents), (manifest, bundle));
+    }
+
+    #[test]
+    fn nothing_unsigned_or_changed_is_taken() {
+        let (key, signers, bundle, manifest) = rig();
+        let (other, ..) = rig();
+        assert!(matches!(open(&sign(&bundle, &manifest, &other).unwrap(), &signers), Err(ArchiveError::Signature(_))));
+        let text = String::from_utf8(sign(&bundle, &manifest, &key).unwrap()).unwrap();
+        for changed in [
+            text.replace("service = \\\"a\\\"", "service = \\\"b\\\""),
+            text.replace("a.toml", "b.toml"),
+            text.replace("\"services\"", "\"groups\""),
+            text.replace("\"services\"", "\"elsewhere\""),
+        ] {
+            assert_ne!(changed, text);
+            assert!(matches!(open(changed.as_bytes(), &signers), Err(ArchiveError::Documents)), "{changed}");
+        }
+        for bad in ["", "{}", "{\"manifest\":\"\",\"documents\":[]}", "{\"manifest\":\"a.b.c\",\"documents\":[]}"] {
+            assert!(open(bad.as_bytes(), &signers).is_err(), "{bad}");
+        }
+        // A token of another kind, signed by the same key, is no manifest.
+        let claims = json!({"iss": "x", "exp": 9}).as_object().unwrap().clone();
+        let token = certs::jws::sign(&key, "JWT", &claims).unwrap();
+        assert!(open(json!({"manifest": token, "documents": []}).to_string().as_bytes(), &signers).is_err());
+    }
+
+    #[test]
+    fn a_version_is_told_by_every_document_and_its_place() {
+        let (.., bundle, _) = rig();
+        let mut moved = bundle.clone();
+        moved.documents[0].0 = "groups";
+        let mut renamed = bundle.clone();
+        renamed.documents[0].1 = "b.toml".into();
+        let mut rewritten = bundle.clone();
+        rewritten.documents[0].2.text.push('\n');
+        let versions = [&bundle, &moved, &renamed, &rewritten].map(Bundle::version);
+        assert!((1..4).all(|at| versions[at] != versions[0]));
+    }
+}

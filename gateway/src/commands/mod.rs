@@ -1,0 +1,3 @@
+//! Commands with more to them than a few lines.
+
+pub(crate) mod policy;

@@ -1,0 +1,248 @@
+//! Where a running gateway takes orders from whoever runs it: a socket in the file system, for its own user alone.
+//!
+//! An [`Order`] is carried out by one function, [`carry_out`], whether a running gateway does it or a command that opens
+//! the store itself because none runs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use certs::key::KeySet;
+use gateway_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+
+use crate::activation::{ActivationError, Activations, Change, InEffect};
+use crate::app::{App, Source};
+use crate::bundle;
+use crate::catalog::{self, Catalog};
+use crate::exports::Exports;
+use crate::seal::Seals;
+use crate::store::Store;
+
+/// The longest order or answer, in bytes.
+const LONGEST: u32 = 256 * 1024 * 1024;
+/// How long either side waits for the other.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What can be asked of a gateway.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Put a bundle into effect.
+    Activate {
+        /// The archive.
+        archive: String,
+        /// Who orders it.
+        by: String,
+    },
+    /// Go back to the bundle before.
+    RollBack {
+        /// Who orders it.
+        by: String,
+    },
+    /// Try a draft in shadow, or end that.
+    Shadow {
+        /// The archive; none ends it.
+        archive: Option<String>,
+        /// Who orders it.
+        by: String,
+    },
+    /// Say what is in effect.
+    Status,
+    /// Hand out the archive that is in effect.
+    Bundle,
+    /// Hand out recorded decisions, newest first.
+    Decisions {
+        /// How many.
+        last: usize,
+    },
+    /// Count the people whose data crossed a border in a year.
+    Exports {
+        /// The year.
+        year: i64,
+    },
+}
+
+/// What an order is carried out on.
+pub struct Office<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// Sealing.
+    pub seals: &'a Seals,
+    /// Where bundles come from.
+    pub source: &'a Source,
+    /// Now.
+    pub now: Timestamp,
+}
+
+type Answer = Result<Value, Vec<String>>;
+
+fn refused(error: impl std::error::Error) -> Vec<String> {
+    vec![error.to_string()]
+}
+
+/// Carries an order out.
+///
+/// # Errors
+/// Lines for whoever ordered; nothing was changed then.
+pub async fn carry_out(order: Order, office: &Office<'_>) -> Answer {
+    match order {
+        Order::Decisions { last } => Ok(json!(office.store.decisions(last).await.map_err(refused)?)),
+        Order::Exports { year } => {
+            let exports = Exports::new(office.store);
+            Ok(json!(exports.count(year, office.now).await.map_err(refused)?))
+        }
+        order => match office.source {
+            Source::Signed { signers, secrets } => change(order, office, signers, secrets).await,
+            Source::Folder(folder) => {
+                let folder = folder.display();
+                Err(vec![format!(
+                    "this gateway takes whatever is in {folder}: it has no signed bundles to put into effect"
+                )])
+            }
+        },
+    }
+}
+
+async fn change(order: Order, office: &Office<'_>, signers: &KeySet, secrets: &Path) -> Answer {
+    let (now, activations) = (office.now, Activations::new(office.store, office.seals, signers));
+    match order {
+        Order::Activate { archive, by } => {
+            let (_, documents) = bundle::open(archive.as_bytes(), signers).map_err(refused)?;
+            // A bundle that could not be used, or does not do what its author says, never gets as far as the list.
+            let catalog = Catalog::compile(&documents, secrets).map_err(lines)?;
+            let failing = catalog.policies().test();
+            if !failing.is_empty() {
+                return Err(lines(failing));
+            }
+            activations.activate(archive.as_bytes(), &by, now).await.map(describe).map_err(refused)
+        }
+        Order::RollBack { by } => activations.roll_back(&by, now).await.map(describe).map_err(refused),
+        Order::Shadow { archive, by } => {
+            let archive = archive.as_ref().map(String::as_bytes);
+            if let Some(archive) = archive {
+                let (_, documents) = bundle::open(archive, signers).map_err(refused)?;
+                catalog::policies(&documents).map_err(lines)?;
+            }
+            activations.shadow(archive, &by, now).await.map(describe).map_err(refused)
+        }
+        Order::Bundle => {
+            let live = in_effect(&activations, now).await?.live.ok_or_else(|| refused(ActivationError::None))?;
+            let archive = activations.archive(&live.version, now).await.map_err(refused)?;
+            Ok(Value::String(String::from_utf8(archive).map_err(refused)?))
+        }
+        Order::Status => {
+            let state = in_effect(&activations, now).await?;
+            Ok(json!({"live": state.live, "shadow": state.shadow, "waiting": state.waiting, "changes": state.epoch}))
+        }
+        Order::Decisions { .. } | Order::Exports { .. } => Err(Vec::new()),
+    }
+}
+
+async fn in_effect(activations: &Activations<'_>, now: Timestamp) -> Result<InEffect, Vec<String>> {
+    Ok(InEffect::at(&activations.changes(0, now).await.map_err(refused)?, now))
+}
+
+fn describe(change: Change) -> Value {
+    json!(change)
+}
+
+fn lines(problems: gateway_core::document::Problems) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+/// Listens at a socket that only this process's user can open. One that is left over from a process that is gone is taken
+/// away; one that answers is another gateway's.
+///
+/// # Errors
+/// Why it cannot, as a line for the operator.
+pub fn bind(socket: &Path) -> Result<UnixListener, String> {
+    let refuse = |error: std::io::Error| format!("{}: {error}", socket.display());
+    if std::os::unix::net::UnixStream::connect(socket).is_ok() {
+        return Err(format!("{}: another gateway listens here", socket.display()));
+    }
+    if socket.exists() {
+        fs::remove_file(socket).map_err(refuse)?;
+    }
+    let listener = UnixListener::bind(socket).map_err(refuse)?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).map_err(refuse)?;
+    Ok(listener)
+}
+
+/// Takes orders until told to stop.
+pub async fn serve(listener: UnixListener, app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let app = Arc::clone(&app);
+                    tokio::spawn(async move {
+                        if let Err(error) = tokio::time::timeout(PATIENCE, take_order(stream, &app)).await {
+                            tracing::warn!(%error, "an order took too long");
+                        }
+                    });
+                }
+                Err(error) => tracing::warn!(%error, "control socket"),
+            },
+            _ = stop.changed() => return,
+        }
+    }
+}
+
+async fn take_order(mut stream: UnixStream, app: &App) {
+    let order = match receive(&mut stream).await.map(|bytes| serde_json::from_slice::<Order>(&bytes)) {
+        Ok(Ok(order)) => order,
+        Ok(Err(error)) => return tracing::warn!(%error, "an order that cannot be read"),
+        Err(error) => return tracing::warn!(%error, "control socket"),
+    };
+    let office = Office { store: &app.store, seals: &app.seals, source: app.source(), now: app.now() };
+    let answer = carry_out(order, &office).await;
+    // Whoever ordered a change finds it made on this node when the answer arrives.
+    app.follow().await;
+    let bytes = serde_json::to_vec(&answer).unwrap_or_default();
+    if let Err(error) = send(&mut stream, &bytes).await {
+        tracing::warn!(%error, "control socket");
+    }
+}
+
+/// Gives an order to the gateway that listens at `socket`; nothing when none does.
+///
+/// # Errors
+/// What it answers.
+pub async fn order(socket: &Path, order: &Order) -> Option<Answer> {
+    let mut stream = UnixStream::connect(socket).await.ok()?;
+    let asked = async {
+        send(&mut stream, &serde_json::to_vec(order)?).await?;
+        receive(&mut stream).await
+    };
+    let answer = match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(bytes)) => serde_json::from_slice(&bytes).map_err(refused),
+        Ok(Err(error)) => Err(refused(error)),
+        Err(error) => Err(refused(error)),
+    };
+    Some(answer.and_then(|answer: Answer| answer))
+}
+
+async fn send(stream: &mut UnixStream, bytes: &[u8]) -> std::io::Result<()> {
+    let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= LONGEST);
+    let length = length.ok_or_else(|| std::io::Error::other("too long"))?;
+    stream.write_all(&length.to_be_bytes()).await?;
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+async fn receive(stream: &mut UnixStream) -> std::io::Result<Vec<u8>> {
+    let length = stream.read_u32().await?;
+    if length > LONGEST {
+        return Err(std::io::Error::other("too long"));
+    }
+    let mut bytes = Vec::new();
+    stream.take(length.into()).read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}

@@ -1,0 +1,210 @@
+//! Bundles: only what is signed and newer takes effect, whole, on every node, within a second; what is broken changes
+//! nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway::config::{Config, StoreConfig};
+use gateway::control::Order;
+use gateway::ports::Clock;
+use gateway::server::Server;
+use gateway_core::time::Timestamp;
+use integration_tests::World;
+use integration_tests::rp::query;
+use integration_tests::servers::{postgres, redis};
+use sandbox::demo::{Trust, Wire};
+
+use crate::cluster::engine;
+
+const INVOICE: &str = "services/e-invoice.toml";
+
+/// Keeps Hong Kong out, and says so in the examples.
+fn without_hong_kong(text: String) -> String {
+    let (rules, examples) = text.split_once("[[example]]").unwrap();
+    let examples: String = examples
+        .split("[[example]]")
+        .map(|example| {
+            let (kept, _) = example.split_once("released").unwrap_or((example, ""));
+            let ours = example.contains("hk-iam-smart");
+            let example = if ours { kept.replace("\"permit\"", "\"CB-404\"") } else { example.to_owned() };
+            format!("[[example]]{example}")
+        })
+        .collect();
+    format!("{rules}[[forbid]]\nproviders = [\"hk-iam-smart\"]\n\n{examples}")
+}
+
+async fn offers_hong_kong(world: &World) -> bool {
+    let page = world.browser().get(world.rp().authorize("e-invoice", &[])).await;
+    page.body.contains("/to/hk-iam-smart")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_bundle_takes_effect_at_once_while_people_sign_in_and_is_rolled_back() {
+    let world = World::signed(&[]).await;
+    let first = world.version();
+    world.edit(INVOICE, |text| text.replace("# ", "#  "));
+    world.activate().await.unwrap_or_else(|lines| panic!("{lines:#?}"));
+    let second = world.version();
+    assert_ne!(first, second);
+    // A sign-in that began before goes on under what holds when it ends.
+    let (rp, mut under_way) = (world.rp(), world.browser());
+    let page = world.to_consent(&mut under_way, &rp.authorize("e-invoice", &[]), "hk-iam-smart", "hk-chan").await;
+    world.edit(INVOICE, without_hong_kong);
+    world.activate().await.unwrap_or_else(|lines| panic!("{lines:#?}"));
+    assert!(!offers_hong_kong(&world).await);
+    let question = page.field("question").unwrap();
+    let form = [("question", question.as_str()), ("decision", "allow"), ("export", "yes")];
+    assert_eq!(under_way.post(&page.url, &form).await.failure(), Some("CB-404"));
+    let rolled_back = world.order(&Order::RollBack { by: "officer".into() }).await.unwrap();
+    assert_eq!(
+        (rolled_back["version"].as_str(), rolled_back["change"].as_str()),
+        (Some(&*second), Some("rolled-back"))
+    );
+    assert!(offers_hong_kong(&world).await);
+    // Twice back is where everything began.
+    assert_eq!(world.order(&Order::RollBack { by: "officer".into() }).await.unwrap()["version"], *first);
+    assert!(world.order(&Order::RollBack { by: "officer".into() }).await.is_err(), "there is nothing before");
+    assert_eq!(world.version(), first);
+    let audit = world.demo.gateway.app().store.verify_audit().await.unwrap();
+    assert!(audit.iter().all(|report| report.broken.is_none() && report.records > 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unsigned_older_outdated_and_broken_bundles_change_nothing_and_say_why() {
+    let world = World::signed(&[]).await;
+    let version = world.version();
+    let refused = async |archive: String| {
+        let answer = world.order(&Order::Activate { archive, by: "officer".into() }).await;
+        assert_eq!(world.version(), version);
+        answer.unwrap_err().join("\n")
+    };
+    let sound = std::fs::read_to_string(world.document(INVOICE)).unwrap();
+    world.edit(INVOICE, |text| text.replace("# ", "#  "));
+    let stranger = world.data.join("stranger.key");
+    certs::signer::create(&stranger).unwrap();
+    let later = 1 << 40;
+    assert!(
+        refused(world.signed_by(&stranger, later, |_| {})).await.contains("not signed by a signer of this gateway")
+    );
+    assert!(refused(world.signed_by(&world.signer(), 1, |_| {})).await.contains("must be greater than"));
+    let outdated = world.signed_by(&world.signer(), later, |m| m.valid_until = Some(Timestamp(1)));
+    assert!(refused(outdated).await.contains("valid until"));
+    let tampered = world.signed_by(&world.signer(), later, |_| {}).replace("identity = 1", "identity = 2");
+    assert!(refused(tampered).await.contains("not those that were signed"));
+    assert!(refused("{}".to_owned()).await.contains("not a bundle archive"));
+    for (from, to, reason) in [
+        (
+            "identity = 1",
+            "idenity = 1",
+            "services/e-invoice.toml:25: idenity is not a known field; did you mean identity?",
+        ),
+        ("providers = [\"hk-iam-smart\"", "providers = [\"hk-iam-smar\"", "did you mean hk-iam-smart?"),
+        ("expect = \"permit\"", "expect = \"CB-403\"", "expected CB-403, but it is permit"),
+        ("from = 'claims.name'", "from = 'claims.name +'", "e-invoice.toml:"),
+        ("instruments = [\"gba-contract-hk\"", "instruments = [\"gba-contract\"", "is not known in this bundle"),
+    ] {
+        std::fs::write(world.document(INVOICE), &sound).unwrap();
+        world.edit(INVOICE, |text| text.replacen(from, to, 1));
+        let said = refused(world.signed_by(&world.signer(), later, |_| {})).await;
+        assert!(said.contains(reason), "{to}: {said}");
+    }
+    assert!(offers_hong_kong(&world).await, "the last good bundle serves");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_waits_for_its_day_and_a_restart_finds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(&folder.path().join("data"), &[], Wire::Own, Trust::Signed).await;
+    let now_in_effect = world.version();
+    world.edit(INVOICE, without_hong_kong);
+    let tomorrow = world.now().plus(Duration::from_secs(86_400));
+    let archive = world.signed_by(&world.signer(), 1 << 40, |manifest| manifest.effective_from = tomorrow);
+    world.order(&Order::Activate { archive, by: "officer".into() }).await.unwrap();
+    assert_eq!(world.version(), now_in_effect);
+    let status = world.order(&Order::Status).await.unwrap();
+    assert_eq!(status["waiting"]["effective_from"], tomorrow.0);
+    let world = world.restarted().await;
+    assert_eq!(world.version(), now_in_effect);
+    world.clock.advance(86_400);
+    world.demo.gateway.app().follow().await;
+    assert_ne!(world.version(), now_in_effect);
+    assert!(!offers_hong_kong(&world).await);
+}
+
+/// Every node follows within a second, and a node that cannot use the next bundle keeps the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_follows_within_a_second() {
+    let (postgres, redis) = (postgres().await, redis().await);
+    let world = World::signed(&[]).await;
+    let first = world.signed_by(&world.signer(), 1, |_| {});
+    let mut config = Config::load(&world.demo.config).unwrap();
+    let clock: Arc<dyn Clock> = Arc::clone(&world.clock) as Arc<dyn Clock>;
+    let mut nodes = Vec::new();
+    for name in ["node-1", "node-2"] {
+        config.listen.set_port(0);
+        config.control = Some(world.data.join(format!("{name}.sock")));
+        config.store = StoreConfig { node: name.to_owned(), engine: engine(&postgres, &redis) };
+        if nodes.is_empty() {
+            let (store, seals, source) = opened(&config).await;
+            let office = gateway::control::Office { store: &store, seals: &seals, source: &source, now: world.now() };
+            let order = Order::Activate { archive: first.clone(), by: "officer".into() };
+            gateway::control::carry_out(order, &office).await.unwrap();
+        }
+        nodes.push(Server::start(&config, Arc::clone(&clock)).await.unwrap_or_else(|error| panic!("{error}")));
+    }
+    let version = |node: &Server| node.app().bundle().catalog.policies().version().to_owned();
+    assert_eq!(version(&nodes[0]), version(&nodes[1]));
+    world.edit(INVOICE, without_hong_kong);
+    let archive = world.signed_by(&world.signer(), 2, |_| {});
+    let order = Order::Activate { archive, by: "officer".into() };
+    gateway::control::order(&world.data.join("node-1.sock"), &order).await.unwrap().unwrap();
+    let began = Instant::now();
+    while version(&nodes[1]) != version(&nodes[0]) {
+        assert!(began.elapsed() < Duration::from_secs(5), "the other node does not follow");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+async fn opened(config: &Config) -> (gateway::store::Store, gateway::seal::Seals, gateway::app::Source) {
+    let seals = gateway::seal::Seals::new(certs::vault::Vault::load(&config.master_key).unwrap());
+    let store = gateway::store::Store::open(&config.store, seals.key("audit").unwrap()).await.unwrap();
+    (store, seals, gateway::app::Source::open(&config.bundle).unwrap())
+}
+
+/// A draft beside the live bundle changes nothing for anybody; where it would have said otherwise is on record, and a
+/// replay of the record says the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_in_shadow_is_heard_and_not_obeyed() {
+    let world = World::signed(&[]).await;
+    let live = world.version();
+    world.edit(INVOICE, without_hong_kong);
+    let archive = world.signed_by(&world.signer(), 1, |_| {});
+    world.order(&Order::Shadow { archive: Some(archive), by: "officer".into() }).await.unwrap();
+    let rp = world.rp();
+    for (provider, person) in [("hk-iam-smart", "hk-chan"), ("mo-one-account", "mo-vong")] {
+        let back = world.sign_in(&mut world.browser(), &rp.authorize("e-invoice", &[]), provider, person).await;
+        assert!(query(&back, "code").is_some());
+    }
+    assert_eq!(world.version(), live);
+    let recorded = world.order(&Order::Decisions { last: 10 }).await.unwrap();
+    let recorded: Vec<gateway::store::Recorded> = serde_json::from_value(recorded).unwrap();
+    let shadows: Vec<_> = recorded
+        .iter()
+        .map(|r| (r.decision.login.provider.as_str(), r.decision.shadow.as_ref().map(|shadow| shadow.outcome.as_str())))
+        .collect();
+    assert_eq!(shadows.len(), 2);
+    assert!(shadows.contains(&("hk-iam-smart", Some("CB-404"))), "{shadows:?}");
+    assert!(shadows.contains(&("mo-one-account", None)), "{shadows:?}");
+    let text = serde_json::to_string(&recorded).unwrap();
+    assert!(!text.contains("CHAN") && !text.contains("1979"), "no personal data: {text}");
+    let draft = gateway::bundle::Bundle::read(&world.data.join("bundle")).unwrap();
+    let draft = gateway::catalog::policies(&draft).unwrap();
+    let summary = policies::replay::replay(recorded.iter().map(|recorded| &recorded.decision), &draft);
+    assert_eq!((summary.replayed, summary.changed, summary.groups[0].now_refused), (2, 1, 1));
+    assert_eq!(summary.groups[0].provider.as_str(), "hk-iam-smart");
+    world.order(&Order::Shadow { archive: None, by: "officer".into() }).await.unwrap();
+    assert!(world.demo.gateway.app().shadow().is_none());
+}

@@ -1,0 +1,402 @@
+//! The difference between two versions by meaning: who gains, who loses, and what more or less goes out about whom.
+//!
+//! Rows can tell people, logins and moments apart only at the limits that they name. So every login falls into one of
+//! finitely many classes, and asking both versions about one login of each class finds every difference there is: nothing
+//! is sampled, nothing is missed. The exception is raw Cedar that calculates; it is said so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gateway_core::circumstances::{AgeLimit, Capacity, DataClass, Login, Population};
+use gateway_core::client::Client;
+use gateway_core::consent::Mode;
+use gateway_core::ids::{ClientId, ProviderId, ServiceId};
+use gateway_core::jurisdiction::Crossing;
+use gateway_core::time::Date;
+use serde::Serialize;
+
+use crate::classes::Classes;
+use crate::condition::span;
+use crate::decide::{Demand, Facts};
+use crate::provider::Provider;
+use crate::service::{OnMissing, Release, Service};
+use crate::set::PolicySet;
+
+/// What a change does to trust.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Somebody gains access, or more goes out.
+    Widening,
+    /// Somebody loses access, or less goes out.
+    Narrowing,
+    /// Neither.
+    Neutral,
+}
+
+/// One change.
+#[derive(Debug, Clone, Serialize)]
+pub struct Change {
+    /// What it does to trust.
+    pub direction: Direction,
+    /// Which service, client or provider.
+    pub about: String,
+    /// What changes.
+    pub what: String,
+    /// Somebody to whom it happens.
+    pub example: Option<String>,
+}
+
+/// The differences between two versions.
+#[derive(Debug, Default, Serialize)]
+pub struct Diff {
+    /// Every change, widening first.
+    pub changes: Vec<Change>,
+    /// Services whose own Cedar calculates, so that differences beyond the limits it names may be missed.
+    pub inexact: Vec<ServiceId>,
+}
+
+/// Compares two versions on a day: instruments and filings come into force and run out.
+#[must_use]
+pub fn diff(old: &PolicySet, new: &PolicySet, today: Date) -> Diff {
+    let mut diff = Diff::default();
+    let ids: BTreeSet<&ServiceId> = old.services().chain(new.services()).map(|service| &service.id).collect();
+    for id in ids {
+        compare_service(&mut diff, (old, new), id, today);
+    }
+    compare_clients(&mut diff, old, new);
+    diff.changes.sort_by(|a, b| (a.direction, &a.about).cmp(&(b.direction, &b.about)));
+    diff
+}
+
+impl Diff {
+    fn push(&mut self, direction: Direction, about: &dyn std::fmt::Display, what: String, example: Option<String>) {
+        self.changes.push(Change { direction, about: about.to_string(), what, example });
+    }
+
+    /// Widening when `more`, narrowing when not.
+    fn tell(&mut self, more: bool, about: &dyn std::fmt::Display, what: String, example: Option<String>) {
+        self.push(if more { Direction::Widening } else { Direction::Narrowing }, about, what, example);
+    }
+}
+
+fn compare_service(diff: &mut Diff, (old, new): (&PolicySet, &PolicySet), id: &ServiceId, today: Date) {
+    let (before, after) = (old.service(id), new.service(id));
+    if before.or(after).is_none() {
+        return;
+    }
+    let both = [before, after];
+    let calculates = |service: &&Service| service.cedar.as_ref().is_some_and(|cedar| cedar.contains(['+', '*', '-']));
+    if both.iter().flatten().any(calculates) {
+        diff.inexact.push(id.clone());
+    }
+    let mut someone = None;
+    if decides_differently(old, new, id) {
+        someone = compare_decisions(diff, (old, new), id, &both);
+    }
+    let example = || someone.clone().or_else(|| somebody(new, id, &both)).or_else(|| somebody(old, id, &both));
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            compare_releases(diff, before, after, &example);
+            compare_terms(diff, before, after);
+            compare_borders(diff, (old, new), before, after, today);
+        }
+        (None, Some(after)) => diff.tell(true, id, format!("is new, with {}", claims_of(after)), example()),
+        (Some(before), None) => diff.tell(false, id, format!("is gone, with {}", claims_of(before)), example()),
+        (None, None) => {}
+    }
+}
+
+fn claims_of(service: &Service) -> String {
+    let claims: BTreeSet<&str> = service.release.iter().map(|row| row.claim.as_str()).collect();
+    if claims.is_empty() { "no claims".to_owned() } else { claims.into_iter().collect::<Vec<_>>().join(", ") }
+}
+
+/// Whether anything that a decision about this service rests on differs at all.
+fn decides_differently(old: &PolicySet, new: &PolicySet, id: &ServiceId) -> bool {
+    let rests_on = |set: &PolicySet| {
+        let service = set.service(id)?;
+        let place = |client: &ClientId| set.client(client).map(|c| (c.jurisdiction, c.place, c.staff_assisted));
+        let clients: BTreeMap<ClientId, _> = service.clients.iter().map(|id| (id.clone(), place(id))).collect();
+        let providers: Vec<Provider> = set.providers().cloned().collect();
+        Some((service.rows.clone(), service.cedar.clone(), service.regional_hop, clients, providers))
+    };
+    rests_on(old) != rests_on(new)
+}
+
+/// Somebody whom a version lets in.
+fn somebody(set: &PolicySet, id: &ServiceId, both: &[Option<&Service>; 2]) -> Option<String> {
+    let clients: BTreeSet<&ClientId> = both.iter().flatten().flat_map(|service| &service.clients).collect();
+    let classes = Classes::of(&[set], both);
+    clients.into_iter().find_map(|client| {
+        let login = classes.logins().find(|login| permits(set, client, id, login))?;
+        Some(describe(client, &login))
+    })
+}
+
+fn permits(set: &PolicySet, client: &ClientId, service: &ServiceId, login: &Login) -> bool {
+    set.decide(&Facts { client, service, login, demand: Demand::NONE }).is_ok()
+}
+
+/// Asks both versions about one login of every class. Somebody who gains, if anybody does.
+fn compare_decisions(
+    diff: &mut Diff,
+    (old, new): (&PolicySet, &PolicySet),
+    id: &ServiceId,
+    both: &[Option<&Service>; 2],
+) -> Option<String> {
+    let clients: BTreeSet<&ClientId> = both.iter().flatten().flat_map(|service| &service.clients).collect();
+    let classes = Classes::of(&[old, new], both);
+    let mut changes: BTreeMap<(bool, &ClientId, ProviderId), Changed> = BTreeMap::new();
+    for client in clients {
+        for login in classes.logins() {
+            let (was, is) = (permits(old, client, id, &login), permits(new, client, id, &login));
+            if was != is {
+                let changed = changes.entry((is, client, login.provider.clone())).or_default();
+                changed.add(&login, || describe(client, &login));
+            }
+        }
+    }
+    let mut gains = None;
+    for ((gain, client, provider), changed) in changes {
+        let who = changed.who();
+        let verb = if gain { "may now sign in" } else { "may no longer sign in" };
+        if gain && gains.is_none() {
+            gains.clone_from(&changed.example);
+        }
+        diff.tell(gain, id, format!("at {client} with {provider}: {who} {verb}"), changed.example);
+    }
+    gains
+}
+
+/// To whom one change happens.
+#[derive(Default)]
+struct Changed {
+    populations: BTreeSet<Option<Population>>,
+    ages: BTreeSet<Option<AgeLimit>>,
+    capacities: BTreeSet<Capacity>,
+    words: BTreeSet<String>,
+    example: Option<String>,
+}
+
+impl Changed {
+    fn add(&mut self, login: &Login, example: impl FnOnce() -> String) {
+        self.populations.insert(login.person.population);
+        self.ages.insert(login.person.age);
+        self.capacities.insert(login.person.capacity);
+        self.words.insert(words(login));
+        if self.example.is_none() {
+            self.example = Some(example());
+        }
+    }
+
+    fn who(&self) -> String {
+        let populations: Vec<&str> =
+            self.populations.iter().map(|p| p.map_or("unknown places", Population::as_str)).collect();
+        let ages: Vec<String> =
+            self.ages.iter().map(|age| age.map_or("unknown".to_owned(), |age| format!("{}+", age.years()))).collect();
+        let capacities: Vec<&str> = self.capacities.iter().map(|capacity| capacity.as_str()).collect();
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        format!(
+            "residents of {}, aged {}, acting as {}, by {},",
+            populations.join("/"),
+            ages.join("/"),
+            capacities.join("/"),
+            words.join(" or ")
+        )
+    }
+}
+
+fn words(login: &Login) -> String {
+    let acr = login.acr.as_deref().unwrap_or("no word");
+    if login.amr.is_empty() { acr.to_owned() } else { format!("{acr} with {}", login.amr.join("+")) }
+}
+
+fn describe(client: &ClientId, login: &Login) -> String {
+    let person = login.person;
+    let population = person.population.map_or("somebody of an unknown place", |population| match population {
+        Population::Mainland => "a mainland resident",
+        Population::HongKong => "a Hong Kong resident",
+        Population::Macao => "a Macao resident",
+        Population::Taiwan => "a Taiwan resident",
+        Population::Other => "a resident of another place",
+    });
+    let age = person.age.map_or("of unknown age".to_owned(), |age| format!("of {} or more", age.years()));
+    let capacity = match person.capacity {
+        Capacity::Own => "for themselves",
+        Capacity::LegalPerson => "for a legal person",
+        Capacity::Assisted => "helped by staff",
+    };
+    let when = match (login.time_stated, std::time::Duration::from_secs(login.age)) {
+        (true, age) => format!("{} ago", span(age)),
+        (false, age) => format!("at a time that the provider did not state ({} ago)", span(age)),
+    };
+    format!(
+        "{population} {age}, {capacity}, at {client}, signed in with {} ({}) {when}, on a {}",
+        login.provider,
+        words(login),
+        login.at
+    )
+}
+
+fn compare_releases(diff: &mut Diff, before: &Service, after: &Service, example: &dyn Fn() -> Option<String>) {
+    let rows = |service: &Service| -> BTreeMap<String, Vec<Release>> {
+        let mut rows: BTreeMap<String, Vec<Release>> = BTreeMap::new();
+        for row in &service.release {
+            rows.entry(row.claim.to_string()).or_default().push(Release { id: String::new(), ..row.as_ref().clone() });
+        }
+        rows
+    };
+    let (was, is) = (rows(before), rows(after));
+    let claims: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    for claim in claims {
+        match (was.get(claim), is.get(claim)) {
+            (None, Some(rows)) => {
+                diff.tell(true, &after.id, format!("{claim} goes out: {}", said(rows)), example());
+            }
+            (Some(_), None) => diff.tell(false, &after.id, format!("{claim} goes out no more"), example()),
+            (Some(was), Some(is)) if was != is => {
+                let direction = weigh(was, is);
+                let what = format!("{claim} was: {}; is: {}", said(was), said(is));
+                diff.push(direction, &after.id, what, example());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What some release rows say.
+fn said(rows: &[Release]) -> String {
+    let said = |row: &Release| {
+        let optional = if row.optional { ", optional" } else { "" };
+        let scope = row.scope.as_ref().map(|scope| format!(", by scope {scope}")).unwrap_or_default();
+        let missing = match &row.on_missing {
+            OnMissing::Set(value) => format!("or else {value}"),
+            OnMissing::Keep => "or else what was".to_owned(),
+            OnMissing::Clear => "or else nothing".to_owned(),
+            OnMissing::Fail => "or the sign-in ends".to_owned(),
+        };
+        format!("{} {missing}, for {} on {}{optional}{scope}", row.from.source(), row.purpose, row.ground)
+    };
+    rows.iter().map(said).collect::<Vec<_>>().join("; then ")
+}
+
+/// What a changed release does. Whatever is not plainly less is taken for more.
+fn weigh(was: &[Release], is: &[Release]) -> Direction {
+    let same_but = |change: fn(&mut Release)| {
+        let mut changed = was.to_vec();
+        changed.iter_mut().for_each(change);
+        let mut target = is.to_vec();
+        target.iter_mut().for_each(change);
+        changed == target
+    };
+    let was_optional = was.iter().any(|row| row.optional);
+    if same_but(|row| row.optional = true) {
+        return if was_optional { Direction::Widening } else { Direction::Narrowing };
+    }
+    if same_but(|row| {
+        row.purpose.clear();
+        row.ground.clear();
+    }) {
+        return Direction::Neutral;
+    }
+    let fewer = is.iter().all(|row| was.contains(row));
+    if fewer { Direction::Narrowing } else { Direction::Widening }
+}
+
+fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
+    let id = &after.id;
+    if before.consent != after.consent {
+        let ease = |mode: Mode| match mode {
+            Mode::Required => 0,
+            Mode::Anonymous => 0,
+            Mode::Notice => 1,
+        };
+        let what = format!("people were asked by {}, and are by {}", before.consent, after.consent);
+        match ease(after.consent).cmp(&ease(before.consent)) {
+            std::cmp::Ordering::Equal => diff.push(Direction::Neutral, id, what, None),
+            order => diff.tell(order.is_gt(), id, what, None),
+        }
+    }
+    if before.remember_consent != after.remember_consent {
+        let written = |span_of: Option<std::time::Duration>| span_of.map_or("once".to_owned(), span);
+        let (was, is) = (before.remember_consent, after.remember_consent);
+        diff.tell(is > was, id, format!("an answer serves {}, and served {}", written(is), written(was)), None);
+    }
+    if before.name != after.name || before.resource != after.resource || before.domain != after.domain {
+        diff.push(Direction::Neutral, id, "has another name, resource or domain".to_owned(), None);
+    }
+    if before.link != after.link {
+        diff.push(Direction::Neutral, id, "offers to link another account than before, or none".to_owned(), None);
+    }
+}
+
+/// Which claims may cross a border to which client, before and after.
+fn compare_borders(
+    diff: &mut Diff,
+    (old, new): (&PolicySet, &PolicySet),
+    before: &Service,
+    after: &Service,
+    today: Date,
+) {
+    let crossings = |set: &PolicySet, service: &Service| {
+        let mut open: BTreeSet<(ClientId, String, DataClass)> = BTreeSet::new();
+        let from =
+            service.trusted().into_iter().filter_map(|id| set.provider(id)).map(|provider| provider.jurisdiction);
+        let from: BTreeSet<_> = from.collect();
+        for client in service.clients.iter().filter_map(|id| set.client(id)) {
+            for crossing in from.iter().filter_map(|from| Crossing::between(*from, client.jurisdiction)) {
+                let classes: BTreeSet<DataClass> = service.release.iter().map(|row| row.class).collect();
+                let covered = |class: &DataClass| set.cover(service, client, crossing, *class, today).is_some();
+                open.extend(classes.into_iter().filter(covered).map(|c| (client.id.clone(), crossing.to_string(), c)));
+            }
+        }
+        open
+    };
+    let (was, is) = (crossings(old, before), crossings(new, after));
+    for (client, crossing, class) in is.difference(&was) {
+        diff.tell(true, &after.id, format!("{class} data may now cross {crossing} to {client}"), None);
+    }
+    for (client, crossing, class) in was.difference(&is) {
+        diff.tell(false, &after.id, format!("{class} data may no longer cross {crossing} to {client}"), None);
+    }
+}
+
+fn compare_clients(diff: &mut Diff, old: &PolicySet, new: &PolicySet) {
+    let ids: BTreeSet<&ClientId> = old.clients().chain(new.clients()).map(|client| &client.id).collect();
+    for id in ids {
+        match (old.client(id), new.client(id)) {
+            (None, Some(_)) => diff.tell(true, id, "is a new client".to_owned(), None),
+            (Some(_), None) => diff.tell(false, id, "is a client no more".to_owned(), None),
+            (Some(before), Some(after)) if before != after => compare_client(diff, before, after),
+            _ => {}
+        }
+    }
+}
+
+fn compare_client(diff: &mut Diff, before: &Client, after: &Client) {
+    let id = &after.id;
+    for uri in after.redirect_uris.iter().filter(|uri| !before.redirect_uris.contains(uri)) {
+        diff.tell(true, id, format!("people may now be sent to {}", uri.as_str()), None);
+    }
+    for uri in before.redirect_uris.iter().filter(|uri| !after.redirect_uris.contains(uri)) {
+        diff.tell(false, id, format!("people may no longer be sent to {}", uri.as_str()), None);
+    }
+    let changed = [
+        ("its way to authenticate, or its keys", before.auth != after.auth),
+        ("the sector that its `sub` belongs to", before.sector != after.sector),
+        (
+            "where it stands in law",
+            (before.jurisdiction, before.registered_in) != (after.jurisdiction, after.registered_in),
+        ),
+        ("the legal recipient", before.operator != after.operator),
+        ("whether PKCE is required", before.require_pkce != after.require_pkce),
+        ("how long it may refresh", before.refresh_lifetime != after.refresh_lifetime),
+        ("its filings", before.filings != after.filings),
+    ];
+    for (what, _) in changed.iter().filter(|(_, changed)| *changed) {
+        let wider = (*what == "how long it may refresh" && after.refresh_lifetime > before.refresh_lifetime)
+            || (*what == "whether PKCE is required" && !after.require_pkce);
+        let direction = if wider { Direction::Widening } else { Direction::Neutral };
+        diff.push(direction, id, format!("{what} changed"), None);
+    }
+}

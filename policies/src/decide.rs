@@ -1,5 +1,6 @@
 //! The one decision function: facts of a login in, a permit or a refusal with its reasons out.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -180,9 +181,8 @@ fn explain(service: &Service, at: &Situation<'_>, verdict: &Verdict) -> Refusal 
         return Refusal::by(Failure::ProviderNotAccepted, "default-deny");
     };
     // A row that holds and yet did not let in: raw Cedar is all that could say so.
-    let failure = missing.iter().map(|condition| condition.failure()).min_by_key(|failure| rank(*failure));
     Refusal {
-        failure: failure.unwrap_or(Failure::PolicyRefused),
+        failure: worst(&missing).unwrap_or(Failure::PolicyRefused),
         rules: vec![row.id.clone()],
         needed: Some((row.assurance(), row.max_age())),
     }
@@ -193,7 +193,13 @@ pub(crate) fn nearest_row<'s>(service: &'s Service, at: &Situation<'_>) -> Optio
     let about = |row: &&Row| row.effect == Effect::Allow && row.providers().any(|provider| provider == at.provider);
     let missing = |row: &'s Row| row.conditions.iter().filter(|condition| condition.holds(at) != Some(true)).collect();
     let rows = service.rows.iter().filter(about).map(|row| (row, missing(row)));
-    rows.min_by_key(|(_, missing): &(_, Vec<&Condition>)| missing.len())
+    // Of rows that are equally near, the one that the person can do something about.
+    rows.min_by_key(|(_, missing): &(_, Vec<&Condition>)| (missing.len(), Reverse(worst(missing).map(rank))))
+}
+
+/// The missing condition that a person can change least.
+fn worst(missing: &[&Condition]) -> Option<Failure> {
+    missing.iter().map(|condition| condition.failure()).min_by_key(|failure| rank(*failure))
 }
 
 /// What is said first when several conditions are missing: what the person can change least.

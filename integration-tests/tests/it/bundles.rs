@@ -82,7 +82,7 @@ async fn unsigned_older_outdated_and_broken_bundles_change_nothing_and_say_why()
     world.edit(INVOICE, |text| text.replace("# ", "#  "));
     let stranger = world.data.join("stranger.key");
     certs::signer::create(&stranger).unwrap();
-    let later = 1 << 40;
+    let later = 8_000_000_000;
     assert!(
         refused(world.signed_by(&stranger, later, |_| {})).await.contains("not signed by a signer of this gateway")
     );
@@ -96,7 +96,7 @@ async fn unsigned_older_outdated_and_broken_bundles_change_nothing_and_say_why()
         (
             "identity = 1",
             "idenity = 1",
-            "services/e-invoice.toml:25: idenity is not a known field; did you mean identity?",
+            "services/e-invoice.toml:19: idenity is not a known field; did you mean identity?",
         ),
         ("providers = [\"hk-iam-smart\"", "providers = [\"hk-iam-smar\"", "did you mean hk-iam-smart?"),
         ("expect = \"permit\"", "expect = \"CB-403\"", "expected CB-403, but it is permit"),
@@ -118,7 +118,7 @@ async fn a_bundle_waits_for_its_day_and_a_restart_finds_it() {
     let now_in_effect = world.version();
     world.edit(INVOICE, without_hong_kong);
     let tomorrow = world.now().plus(Duration::from_secs(86_400));
-    let archive = world.signed_by(&world.signer(), 1 << 40, |manifest| manifest.effective_from = tomorrow);
+    let archive = world.signed_by(&world.signer(), 8_000_000_000, |manifest| manifest.effective_from = tomorrow);
     world.order(&Order::Activate { archive, by: "officer".into() }).await.unwrap();
     assert_eq!(world.version(), now_in_effect);
     let status = world.order(&Order::Status).await.unwrap();

@@ -47,7 +47,7 @@ pub(crate) fn print(seconds: u64) -> Result<bool, Failed> {
 }
 
 /// Microseconds of this thread's CPU time for one turn.
-fn per_turn(seconds: u64, mut turn: impl FnMut() -> bool) -> f64 {
+pub(crate) fn per_turn(seconds: u64, mut turn: impl FnMut() -> bool) -> f64 {
     let (from, began) = (thread_cpu(), Instant::now());
     let mut turns = 0_u32;
     while began.elapsed() < Duration::from_secs(seconds) {

@@ -9,6 +9,7 @@ mod iam_smart;
 mod jose;
 mod load;
 mod login;
+mod policy;
 mod process;
 mod provider;
 mod report;
@@ -84,13 +85,21 @@ struct Arguments {
     /// Print the price of one signature on this core after that many seconds, and end.
     #[arg(long, hide = true)]
     calibrate: Option<u64>,
+    /// Measure trust policy alone, over 100 to 100,000 services.
+    #[arg(long)]
+    policy: bool,
+    /// Ask policy the questions of so many logins over so many services (`services,logins`), and end.
+    #[arg(long, hide = true)]
+    policy_repeat: Option<String>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = match arguments.calibrate {
-        Some(seconds) => calibrate::print(seconds),
-        None => measure(&arguments),
+    let done = match (&arguments.calibrate, &arguments.policy_repeat) {
+        (Some(seconds), _) => calibrate::print(*seconds),
+        (None, Some(repeat)) => repeat_policy(repeat),
+        (None, None) if arguments.policy => measure_policy(&arguments),
+        (None, None) => measure(&arguments),
     };
     match done {
         Ok(sound) if sound => ExitCode::SUCCESS,
@@ -100,6 +109,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn repeat_policy(text: &str) -> Result<bool, Failed> {
+    let numbers = text.split_once(',').and_then(|(size, loops)| Some((size.parse().ok()?, loops.parse().ok()?)));
+    let (size, loops) = numbers.ok_or("--policy-repeat takes services,logins")?;
+    policy::repeat(size, loops).map(|()| true)
+}
+
+fn measure_policy(arguments: &Arguments) -> Result<bool, Failed> {
+    let unit = calibrate::on_core(arguments.gateway_core, 2)?;
+    process::pin_self(arguments.gateway_core)?;
+    policy::measure(unit.verify_us).map(|()| true)
 }
 
 /// True when nothing failed in what was measured.

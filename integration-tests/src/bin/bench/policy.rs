@@ -26,7 +26,7 @@ use crate::{Failed, calibrate};
 /// The numbers of services.
 const SIZES: [usize; 4] = [100, 1_000, 10_000, 100_000];
 /// How often the questions of one login are asked when instructions are counted.
-const LOOPS: u64 = 500;
+const LOOPS: usize = 500;
 /// 2026-03-04 10:00 in Guangdong, a Wednesday.
 const NOW: Timestamp = Timestamp(1_772_589_600);
 
@@ -58,12 +58,12 @@ pub(crate) fn measure(verify_us: f64) -> Result<(), Failed> {
 }
 
 /// Asks the questions of so many logins and ends: for a tool that counts instructions.
-pub(crate) fn repeat(size: usize, loops: u64) -> Result<(), Failed> {
+pub(crate) fn repeat(size: usize, loops: usize) -> Result<(), Failed> {
     let set = catalogue(size)?;
     let people = People::of(&set, size)?;
     // Everything that is kept after the first question is there.
-    people.login(&set, 0);
-    (0..loops).for_each(|_| people.login(&set, 0));
+    (0..people.services.len()).for_each(|index| people.login(&set, index));
+    (0..loops).for_each(|index| people.login(&set, index));
     Ok(())
 }
 
@@ -73,7 +73,7 @@ fn instructions(size: usize) -> Option<u64> {
         return None;
     }
     let own = std::env::current_exe().ok()?;
-    let count = |loops: u64| {
+    let count = |loops: usize| {
         let output = Command::new("valgrind")
             .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
             .arg(&own)
@@ -84,7 +84,7 @@ fn instructions(size: usize) -> Option<u64> {
         let (_, after) = text.split_once("Collected : ")?;
         after.split_whitespace().next()?.parse::<u64>().ok()
     };
-    Some(count(LOOPS)?.saturating_sub(count(0)?) / LOOPS)
+    Some(count(LOOPS)?.saturating_sub(count(0)?) / LOOPS as u64)
 }
 
 /// The CPU time of one call, over a second of calls about the services in turn.

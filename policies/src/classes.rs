@@ -16,6 +16,10 @@ use crate::set::PolicySet;
 
 /// One login of every class that the rows of these versions can tell apart.
 pub(crate) struct Classes {
+    /// Whether any row asks where somebody is a resident.
+    pub(crate) by_place: bool,
+    /// Whether any row asks how old somebody is.
+    pub(crate) by_age: bool,
     providers: Vec<(ProviderId, Words, Vec<Option<Population>>)>,
     ages: Vec<Option<AgeLimit>>,
     login_ages: Vec<u64>,
@@ -51,6 +55,8 @@ impl Classes {
         let known_age = Some(AgeLimit::reached_at(30));
         let every_age = || std::iter::once(None).chain(AgeLimit::ALL.map(Some)).collect();
         Self {
+            by_place,
+            by_age,
             providers: providers(sets, by_place),
             ages: if by_age { every_age() } else { vec![known_age] },
             login_ages: login_ages.into_iter().collect(),
@@ -113,10 +119,12 @@ fn providers(sets: &[&PolicySet], by_place: bool) -> Vec<(ProviderId, Words, Vec
         }
         words.sort();
         words.dedup();
-        let mut populations: Vec<Option<Population>> =
-            known.iter().flat_map(|provider| &provider.person.populations).copied().map(Some).collect();
-        populations.sort();
-        populations.dedup();
+        let mut populations: Vec<Option<Population>> = Vec::new();
+        for population in known.iter().flat_map(|provider| &provider.person.populations).copied().map(Some) {
+            if !populations.contains(&population) {
+                populations.push(population);
+            }
+        }
         let everybody_known = known
             .iter()
             .all(|provider| provider.person.populations.len() == 1 && provider.person.population_from.is_empty());

@@ -85,12 +85,11 @@ fn compare_service(diff: &mut Diff, (old, new): (&PolicySet, &PolicySet), id: &S
         return;
     }
     let both = [before, after];
-    let calculates = |service: &&Service| service.cedar.as_ref().is_some_and(|cedar| cedar.contains(['+', '*', '-']));
-    if both.iter().flatten().any(calculates) {
-        diff.inexact.push(id.clone());
-    }
     let mut someone = None;
     if decides_differently(old, new, id) {
+        if both.iter().flatten().filter_map(|service| service.cedar.as_deref()).any(calculates) {
+            diff.inexact.push(id.clone());
+        }
         someone = compare_decisions(diff, (old, new), id, &both);
     }
     let example = || someone.clone().or_else(|| somebody(new, id, &both)).or_else(|| somebody(old, id, &both));
@@ -104,6 +103,12 @@ fn compare_service(diff: &mut Diff, (old, new): (&PolicySet, &PolicySet), id: &S
         (Some(before), None) => diff.tell(false, id, format!("is gone, with {}", claims_of(before)), example()),
         (None, None) => {}
     }
+}
+
+/// Whether Cedar does more with numbers than compare them.
+fn calculates(cedar: &str) -> bool {
+    // What stands between quotes are names.
+    cedar.split('"').step_by(2).any(|code| code.contains(['+', '*', '-']))
 }
 
 fn claims_of(service: &Service) -> String {
@@ -158,7 +163,7 @@ fn compare_decisions(
     }
     let mut gains = None;
     for ((gain, client, provider), changed) in changes {
-        let who = changed.who();
+        let who = changed.who(&classes);
         let verb = if gain { "may now sign in" } else { "may no longer sign in" };
         if gain && gains.is_none() {
             gains.clone_from(&changed.example);
@@ -189,20 +194,23 @@ impl Changed {
         }
     }
 
-    fn who(&self) -> String {
+    /// Whom the change is about, as far as any row tells them apart.
+    fn who(&self, classes: &Classes) -> String {
         let populations: Vec<&str> =
             self.populations.iter().map(|p| p.map_or("unknown places", Population::as_str)).collect();
         let ages: Vec<String> =
             self.ages.iter().map(|age| age.map_or("unknown".to_owned(), |age| format!("{}+", age.years()))).collect();
         let capacities: Vec<&str> = self.capacities.iter().map(|capacity| capacity.as_str()).collect();
-        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        format!(
-            "residents of {}, aged {}, acting as {}, by {},",
-            populations.join("/"),
-            ages.join("/"),
-            capacities.join("/"),
-            words.join(" or ")
-        )
+        let mut words: Vec<String> = self.words.iter().take(3).cloned().collect();
+        if let more @ 1.. = self.words.len().saturating_sub(words.len()) {
+            words.push(format!("{more} more ways"));
+        }
+        let mut who =
+            if classes.by_place { format!("residents of {}", populations.join("/")) } else { "people".to_owned() };
+        if classes.by_age {
+            who += &format!(" aged {}", ages.join("/"));
+        }
+        format!("{who} acting as {}, by {},", capacities.join("/"), words.join(" or "))
     }
 }
 

@@ -11,6 +11,7 @@ use gateway::catalog;
 use gateway::config::{BundleConfig, Config};
 use gateway::control::{self, Office, Order};
 use gateway::ports::{Clock as _, SystemClock};
+use gateway_core::document::nearest;
 use gateway_core::time::{Date, Timestamp};
 use policies::PolicySet;
 use policies::case::Case;
@@ -268,6 +269,12 @@ fn explain(set: &PolicySet, file: &Path, json: bool) -> Result<(), Failed> {
     let case = Case::from_document(&name, &fs::read_to_string(file)?).map_err(|found| problems(&found))?;
     let known = case.service.as_ref().and_then(|id| set.service(id));
     let service = known.ok_or_else(|| Failed(vec![format!("{name}: names no service of this bundle")]))?;
+    if set.provider(&case.provider).is_none() {
+        let known: Vec<&str> = set.providers().map(|provider| provider.id.as_str()).collect();
+        let hint =
+            nearest(case.provider.as_str(), &known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        return Err(Failed(vec![format!("{name}: {} is no provider of this bundle{hint}", case.provider)]));
+    }
     let explanation = set.explain(service, &case);
     if json {
         return tell(serde_json::to_value(&explanation)?);

@@ -44,13 +44,15 @@ async fn run(arguments: Arguments) -> Result<(), DemoError> {
         std::fs::remove_dir_all(&arguments.data)
             .map_err(|source| DemoError::File { path: arguments.data.clone(), source })?;
     }
+    // A stranger's documents carry no examples, and nobody signed them.
+    let trust = if arguments.add.is_empty() { Trust::Signed } else { Trust::Folder };
     let options = Options {
         data: arguments.data,
         port: Some(arguments.port).filter(|port| *port != 0),
         add: arguments.add,
         clock: Arc::new(SystemClock),
         wire: Wire::Own,
-        trust: Trust::Signed,
+        trust,
     };
     let demo = Demo::start(&options).await?;
     print(&demo);
@@ -74,17 +76,15 @@ fn print(demo: &Demo) {
     println!("\nThe gateway is at {}. Its certificates come from a development CA: {ca}", demo.issuer);
     println!("Trust it in your browser's settings (Authorities), or for Chromium on Linux:");
     println!("  certutil -A -d sql:$HOME/.pki/nssdb -n federation-demo -t C,, -i {ca}");
-    let config = demo.config.display();
-    println!(
-        "The policies are in {}/bundle, signed. Change one, then sign and activate it, while this runs:",
-        demo.data.display()
-    );
-    println!(
-        "  cargo run --release --bin gateway -- policy bundle {0}/bundle --key {0}/secrets/bundle-signer.key \\",
-        demo.data.display()
-    );
-    println!("    --signer me --out new.bundle && cargo run --release --bin gateway -- policy activate new.bundle \\");
-    println!("    --by me --config {config}\n");
+    let (config, data) = (demo.config.display(), demo.data.display());
+    if demo.trust == Trust::Folder {
+        println!("The policies are in {data}/bundle; a change takes effect within ten seconds.\n");
+    } else {
+        println!("The policies are in {data}/bundle, signed. Change one, then sign and activate it, while this runs:");
+        println!("  cargo run --release --bin gateway -- policy bundle {data}/bundle --signer me --out new.bundle \\");
+        println!("    --key {data}/secrets/bundle-signer.key");
+        println!("  cargo run --release --bin gateway -- policy activate new.bundle --by me --config {config}\n");
+    }
     println!("Check the audit record any time after stopping:");
     println!("  cargo run --release --bin gateway -- audit verify --config {config}\n");
     println!("{}", demo.describe());

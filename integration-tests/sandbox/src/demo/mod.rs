@@ -165,6 +165,8 @@ pub struct Demo {
     pub config: PathBuf,
     /// Where everything is kept.
     pub data: PathBuf,
+    /// How the gateway gets its bundle.
+    pub trust: Trust,
     /// The portals.
     pub portals: Vec<PortalInfo>,
     /// The providers.
@@ -210,6 +212,7 @@ impl Demo {
             ca: ca.certificate(),
             config: config_path,
             data: data.clone(),
+            trust: options.trust,
             portals: simulated.portals,
             providers: simulated.providers,
             gateway,
@@ -242,10 +245,10 @@ impl Demo {
     /// # Errors
     /// [`DemoError`].
     pub async fn with_gateway(self, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, DemoError> {
-        let Self { gateway, issuer, ca, config: path, data, portals, providers, stop, serving } = self;
+        let Self { gateway, issuer, ca, config: path, data, trust, portals, providers, stop, serving } = self;
         gateway.stop().await;
         let gateway = Server::start(config, clock).await?;
-        Ok(Self { gateway, issuer, ca, config: path, data, portals, providers, stop, serving })
+        Ok(Self { gateway, issuer, ca, config: path, data, trust, portals, providers, stop, serving })
     }
 
     /// Stops everything in order.

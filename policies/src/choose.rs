@@ -65,7 +65,7 @@ impl PolicySet {
         let mut refusals = Vec::new();
         for row in document.allows().filter(|row| row.providers().any(|id| *id == provider.id)) {
             for (person, words) in
-                people_for(row, provider).flat_map(|p| provider.table.iter().rev().map(move |w| (p, w)))
+                people_for(row, provider).into_iter().flat_map(|p| provider.table.iter().rev().map(move |w| (p, w)))
             {
                 let login = Login {
                     provider: provider.id.clone(),
@@ -113,18 +113,19 @@ impl PolicySet {
     }
 }
 
-/// People of a provider for whom a row is meant, as far as rows can tell people apart.
-fn people_for<'a>(row: &'a Row, provider: &'a Provider) -> impl Iterator<Item = Person> + 'a {
-    let (mut populations, mut age, mut capacities) =
-        (provider.person.populations.clone(), AgeLimit::reached_at(30), vec![Capacity::Own, Capacity::LegalPerson]);
+/// People of a provider for whom a row is meant, as far as rows can tell people apart: an adult first, and then every age,
+/// because a forbid row may keep some ages out.
+fn people_for(row: &Row, provider: &Provider) -> Vec<Person> {
+    let mut populations = provider.person.populations.clone();
+    let mut capacities = vec![Capacity::Own, Capacity::LegalPerson];
+    let adult = AgeLimit::reached_at(30);
+    let mut ages: Vec<AgeLimit> =
+        std::iter::once(adult).chain(AgeLimit::ALL.into_iter().filter(|age| *age != adult)).collect();
     for condition in &row.conditions {
         match condition {
             Condition::Populations(wanted) => populations.retain(|population| wanted.contains(population)),
-            Condition::AgeFrom(limit) => age = age.max(*limit),
-            Condition::AgeBelow(limit) => {
-                let below = AgeLimit::ALL.into_iter().rev().find(|known| known < limit);
-                age = age.min(below.unwrap_or(*limit));
-            }
+            Condition::AgeFrom(limit) => ages.retain(|age| age >= limit),
+            Condition::AgeBelow(limit) => ages.retain(|age| age < limit),
             Condition::Capacities(wanted) => capacities.retain(|capacity| match capacity {
                 Capacity::Own => wanted.iter().any(|wanted| *wanted != Capacity::LegalPerson),
                 other => wanted.contains(other),
@@ -134,7 +135,12 @@ fn people_for<'a>(row: &'a Row, provider: &'a Provider) -> impl Iterator<Item = 
     }
     let populations: Vec<Option<Population>> =
         if populations.is_empty() { vec![None] } else { populations.into_iter().map(Some).collect() };
-    populations.into_iter().flat_map(move |population| {
-        capacities.clone().into_iter().map(move |capacity| Person { population, age: Some(age), capacity })
-    })
+    let mut people = Vec::new();
+    for age in ages {
+        for population in &populations {
+            let with = |capacity: &Capacity| Person { population: *population, age: Some(age), capacity: *capacity };
+            people.extend(capacities.iter().map(with));
+        }
+    }
+    people
 }

@@ -227,6 +227,12 @@ pub(crate) fn read(row: &Section<'_>) -> Vec<Condition> {
         let years = row.number(name, 0..=150).and_then(|years| u8::try_from(years).ok())?;
         AgeLimit::try_from(years).map_err(|error| row.refuse_field(name, error)).ok()
     };
+    // An empty list would mean nobody, and would be read as anybody.
+    for name in ["providers", "clients", "from", "to", "places", "populations", "capacities", "hours"] {
+        if row.is_empty_list(name) {
+            row.refuse_field(name, "is empty: name at least one, or leave the condition out");
+        }
+    }
     fn some<T>(list: Vec<T>, condition: impl FnOnce(Vec<T>) -> Condition) -> Option<Condition> {
         (!list.is_empty()).then(|| condition(list))
     }

@@ -1,7 +1,8 @@
 //! Mapping expressions: short CEL over what a provider said.
 //!
 //! The language is closed: the operators and a few functions of CEL, no loops, and the functions of
-//! [`functions`](crate::functions). An expression sees `claims`, `provider`, `jurisdiction` and `today`, and names the claims
+//! [`functions`](crate::functions). An expression sees `claims`, `provider`, `jurisdiction`, `today`
+//! and `residence` (of which place policy found the person to be a resident), and names the claims
 //! it reads one by one, so that anybody can say which data it needs. Its cost is bounded when it is compiled: by its length,
 //! its depth, and the absence of anything that repeats.
 
@@ -11,10 +12,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use cel::common::ast::{Expr, IdedExpr};
+use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
 use cel::objects::{Key, Map};
 use cel::{Context, ExecutionError, Value as Cel};
 use gateway_core::assertion::Assertion;
+use gateway_core::circumstances::Population;
 use gateway_core::claims::Claims;
 use gateway_core::time::Date;
 use serde_json::Value;
@@ -26,7 +28,7 @@ const MAX_LENGTH: usize = 500;
 /// The most brackets and choices in one.
 const MAX_BRACKETS: usize = 16;
 /// What an expression may name, besides operators and literals.
-const VARIABLES: [&str; 4] = ["claims", "provider", "jurisdiction", "today"];
+const VARIABLES: [&str; 5] = ["claims", "provider", "jurisdiction", "today", "residence"];
 
 /// A compiled expression.
 #[derive(Clone)]
@@ -37,6 +39,10 @@ pub struct Expression {
     claims: BTreeSet<String>,
     /// Those whose value may show in its answer.
     shown: BTreeSet<String>,
+    /// Those that it masks, with how many characters of the front and of the end show.
+    masked: Vec<(String, u64, u64)>,
+    /// Whether it asks of which place the person is a resident.
+    residence: bool,
 }
 
 #[derive(Clone)]
@@ -65,7 +71,14 @@ impl FromStr for Expression {
         if let Some(claim) = source.strip_prefix("claims.").filter(|name| is_name(name)) {
             let claims = BTreeSet::from([claim.to_owned()]);
             let body = Body::Claim(claim.to_owned());
-            return Ok(Self { source: source.into(), body, shown: claims.clone(), claims });
+            return Ok(Self {
+                source: source.into(),
+                body,
+                shown: claims.clone(),
+                claims,
+                masked: Vec::new(),
+                residence: false,
+            });
         }
         if source.len() > MAX_LENGTH {
             return Err(format!("an expression is at most {MAX_LENGTH} bytes long"));
@@ -92,7 +105,8 @@ impl FromStr for Expression {
             return Err("claims are named one by one: claims.name".to_owned());
         }
         prepare(&mut body);
-        Ok(Self { source: source.into(), body: Body::Program(Arc::new(body)), claims: reads.all, shown: reads.shown })
+        let Reads { all: claims, shown, masked, residence } = reads;
+        Ok(Self { source: source.into(), body: Body::Program(Arc::new(body)), claims, shown, masked, residence })
     }
 }
 
@@ -106,13 +120,18 @@ fn is_name(text: &str) -> bool {
 struct Reads {
     all: BTreeSet<String>,
     shown: BTreeSet<String>,
+    masked: Vec<(String, u64, u64)>,
+    residence: bool,
 }
 
 impl Reads {
     /// False when claims are read other than by name, so that nobody could say which data is needed.
     fn visit(&mut self, expression: &IdedExpr, hidden: bool) -> bool {
         match &expression.expr {
-            Expr::Ident(name) => name != "claims",
+            Expr::Ident(name) => {
+                self.residence |= name == "residence";
+                name != "claims"
+            }
             Expr::Select(select) if matches!(&select.operand.expr, Expr::Ident(name) if name == "claims") => {
                 self.all.insert(select.field.clone());
                 if !hidden && !select.test {
@@ -122,6 +141,11 @@ impl Reads {
             }
             Expr::Select(select) => self.visit(&select.operand, hidden),
             Expr::Call(call) => {
+                if let Some(masked) = masked(call) {
+                    self.all.insert(masked.0.clone());
+                    self.masked.push(masked);
+                    return true;
+                }
                 let closing = OURS.iter().any(|(name, closes)| *closes && *name == call.func_name);
                 let target = call.target.as_deref().into_iter();
                 target.chain(&call.args).all(|part| self.visit(part, hidden || closing))
@@ -131,6 +155,23 @@ impl Reads {
             // Nothing of these is needed by a mapping, and each would hide what it reads.
             Expr::Map(_) | Expr::Struct(_) | Expr::Comprehension(_) => false,
         }
+    }
+}
+
+/// The claim that a call masks, and how much of it shows. Only a claim itself, masked by plain numbers, is known not to show:
+/// what is put together first could be put together so that the mask covers nothing.
+fn masked(call: &CallExpr) -> Option<(String, u64, u64)> {
+    let [what, first, last] = call.args.as_slice() else { return None };
+    let number = |part: &IdedExpr| match &part.expr {
+        Expr::Literal(LiteralValue::Int(number)) => u64::try_from(*number.inner()).ok(),
+        _ => None,
+    };
+    match &what.expr {
+        Expr::Select(select) if call.func_name == "mask" && call.target.is_none() => match &select.operand.expr {
+            Expr::Ident(name) if name == "claims" => Some((select.field.clone(), number(first)?, number(last)?)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -181,6 +222,18 @@ impl Expression {
         &self.shown
     }
 
+    /// Whether it asks of which place the person is a resident.
+    #[must_use]
+    pub fn asks_residence(&self) -> bool {
+        self.residence
+    }
+
+    /// The claims that it masks, with how many characters of the front and of the end show.
+    #[must_use]
+    pub fn masked(&self) -> &[(String, u64, u64)] {
+        &self.masked
+    }
+
     /// Its value; `None` when what it reads is missing, null or empty.
     ///
     /// # Errors
@@ -210,6 +263,7 @@ pub struct Scope<'a> {
     provider: &'a str,
     jurisdiction: &'static str,
     today: Date,
+    residence: Option<Population>,
     context: OnceCell<Context<'a, 'static>>,
 }
 
@@ -223,8 +277,16 @@ impl<'a> Scope<'a> {
             provider: assertion.provider.as_str(),
             jurisdiction: assertion.jurisdiction.code(),
             today,
+            residence: None,
             context: OnceCell::new(),
         }
+    }
+
+    /// The same, knowing of which place the person is a resident.
+    #[must_use]
+    pub fn of_resident(mut self, residence: Option<Population>) -> Self {
+        self.residence = residence;
+        self
     }
 
     /// This day.
@@ -242,6 +304,8 @@ impl<'a> Scope<'a> {
             context.add_variable_from_value("provider", self.provider.to_owned());
             context.add_variable_from_value("jurisdiction", self.jurisdiction.to_owned());
             context.add_variable_from_value("today", self.today.to_string());
+            let residence = self.residence.map(|place| Cel::String(Arc::new(place.as_str().to_owned())));
+            context.add_variable_from_value("residence", residence.unwrap_or(Cel::Null));
             context
         })
     }

@@ -20,10 +20,10 @@ use gateway_core::time::Date;
 
 use crate::vocabulary::Codes;
 
-/// Every function of ours, and whether the document numbers that it is given may be full ones: its answer does not give
-/// them away.
+/// Every function of ours, and whether its answer gives nothing away of the document numbers that it is given. Of a mask the
+/// expression itself says how much shows.
 pub(crate) const OURS: [(&str, bool); 14] = [
-    ("mask", true),
+    ("mask", false),
     ("valid", true),
     ("same_holder", true),
     ("population", true),

@@ -62,10 +62,10 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// True when everything that a row reads was checked.
+    /// True when everything that a row reads was checked. A row that reads nothing says nothing that anybody checked.
     #[must_use]
     pub fn covers(&self, row: &Release) -> bool {
-        row.from.claims().iter().all(|claim| self.claims.contains(claim))
+        !row.from.claims().is_empty() && row.from.claims().iter().all(|claim| self.claims.contains(claim))
     }
 }
 
@@ -162,14 +162,7 @@ impl PersonRules {
     /// # Errors
     /// The name of the rule that refuses.
     pub fn person(&self, scope: &Scope<'_>) -> Result<Person, Unplaced> {
-        let population = match (self.population_from.as_slice(), self.populations.as_slice()) {
-            ([], [one]) => Some(*one),
-            ([], _) => None,
-            (expressions, _) => first(expressions, scope).map_err(|()| "population-known")?,
-        };
-        if population.is_some_and(|population| !self.populations.contains(&population)) {
-            return Err("population-known");
-        }
+        let population = self.population(scope)?;
         let capacity = match &self.capacity {
             None => Capacity::Own,
             Some(expression) => word(expression, scope).ok().flatten().ok_or("capacity-known")?,
@@ -180,10 +173,27 @@ impl PersonRules {
         Ok(Person { population, age: years.map(AgeLimit::reached_at), capacity })
     }
 
+    /// Of which place the person in `scope` is a resident.
+    ///
+    /// # Errors
+    /// The name of the rule that refuses.
+    pub(crate) fn population(&self, scope: &Scope<'_>) -> Result<Option<Population>, Unplaced> {
+        let population = match (self.population_from.as_slice(), self.populations.as_slice()) {
+            ([], [one]) => Some(*one),
+            ([], _) => None,
+            (expressions, _) => first(expressions, scope).map_err(|()| "population-known")?,
+        };
+        match population {
+            Some(population) if !self.populations.contains(&population) => Err("population-known"),
+            population => Ok(population),
+        }
+    }
+
     /// The claims that have to be known before a service can decide.
     pub(crate) fn needed(&self, service: &Service) -> BTreeSet<String> {
         let conditions = || service.rows.iter().flat_map(|row| &row.conditions);
-        let (mut population, mut age) = (service.cedar.is_some(), service.cedar.is_some());
+        let told = service.release.iter().any(|row| row.from.asks_residence());
+        let (mut population, mut age) = (told || service.cedar.is_some(), service.cedar.is_some());
         for condition in conditions() {
             match condition {
                 Condition::Populations(_) => population = true,

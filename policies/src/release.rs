@@ -22,6 +22,8 @@ pub struct Released {
     pub row: Arc<Release>,
     /// Its value: personal data.
     pub value: Value,
+    /// Whether that is the row's default, because its source was missing.
+    pub defaulted: bool,
     /// What lets it cross the border, where it crosses one.
     pub cover: Option<Arc<Cover>>,
 }
@@ -76,6 +78,7 @@ pub(crate) fn release(
     let mut released: Vec<Released> = Vec::new();
     for row in wanted(service, asked, checked) {
         let value = row.from.evaluate(scope).map_err(|_| ReleaseError::Failed(row.claim.to_string()))?;
+        let defaulted = value.is_none();
         let value = match (value, &row.on_missing) {
             (Some(value), _) => value,
             (None, OnMissing::Set(default)) => default.clone(),
@@ -98,7 +101,7 @@ pub(crate) fn release(
                 None => continue,
             },
         };
-        released.push(Released { row: Arc::clone(row), value, cover });
+        released.push(Released { row: Arc::clone(row), value, defaulted, cover });
     }
     Ok(released)
 }

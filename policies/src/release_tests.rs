@@ -142,6 +142,11 @@ fn what_an_expression_may_show_is_known() {
     assert_eq!(shown("claims.hkid + mask(claims.bir, 1, 0)"), "hkid");
     assert_eq!(shown("valid('hkid', claims.hkid) ? 'yes' : lower(claims.bir)"), "bir");
     assert_eq!(shown("has(claims.hkid)"), "");
+    // Put together first, a mask covers nothing.
+    assert_eq!(shown("mask(claims.hkid + 'xxxxxxxxxx', 10, 0)"), "hkid");
+    assert_eq!(shown("mask(claims.hkid, size(claims.hkid), 0)"), "hkid");
+    assert_eq!(shown("claims.hkid.mask(1, 0)"), "hkid");
+    assert_eq!(shown("[claims.hkid][0]"), "hkid");
     assert_eq!(shown("mask(claims.hkid, 1, 0) == claims.bir ? 'a' : 'b'"), "bir");
 }
 

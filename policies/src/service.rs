@@ -233,6 +233,7 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Optio
     release.extend(read_releases(doc, words, ""));
     let consent = doc.optional("consent").unwrap_or(Mode::Required);
     check_consent(doc, consent, &release);
+    check_masks(doc, words, &release);
     let remember_consent = doc.duration("remember_consent");
     if remember_consent.is_some_and(|span| span > Duration::from_secs(366 * 86_400)) {
         doc.refuse_field("remember_consent", "must be at most 366d");
@@ -338,9 +339,21 @@ fn read_release(row: &Section<'_>, words: &Vocabulary, id: String) -> Option<Rel
     }
     let scope = row.optional("scope");
     let (claim, from, purpose, ground) = (claim?, from?, purpose?, ground?);
-    let class = words.class(claim.as_str());
-    check_numbers(row, words, &from, class, &ground);
+    check_sources(row, words, &from);
+    // What it shows makes a claim no less sensitive than what it was made from.
+    let shown = from.shown().iter().map(|source| words.class(source)).max();
+    let named = words.class(claim.as_str());
+    check_numbers(row, words, &from, named, &ground);
+    let class = shown.map_or(named, |shown| named.max(shown));
     Some(Release { id, claim, class, from, on_missing: on_missing?, purpose, ground, optional, scope })
+}
+
+/// Of every claim that goes out in any form it has to be known how much harm it can do.
+fn check_sources(row: &Section<'_>, words: &Vocabulary, from: &Expression) {
+    for source in from.claims().iter().filter(|source| !words.claims.contains_key(*source)) {
+        let known = words.claims.keys().map(String::as_str);
+        row.refuse_field("from", format_args!("claims.{source}: {}", unknown(source, known)));
+    }
 }
 
 /// Full numbers of identity documents go out only as what they are, and only on a ground that cites a law.
@@ -358,6 +371,28 @@ fn check_numbers(row: &Section<'_>, words: &Vocabulary, from: &Expression, class
              under a claim of class number, on a ground that cites a law"
         );
         row.refuse_field("from", reason);
+    }
+    let numbers = from.masked().iter().filter(|(source, ..)| words.class(source) == DataClass::Number);
+    if let Some((source, ..)) = numbers.clone().find(|(_, first, last)| first.saturating_add(*last) > MOST_SHOWN) {
+        row.refuse_field("from", format_args!("shows more than {MOST_SHOWN} characters of {source}"));
+    }
+}
+
+/// The most characters of a document's number that a service may be shown, in all its masks together.
+const MOST_SHOWN: u64 = 4;
+
+/// Two masks of one number, each harmless, may show most of it together.
+fn check_masks(doc: &Section<'_>, words: &Vocabulary, release: &[Arc<Release>]) {
+    let mut shown: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for (source, first, last) in release.iter().flat_map(|row| row.from.masked()) {
+        let ends = shown.entry(source).or_default();
+        *ends = (ends.0.max(*first), ends.1.max(*last));
+    }
+    for (source, (first, last)) in shown {
+        if words.class(source) == DataClass::Number && first.saturating_add(last) > MOST_SHOWN {
+            let reason = format!("its masks together show more than {MOST_SHOWN} characters of {source}");
+            doc.refuse_field("release", reason);
+        }
     }
 }
 

@@ -339,7 +339,8 @@ impl PolicySet {
         let service = self.service(service).ok_or(ReleaseError::Unknown("the service"))?;
         let recipient = self.recipients.get(client).ok_or(ReleaseError::Unknown("the client"))?;
         let provider = self.provider(&assertion.provider).ok_or(ReleaseError::Unknown("the provider"))?;
-        let scope = Scope::new(&self.root, assertion, today);
+        let residence = provider.person.population(&Scope::new(&self.root, assertion, today)).unwrap_or_default();
+        let scope = Scope::new(&self.root, assertion, today).of_resident(residence);
         let Some(crossing) = Crossing::between(provider.jurisdiction, recipient.client.jurisdiction) else {
             return release(service, &scope, asked, provider.verification.as_ref(), &Gate::Open);
         };

@@ -10,7 +10,11 @@ use crate::provider::tests::provider;
 /// A vocabulary that knows a few words.
 pub(crate) fn words() -> Vocabulary {
     let texts = "{ zh-Hans = \"甲\", zh-Hant-HK = \"甲\", pt = \"A\", en = \"A\" }";
-    let claims: String = ["name", "email", "gender"].iter().map(|name| format!("{name} = {texts}\n")).collect();
+    let claims: String =
+        ["name", "email", "gender", "a", "b", "c", "d", "e", "nothing", "empty", "n", "birthdate", "year"]
+            .iter()
+            .map(|name| format!("{name} = {{ class = \"general\", {}\n", &texts[1..]))
+            .collect();
     let text = format!("[claims]\n{claims}[purposes]\nuse = {texts}\n[grounds]\nconsent = {texts}\n");
     let mut words = Vocabulary::default();
     words.add_document("v.toml", &text).unwrap();

@@ -41,14 +41,22 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Adds the words of one document; a word that exists already is replaced.
+    /// Adds the words of one document. A word that exists already is a problem: a later document must not quietly change what
+    /// harm a claim can do, or which ground cites a law.
     ///
     /// # Errors
     /// Every problem in the document.
     pub fn add_document(&mut self, file: &str, text: &str) -> Result<(), Problems> {
         let read = Source::new(file, text).read(|doc| {
-            let part = |name| doc.section(name).map(|section| read_words(&section)).unwrap_or_default();
-            let words = [part("claims"), part("purposes"), part("grounds"), part("domains")];
+            let part = |name, known: &Words| {
+                doc.section(name).map(|section| read_words(&section, name == "claims", known)).unwrap_or_default()
+            };
+            let words = [
+                part("claims", &self.claims),
+                part("purposes", &self.purposes),
+                part("grounds", &self.grounds),
+                part("domains", &self.domains),
+            ];
             let codes: Codes = doc
                 .section("codes")
                 .map(|codes| {
@@ -113,10 +121,15 @@ pub(crate) fn unknown<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> i
     format!("{word} is not known in this bundle{hint}")
 }
 
-fn read_words(section: &Section<'_>) -> Words {
-    let word = |entry: &Section<'_>| {
-        let (class, citation) = (entry.optional("class"), entry.optional("citation"));
-        Some(Word { texts: entry.own_texts()?, class: class.unwrap_or(DataClass::General), citation })
+fn read_words(section: &Section<'_>, classed: bool, known: &Words) -> Words {
+    let word = |code: &str, entry: &Section<'_>| {
+        if known.contains_key(code) {
+            entry.refuse(format_args!("{code} is described by another document as well"));
+        }
+        let class = if classed { entry.require("class") } else { Some(DataClass::General) };
+        let citation = entry.optional("citation");
+        Some(Word { texts: entry.own_texts()?, class: class?, citation })
     };
-    section.entries().into_iter().filter_map(|(code, entry)| Some((code, word(&entry)?))).collect()
+    let entries = section.entries().into_iter();
+    entries.filter_map(|(code, entry)| Some((code.clone(), word(&code, &entry)?))).collect()
 }

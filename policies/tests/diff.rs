@@ -20,8 +20,10 @@ const SERVICE: &str = "instruments = [\"contract\"]\n[[allow]]\nproviders = [\"h
 fn set(provider: &str, client: &str, service: &str) -> PolicySet {
     let mut vocabulary = Vocabulary::default();
     let words = format!(
-        "[claims]\nname = {TEXTS}\nemail = {TEXTS}\nhkid = {{ class = \"number\", {}\n[purposes]\nuse = {TEXTS}\nother = {TEXTS}\n\
+        "[claims]\nname = {{ class = \"general\", {}\nemail = {{ class = \"general\", {}\nhkid = {{ class = \"number\", {}\n[purposes]\nuse = {TEXTS}\nother = {TEXTS}\n\
          [grounds]\nconsent = {TEXTS}\nlaw = {{ citation = \"Law 1\", {}\n",
+        &TEXTS[1..],
+        &TEXTS[1..],
         &TEXTS[1..],
         &TEXTS[1..]
     );

@@ -114,6 +114,13 @@ impl<'a> Section<'a> {
         self.field(name).is_some()
     }
 
+    /// True when the field is a list that names nothing.
+    #[must_use]
+    pub fn is_empty_list(&self, name: &'static str) -> bool {
+        let list = self.field(name).and_then(|value| value.get_ref().as_array());
+        list.is_some_and(|list| list.iter().next().is_none())
+    }
+
     fn field(&self, name: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.asked.borrow_mut().push(name);
         self.table.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)

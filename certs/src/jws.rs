@@ -58,6 +58,7 @@ pub struct Unverified<'a> {
     signature: Vec<u8>,
     algorithm: Algorithm,
     kid: Option<String>,
+    typ: Option<String>,
 }
 
 impl<'a> Unverified<'a> {
@@ -83,6 +84,7 @@ impl<'a> Unverified<'a> {
             signature: from_base64url(signature).ok_or(JwsError::Malformed)?,
             algorithm: algorithm.parse().map_err(|_| JwsError::Algorithm)?,
             kid: text(&header, "kid")?,
+            typ: text(&header, "typ")?,
         })
     }
 
@@ -90,6 +92,12 @@ impl<'a> Unverified<'a> {
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// What kind of token it claims to be (RFC 8725 section 3.11).
+    #[must_use]
+    pub fn typ(&self) -> Option<&str> {
+        self.typ.as_deref()
     }
 
     /// The key the token claims.

@@ -6,6 +6,8 @@
 
 use certs::key::KeySet;
 use gateway_core::audit::{Event, PolicyChange};
+use gateway_core::digest::sha256;
+use gateway_core::ids::base64url;
 use gateway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +37,9 @@ pub enum ActivationError {
     /// A record is not one of ours.
     #[error("a stored activation is not one of ours")]
     Foreign,
+    /// A change is missing from the list, or was put into it by somebody else.
+    #[error("the list of bundles is broken at change {0}")]
+    Broken(u64),
     /// The bundle is not newer than one that was in effect before.
     #[error("the bundle has sequence {found}; it must be greater than {last}, which was in effect already")]
     Older {
@@ -73,6 +78,21 @@ pub struct Change {
     pub made_at: Timestamp,
     /// Who made it.
     pub by: String,
+    /// A digest of the change before, so that none can be taken out of the list unseen; empty for the first.
+    pub previous: String,
+}
+
+impl Change {
+    /// What the next change names as the one before it.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        base64url(&sha256(&serde_json::to_vec(self).unwrap_or_default()))
+    }
+
+    /// From when it holds: not before it was made.
+    fn begins(&self) -> Timestamp {
+        self.effective_from.max(self.made_at)
+    }
 }
 
 /// What the list comes to at some moment.
@@ -96,19 +116,49 @@ impl InEffect {
         for change in changes {
             state.epoch = change.epoch;
             match change.change {
-                PolicyChange::Activated | PolicyChange::RolledBack if change.effective_from <= now => {
-                    state.live = Some(change.clone());
-                    state.waiting = None;
-                    // What was tried is live now, or was tried beside something that is live no more.
-                    state.shadow = None;
+                PolicyChange::Activated | PolicyChange::RolledBack => {
+                    // Whatever was to take effect on a day to come is overtaken by a later word that holds before.
+                    if state.waiting.as_ref().is_some_and(|waiting| change.begins() <= waiting.begins()) {
+                        state.waiting = None;
+                    }
+                    if change.begins() <= now {
+                        state.live = Some(change.clone());
+                        // What was tried is live now, or was tried beside something that is live no more.
+                        state.shadow = None;
+                    } else {
+                        state.waiting = Some(change.clone());
+                    }
                 }
-                PolicyChange::Activated | PolicyChange::RolledBack => state.waiting = Some(change.clone()),
                 PolicyChange::ShadowBegan => state.shadow = Some(change.clone()),
                 PolicyChange::ShadowEnded => state.shadow = None,
             }
         }
         state
     }
+}
+
+/// The bundles that were in effect and were not gone back from, the one in effect last.
+///
+/// A bundle that was to take effect on a day to come, and was overtaken before, never was in effect.
+fn standing(changes: &[Change], now: Timestamp) -> Vec<&Change> {
+    let bundles: Vec<&Change> = changes
+        .iter()
+        .filter(|change| matches!(change.change, PolicyChange::Activated | PolicyChange::RolledBack))
+        .collect();
+    let mut standing: Vec<&Change> = Vec::new();
+    for (index, change) in bundles.iter().enumerate() {
+        let scheduled = change.effective_from > change.made_at;
+        let overtaken = scheduled && bundles.iter().skip(index + 1).any(|later| later.begins() <= change.begins());
+        if overtaken || change.begins() > now {
+            continue;
+        }
+        if change.change == PolicyChange::RolledBack {
+            standing.pop();
+        } else {
+            standing.push(change);
+        }
+    }
+    standing
 }
 
 /// The list of changes, over one store.
@@ -125,11 +175,23 @@ impl<'a> Activations<'a> {
         Self { store, seals, signers }
     }
 
-    /// Every change after `epoch`, in order.
+    /// Every change after `last`, in order; all of them when there is no last.
     ///
     /// # Errors
-    /// [`ActivationError`].
-    pub async fn changes(&self, epoch: u64, now: Timestamp) -> Result<Vec<Change>, ActivationError> {
+    /// [`ActivationError`]; `Broken` when one is missing between.
+    pub async fn changes(&self, last: Option<&Change>, now: Timestamp) -> Result<Vec<Change>, ActivationError> {
+        let changes = self.listed(last.map_or(0, |last| last.epoch), now).await?;
+        let (mut epoch, mut previous) = last.map_or((0, String::new()), |last| (last.epoch, last.digest()));
+        for change in &changes {
+            if change.epoch != epoch + 1 || change.previous != previous {
+                return Err(ActivationError::Broken(epoch + 1));
+            }
+            (epoch, previous) = (change.epoch, change.digest());
+        }
+        Ok(changes)
+    }
+
+    async fn listed(&self, epoch: u64, now: Timestamp) -> Result<Vec<Change>, ActivationError> {
         let (mut after, mut changes) = (Some(place(epoch)), Vec::new());
         loop {
             let page = self.store.list(CHANGES, after.as_ref(), PAGE, now).await?;
@@ -171,7 +233,7 @@ impl<'a> Activations<'a> {
         if let Some(until) = manifest.valid_until.filter(|until| until.is_past(now)) {
             return Err(ActivationError::Outdated(until));
         }
-        let changes = self.changes(0, now).await?;
+        let changes = self.changes(None, now).await?;
         let activated = changes.iter().filter(|change| change.change == PolicyChange::Activated);
         let last = activated.map(|change| change.sequence).max().unwrap_or(0);
         if manifest.sequence <= last {
@@ -185,9 +247,25 @@ impl<'a> Activations<'a> {
             effective_from: manifest.effective_from,
             made_at: now,
             by: by.to_owned(),
+            previous: previous(&changes),
         };
         self.commit(&change, Some(archive), now).await?;
         Ok(change)
+    }
+
+    /// The bundle that going back would lead to: the one that was in effect before the one that is.
+    ///
+    /// # Errors
+    /// [`ActivationError`]; `Outdated` when its time is over.
+    pub async fn before(&self, now: Timestamp) -> Result<(Change, Bundle), ActivationError> {
+        let changes = self.changes(None, now).await?;
+        let standing = standing(&changes, now);
+        let before = standing.iter().rev().nth(1).ok_or(ActivationError::NothingEarlier)?;
+        let (manifest, bundle) = self.bundle(&before.version, now).await?;
+        match manifest.valid_until.filter(|until| until.is_past(now)) {
+            Some(until) => Err(ActivationError::Outdated(until)),
+            None => Ok(((*before).clone(), bundle)),
+        }
     }
 
     /// Puts the bundle that was in effect before into effect again, at once.
@@ -195,19 +273,16 @@ impl<'a> Activations<'a> {
     /// # Errors
     /// [`ActivationError`]; nothing is changed then.
     pub async fn roll_back(&self, by: &str, now: Timestamp) -> Result<Change, ActivationError> {
-        let changes = self.changes(0, now).await?;
-        let live = InEffect::at(&changes, now).live.ok_or(ActivationError::NothingEarlier)?;
-        let before = changes.iter().rev().find(|change| {
-            change.change == PolicyChange::Activated && change.effective_from <= now && change.sequence < live.sequence
-        });
-        let before = before.ok_or(ActivationError::NothingEarlier)?;
+        let (before, _) = self.before(now).await?;
+        let changes = self.changes(None, now).await?;
         let change = Change {
             epoch: next(&changes),
             change: PolicyChange::RolledBack,
             effective_from: now,
             made_at: now,
             by: by.to_owned(),
-            ..before.clone()
+            previous: previous(&changes),
+            ..before
         };
         self.commit(&change, None, now).await?;
         Ok(change)
@@ -222,14 +297,16 @@ impl<'a> Activations<'a> {
         let manifest = archive.map(|archive| bundle::open(archive, self.signers)).transpose()?;
         let (version, sequence) =
             manifest.map(|(manifest, _)| (manifest.version, manifest.sequence)).unwrap_or_default();
+        let changes = self.changes(None, now).await?;
         let change = Change {
-            epoch: next(&self.changes(0, now).await?),
+            epoch: next(&changes),
             change: if archive.is_some() { PolicyChange::ShadowBegan } else { PolicyChange::ShadowEnded },
             version,
             sequence,
             effective_from: now,
             made_at: now,
             by: by.to_owned(),
+            previous: previous(&changes),
         };
         self.commit(&change, archive, now).await?;
         Ok(change)
@@ -258,6 +335,10 @@ fn next(changes: &[Change]) -> u64 {
     changes.last().map_or(1, |change| change.epoch + 1)
 }
 
+fn previous(changes: &[Change]) -> String {
+    changes.last().map(Change::digest).unwrap_or_default()
+}
+
 /// The key of a change: padded, so that the order of keys is the order of changes.
 fn place(epoch: u64) -> Key {
     Key::new(CHANGES, &format!("{epoch:020}"))
@@ -276,7 +357,28 @@ mod tests {
             effective_from: Timestamp(effective_from),
             made_at: Timestamp(0),
             by: "officer".into(),
+            previous: String::new(),
         }
+    }
+
+    #[test]
+    fn going_back_leads_to_what_was_really_in_effect_before() {
+        use PolicyChange::{Activated, RolledBack};
+        let versions = |list: &[Change], now| {
+            standing(list, Timestamp(now)).iter().map(|change| change.version.clone()).collect::<Vec<_>>()
+        };
+        // Back from the bad 10 to 5, on to 13: behind it is 5, and never 10 again.
+        let list = [
+            change(1, Activated, 5, 1),
+            change(2, Activated, 10, 2),
+            change(3, RolledBack, 5, 3),
+            change(4, Activated, 13, 4),
+        ];
+        assert_eq!(versions(&list, 9), ["v5", "v13"]);
+        // 11 was to take effect on day 50 and was overtaken on day 20.
+        let list = [change(1, Activated, 9, 1), change(2, Activated, 11, 50), change(3, Activated, 12, 20)];
+        assert_eq!(versions(&list, 10), ["v9"]);
+        assert_eq!(versions(&list, 60), ["v9", "v12"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The running gateway: everything that requests share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::bundle::Bundle;
 use crate::catalog::{self, Catalog};
 use crate::config::{BundleConfig, Config};
 use crate::egress::{Egress, EgressError};
+use crate::exports::Exports;
 use crate::keys::{Keys, KeysError, lasting_secret};
 use crate::ports::{Clock, Entropy, NoEntropy};
 use crate::seal::{SealError, Seals};
@@ -150,8 +151,19 @@ impl Source {
 #[derive(Default)]
 struct Followed {
     changes: Vec<Change>,
-    /// The change that could not be followed; it is complained of once.
-    refused: Option<u64>,
+    /// The changes whose bundle is of no use here; they are complained of once. What could not be had is tried again.
+    refused: BTreeSet<u64>,
+    /// When somebody last looked how many people's data crossed a border.
+    counted_at: Option<Timestamp>,
+}
+
+impl Followed {
+    /// A bundle that is of no use is not tried again; a store that did not answer is.
+    fn gave_up(&mut self, change: &Change, error: &StartError) {
+        if matches!(error, StartError::Bundle(_) | StartError::Activation(ActivationError::Archive(_))) {
+            self.refused.insert(change.epoch);
+        }
+    }
 }
 
 impl App {
@@ -255,6 +267,21 @@ impl App {
             _ => {}
         }
         self.sweep().await;
+        self.count_exports().await;
+    }
+
+    /// Looks once an hour how many people's data crossed a border this year.
+    async fn count_exports(&self) {
+        let mut followed = self.followed.lock().await;
+        let now = self.now();
+        if followed.counted_at.is_some_and(|at| at.age(now) < Duration::from_secs(3_600)) {
+            return;
+        }
+        followed.counted_at = Some(now);
+        drop(followed);
+        if let Err(error) = Exports::new(&self.store).alarm(self.bundle().catalog.policies(), now).await {
+            tracing::warn!(%error, "exports cannot be counted");
+        }
     }
 
     async fn refresh_keys(&self, algorithms: &[SigningAlg]) {
@@ -311,14 +338,13 @@ impl App {
         let Source::Signed { signers, secrets } = &self.source else { return };
         let mut followed = self.followed.lock().await;
         let activations = Activations::new(&self.store, &self.seals, signers);
-        let known = followed.changes.last().map_or(0, |change| change.epoch);
-        match activations.changes(known, self.now()).await {
+        match activations.changes(followed.changes.last(), self.now()).await {
             Ok(more) => followed.changes.extend(more),
             Err(error) => return tracing::error!(%error, "the list of bundles cannot be read"),
         }
         let state = InEffect::at(&followed.changes, self.now());
         let version = self.bundle().catalog.policies().version().to_owned();
-        let live = state.live.filter(|change| change.version != version && followed.refused != Some(change.epoch));
+        let live = state.live.filter(|change| change.version != version && !followed.refused.contains(&change.epoch));
         if let Some(change) = live {
             let loaded = load(&activations, &change.version, secrets, self.now()).await;
             let taken = match loaded {
@@ -326,7 +352,7 @@ impl App {
                 Err(error) => Err(error),
             };
             if let Err(error) = taken {
-                followed.refused = Some(change.epoch);
+                followed.gave_up(&change, &error);
                 tracing::error!(version = change.version, "the bundle in effect cannot be used here: {error}");
             }
         }
@@ -336,7 +362,7 @@ impl App {
     async fn try_draft(&self, activations: &Activations<'_>, draft: Option<Change>, followed: &mut Followed) {
         let Some(change) = draft else { return self.shadow.store(None) };
         let same = self.shadow().is_some_and(|shadow| shadow.version() == change.version);
-        if same || followed.refused == Some(change.epoch) {
+        if same || followed.refused.contains(&change.epoch) {
             return;
         }
         let compiled = match activations.bundle(&change.version, self.now()).await {
@@ -349,7 +375,7 @@ impl App {
                 self.shadow.store(Some(Arc::new(policies)));
             }
             Err(error) => {
-                followed.refused = Some(change.epoch);
+                followed.gave_up(&change, &error);
                 tracing::error!(version = change.version, "the draft in shadow cannot be used: {error}");
             }
         }
@@ -371,10 +397,10 @@ async fn in_effect(
     now: Timestamp,
 ) -> Result<(Catalog, Followed), StartError> {
     let activations = Activations::new(store, seals, signers);
-    let changes = activations.changes(0, now).await?;
+    let changes = activations.changes(None, now).await?;
     let live = InEffect::at(&changes, now).live.ok_or(ActivationError::None)?;
     let catalog = load(&activations, &live.version, secrets, now).await?;
-    Ok((catalog, Followed { changes, refused: None }))
+    Ok((catalog, Followed { changes, ..Followed::default() }))
 }
 
 async fn load(

@@ -4,6 +4,7 @@
 //! compact JWS that names the version, a sequence number that only grows, and the time from which it may take effect. What
 //! is not signed by a configured signer is never looked into.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -52,16 +53,33 @@ impl Bundle {
         self.documents.iter().filter(|(of, ..)| *of == kind).map(|(.., document)| document.clone()).collect()
     }
 
-    /// The bundle's version.
+    /// The documents of these kinds that the two bundles do not have alike, by kind and name.
+    #[must_use]
+    pub fn unlike(&self, other: &Self, kinds: &[&str]) -> Vec<String> {
+        let of = |bundle: &Self| -> BTreeMap<String, String> {
+            let chosen = bundle.documents.iter().filter(|(kind, ..)| kinds.contains(kind));
+            chosen.map(|(kind, name, document)| (format!("{kind}/{name}"), document.text.clone())).collect()
+        };
+        let (ours, theirs) = (of(self), of(other));
+        let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+        names.into_iter().filter(|name| ours.get(*name) != theirs.get(*name)).cloned().collect()
+    }
+
+    /// The bundle's version: the beginning of its digest.
     #[must_use]
     pub fn version(&self) -> String {
+        self.digest().chars().take(16).collect()
+    }
+
+    /// SHA-256 of every document and its place, base64url: what a signature is about.
+    fn digest(&self) -> String {
         let mut all = Vec::new();
         for (kind, name, document) in &self.documents {
             for part in [kind.as_bytes(), name.as_bytes(), document.text.as_bytes()] {
                 all.extend(sha256(part));
             }
         }
-        base64url(&sha256(&all)).chars().take(16).collect()
+        base64url(&sha256(&all))
     }
 }
 
@@ -145,7 +163,7 @@ const TYP: &str = "cbid-bundle+jwt";
 pub fn sign(bundle: &Bundle, manifest: &Manifest, key: &SigningKey) -> Result<Vec<u8>, ArchiveError> {
     let mut claims = serde_json::Map::new();
     let mut set = |name: &str, value: serde_json::Value| claims.insert(name.to_owned(), value);
-    set("version", json!(manifest.version));
+    set("digest", json!(bundle.digest()));
     set("sequence", json!(manifest.sequence));
     set("sub", json!(manifest.signer));
     set("iat", json!(manifest.signed_at.0));
@@ -168,10 +186,15 @@ pub fn sign(bundle: &Bundle, manifest: &Manifest, key: &SigningKey) -> Result<Ve
 /// [`ArchiveError`] for the first thing that is wrong.
 pub fn open(bytes: &[u8], signers: &KeySet) -> Result<(Manifest, Bundle), ArchiveError> {
     let archive: Archive = serde_json::from_slice(bytes)?;
-    let claims = Unverified::parse(&archive.manifest)?.verify(signers, &Algorithm::ALL)?;
+    let manifest = Unverified::parse(&archive.manifest)?;
+    if manifest.typ() != Some(TYP) {
+        return Err(ArchiveError::Signature(JwsError::Header));
+    }
+    let claims = manifest.verify(signers, &Algorithm::ALL)?;
+    let digest = claims::text(&claims, "digest")?.to_owned();
     let number = |name| claims::time(&claims, name).and_then(|number| number.ok_or(ClaimError::Missing(name)));
     let manifest = Manifest {
-        version: claims::text(&claims, "version")?.to_owned(),
+        version: digest.chars().take(16).collect(),
         sequence: number("sequence")?,
         signer: claims::text(&claims, "sub")?.to_owned(),
         signed_at: Timestamp(number("iat")?),
@@ -184,7 +207,7 @@ pub fn open(bytes: &[u8], signers: &KeySet) -> Result<(Manifest, Bundle), Archiv
         let document = Document { file: format!("{kind}/{}", archived.name), text: archived.text };
         bundle.documents.push((kind, archived.name, document));
     }
-    if bundle.version() == manifest.version { Ok((manifest, bundle)) } else { Err(ArchiveError::Documents) }
+    if bundle.digest() == digest { Ok((manifest, bundle)) } else { Err(ArchiveError::Documents) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! the store itself because none runs.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,7 +123,12 @@ async fn change(order: Order, office: &Office<'_>, signers: &KeySet, secrets: &P
             }
             activations.activate(archive.as_bytes(), &by, now).await.map(describe).map_err(refused)
         }
-        Order::RollBack { by } => activations.roll_back(&by, now).await.map(describe).map_err(refused),
+        Order::RollBack { by } => {
+            // What once served may not serve any more: a secret is gone, or the program has grown stricter.
+            let (_, documents) = activations.before(now).await.map_err(refused)?;
+            Catalog::compile(&documents, secrets).map_err(lines)?;
+            activations.roll_back(&by, now).await.map(describe).map_err(refused)
+        }
         Order::Shadow { archive, by } => {
             let archive = archive.as_ref().map(String::as_bytes);
             if let Some(archive) = archive {
@@ -146,7 +151,7 @@ async fn change(order: Order, office: &Office<'_>, signers: &KeySet, secrets: &P
 }
 
 async fn in_effect(activations: &Activations<'_>, now: Timestamp) -> Result<InEffect, Vec<String>> {
-    Ok(InEffect::at(&activations.changes(0, now).await.map_err(refused)?, now))
+    Ok(InEffect::at(&activations.changes(None, now).await.map_err(refused)?, now))
 }
 
 fn describe(change: Change) -> Value {
@@ -157,8 +162,9 @@ fn lines(problems: gateway_core::document::Problems) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
-/// Listens at a socket that only this process's user can open. One that is left over from a process that is gone is taken
-/// away; one that answers is another gateway's.
+/// Listens at a socket that only this process's user can open, from its first moment on: it is made in a folder of its own
+/// that nobody else can enter, and moved. One that is left over from a process that is gone is replaced; one that answers is
+/// another gateway's, and anything that is no socket is left alone.
 ///
 /// # Errors
 /// Why it cannot, as a line for the operator.
@@ -167,12 +173,26 @@ pub fn bind(socket: &Path) -> Result<UnixListener, String> {
     if std::os::unix::net::UnixStream::connect(socket).is_ok() {
         return Err(format!("{}: another gateway listens here", socket.display()));
     }
-    if socket.exists() {
-        fs::remove_file(socket).map_err(refuse)?;
+    if fs::symlink_metadata(socket).is_ok_and(|found| !found.file_type().is_socket()) {
+        return Err(format!("{}: is there already, and no socket", socket.display()));
     }
-    let listener = UnixListener::bind(socket).map_err(refuse)?;
-    fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).map_err(refuse)?;
-    Ok(listener)
+    let folder = socket.with_extension(format!("{}.tmp", std::process::id()));
+    fs::DirBuilder::new().mode(0o700).create(&folder).map_err(refuse)?;
+    let made = folder.join("s");
+    let bound = UnixListener::bind(&made).and_then(|listener| {
+        fs::set_permissions(&made, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&made, socket)?;
+        Ok(listener)
+    });
+    let _ = fs::remove_file(&made);
+    let _ = fs::remove_dir(&folder);
+    bound.map_err(refuse)
+}
+
+/// Whether whoever connected runs as this process does, or as root.
+fn is_ours(stream: &UnixStream) -> bool {
+    let own = fs::metadata("/proc/self").map(|own| own.uid()).ok();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || Some(peer.uid()) == own)
 }
 
 /// Takes orders until told to stop.
@@ -180,6 +200,7 @@ pub async fn serve(listener: UnixListener, app: Arc<App>, mut stop: watch::Recei
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if !is_ours(&stream) => tracing::warn!("an order from another user"),
                 Ok((stream, _)) => {
                     let app = Arc::clone(&app);
                     tokio::spawn(async move {

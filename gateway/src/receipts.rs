@@ -4,14 +4,18 @@
 //! name of what it answers. Each person has a list of their own, under a keyed name. Taking an answer back removes what
 //! serves, and leaves a mark that stops every token that rests on it at once.
 
+use std::collections::HashSet;
+
 use gateway_core::audit::Event;
 use gateway_core::consent::Receipt;
 use gateway_core::digest::keyed;
 use gateway_core::ids::{PersonId, base64url};
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::seal::{SealError, Seals};
 use crate::store::{Batch, Class, Key, RETENTION, Store, StoreError, Write};
 
 const RECEIPT: &str = "receipt";
@@ -21,8 +25,6 @@ const LIST: &str = "receipts";
 const WITHDRAWN: &str = "withdrawn";
 /// How many are read at a time.
 const PAGE: usize = 100;
-/// The most that a person is shown: the newest.
-const SHOWN: usize = 50;
 
 /// One line of a person's list.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,74 +35,101 @@ pub struct Line {
     remembered: String,
 }
 
-/// The receipts, over one store.
-pub struct Receipts<'a> {
-    store: &'a Store,
-    key: &'a Secret<Vec<u8>>,
+/// Why a receipt cannot be kept or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Sealing.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A record does not say what it should.
+    #[error("a stored receipt cannot be read: {0}")]
+    Unreadable(#[from] serde_json::Error),
 }
 
-fn unreadable(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Unavailable(format!("a receipt: {error}"))
+/// The receipts, over one store. Records are sealed and bound to their place: whoever can write to the store cannot make
+/// somebody agree, and whoever can read it does not learn which matters are one person's.
+pub struct Receipts<'a> {
+    store: &'a Store,
+    seals: &'a Seals,
+    key: &'a Secret<Vec<u8>>,
 }
 
 impl<'a> Receipts<'a> {
     /// The receipts in `store`, listed under `key`.
     #[must_use]
-    pub fn new(store: &'a Store, key: &'a Secret<Vec<u8>>) -> Self {
-        Self { store, key }
+    pub fn new(store: &'a Store, seals: &'a Seals, key: &'a Secret<Vec<u8>>) -> Self {
+        Self { store, seals, key }
+    }
+
+    /// The answer that serves under this name, if there is one.
+    ///
+    /// # Errors
+    /// [`ReceiptError`].
+    pub async fn remembered(&self, name: &Key, now: Timestamp) -> Result<Option<Receipt>, ReceiptError> {
+        let Some(sealed) = self.store.get(Class::Durable, name, now).await? else { return Ok(None) };
+        Ok(Some(self.open(name, &sealed)?))
     }
 
     /// The writes that keep an answer: for good, for serving again as `remembered`, and in the person's list.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when it cannot be written as JSON.
+    /// [`ReceiptError`].
     pub fn given(
         &self,
         receipt: &Receipt,
         remembered: Key,
         person: &PersonId,
         now: Timestamp,
-    ) -> Result<Vec<Write>, StoreError> {
-        let bytes = serde_json::to_vec(receipt).map_err(unreadable)?;
+    ) -> Result<Vec<Write>, ReceiptError> {
         let kept = Some(now.plus(RETENTION));
         let line = Line { receipt: receipt.clone(), remembered: remembered.id().to_owned() };
-        let line = serde_json::to_vec(&line).map_err(unreadable)?;
+        let (own, place) = (Key::new(RECEIPT, &receipt.id), self.place(person, receipt));
+        let (serving, for_good, listed) =
+            (self.seal(&remembered, receipt)?, self.seal(&own, receipt)?, self.seal(&place, &line)?);
         Ok(vec![
-            Write::Put(remembered, bytes.clone(), kept),
-            Write::Insert(Key::new(RECEIPT, &receipt.id), bytes, kept),
-            Write::Put(self.place(person, receipt), line, kept),
+            Write::Put(remembered, serving, kept),
+            Write::Insert(own, for_good, kept),
+            Write::Put(place, listed, kept),
         ])
     }
 
-    /// A person's answers, newest first.
+    /// A person's answers, newest first: the latest to each question, whether it serves or was taken back.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn of(&self, person: &PersonId, now: Timestamp) -> Result<Vec<Line>, StoreError> {
+    /// [`ReceiptError`].
+    pub async fn of(&self, person: &PersonId, now: Timestamp) -> Result<Vec<Line>, ReceiptError> {
+        let mut seen = HashSet::new();
+        let mut lines = self.all(person, now).await?;
+        lines.retain(|line| seen.insert(line.remembered.clone()));
+        Ok(lines)
+    }
+
+    async fn all(&self, person: &PersonId, now: Timestamp) -> Result<Vec<Line>, ReceiptError> {
         let owner = format!("{}/", self.owner(person));
         let mut after = Key::new(LIST, &owner);
         let mut lines = Vec::new();
         loop {
             let page = self.store.list(LIST, Some(&after), PAGE, now).await?;
             let own: Vec<_> = page.iter().take_while(|(key, _)| key.id().starts_with(&owner)).collect();
-            for (_, bytes) in &own {
-                lines.push(serde_json::from_slice::<Line>(bytes).map_err(unreadable)?);
+            for (key, sealed) in &own {
+                lines.push(self.open(key, sealed)?);
             }
             match own.last() {
-                Some((key, _)) if own.len() == PAGE && lines.len() < SHOWN => after = key.clone(),
-                _ => break,
+                Some((key, _)) if own.len() == PAGE => after = key.clone(),
+                _ => return Ok(lines),
             }
         }
-        lines.truncate(SHOWN);
-        Ok(lines)
     }
 
     /// Takes an answer of this person back; nothing, when it is not theirs or taken back already.
     ///
     /// # Errors
-    /// [`StoreError`]; `Conflict` when it was taken back at the same moment.
-    pub async fn withdraw(&self, person: &PersonId, id: &str, now: Timestamp) -> Result<Option<Receipt>, StoreError> {
-        let lines = self.of(person, now).await?;
+    /// [`ReceiptError`]; a `Conflict` of the store when it was taken back at the same moment.
+    pub async fn withdraw(&self, person: &PersonId, id: &str, now: Timestamp) -> Result<Option<Receipt>, ReceiptError> {
+        let lines = self.all(person, now).await?;
         let standing = |line: &&Line| line.receipt.withdrawn_at.is_none();
         let Some(found) = lines.iter().filter(standing).find(|line| line.receipt.id == id) else { return Ok(None) };
         let mut batch = Batch::of(Write::Delete(Key::new("consent", &found.remembered)));
@@ -110,11 +139,12 @@ impl<'a> Receipts<'a> {
             let mut line = line.clone();
             line.receipt.withdrawn_at = Some(now);
             let receipt = &line.receipt;
-            let bytes = serde_json::to_vec(receipt).map_err(unreadable)?;
+            let (own, place) = (Key::new(RECEIPT, &receipt.id), self.place(person, receipt));
+            let (for_good, listed) = (self.seal(&own, receipt)?, self.seal(&place, &line)?);
             batch = batch
                 .and(Write::Insert(Key::new(WITHDRAWN, &receipt.id), Vec::new(), kept))
-                .and(Write::Put(Key::new(RECEIPT, &receipt.id), bytes, kept))
-                .and(Write::Put(self.place(person, receipt), serde_json::to_vec(&line).map_err(unreadable)?, kept))
+                .and(Write::Put(own, for_good, kept))
+                .and(Write::Put(place, listed, kept))
                 .recording(Event::ConsentWithdrawn {
                     receipt: receipt.id.clone(),
                     client: receipt.proposal.client.clone(),
@@ -123,6 +153,14 @@ impl<'a> Receipts<'a> {
         }
         self.store.commit(Class::Durable, batch, now).await?;
         Ok(Some(found.receipt.clone()))
+    }
+
+    fn seal<T: Serialize>(&self, key: &Key, value: &T) -> Result<Vec<u8>, ReceiptError> {
+        Ok(self.seals.at_rest(key.as_str(), &serde_json::to_vec(value)?)?)
+    }
+
+    fn open<T: DeserializeOwned>(&self, key: &Key, sealed: &[u8]) -> Result<T, ReceiptError> {
+        Ok(serde_json::from_slice(&self.seals.open_at_rest(key.as_str(), sealed)?)?)
     }
 
     /// The key of an answer in a person's list: newest first.

@@ -64,6 +64,7 @@ pub fn diff(old: &PolicySet, new: &PolicySet, today: Date) -> Diff {
         compare_service(&mut diff, (old, new), id, today);
     }
     compare_clients(&mut diff, old, new);
+    compare_instruments(&mut diff, old, new);
     diff.changes.sort_by(|a, b| (a.direction, &a.about).cmp(&(b.direction, &b.about)));
     diff
 }
@@ -261,7 +262,12 @@ fn compare_releases(diff: &mut Diff, before: &Service, after: &Service, example:
             (None, Some(rows)) => {
                 diff.tell(true, &after.id, format!("{claim} goes out: {}", said(rows)), example());
             }
-            (Some(_), None) => diff.tell(false, &after.id, format!("{claim} goes out no more"), example()),
+            (Some(rows), None) => {
+                diff.tell(false, &after.id, format!("{claim} goes out no more"), example());
+                if rows.iter().any(|row| row.on_missing == OnMissing::Fail) {
+                    diff.tell(true, &after.id, format!("people without {claim} may now sign in"), None);
+                }
+            }
             (Some(was), Some(is)) if was != is => {
                 let direction = weigh(was, is);
                 let what = format!("{claim} was: {}; is: {}", said(was), said(is));
@@ -290,25 +296,13 @@ fn said(rows: &[Release]) -> String {
 
 /// What a changed release does. Whatever is not plainly less is taken for more.
 fn weigh(was: &[Release], is: &[Release]) -> Direction {
-    let same_but = |change: fn(&mut Release)| {
-        let mut changed = was.to_vec();
-        changed.iter_mut().for_each(change);
-        let mut target = is.to_vec();
-        target.iter_mut().for_each(change);
-        changed == target
+    let same_but_for_choice = {
+        let choose =
+            |rows: &[Release]| rows.iter().map(|row| Release { optional: true, ..row.clone() }).collect::<Vec<_>>();
+        choose(was) == choose(is)
     };
-    let was_optional = was.iter().any(|row| row.optional);
-    if same_but(|row| row.optional = true) {
-        return if was_optional { Direction::Widening } else { Direction::Narrowing };
-    }
-    if same_but(|row| {
-        row.purpose.clear();
-        row.ground.clear();
-    }) {
-        return Direction::Neutral;
-    }
-    let fewer = is.iter().all(|row| was.contains(row));
-    if fewer { Direction::Narrowing } else { Direction::Widening }
+    let fewer_must = was.iter().zip(is).all(|(was, is)| is.optional || !was.optional);
+    if same_but_for_choice && fewer_must { Direction::Narrowing } else { Direction::Widening }
 }
 
 fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
@@ -352,20 +346,35 @@ fn compare_borders(
             service.trusted().into_iter().filter_map(|id| set.provider(id)).map(|provider| provider.jurisdiction);
         let from: BTreeSet<_> = from.collect();
         for client in service.clients.iter().filter_map(|id| set.client(id)) {
-            for crossing in from.iter().filter_map(|from| Crossing::between(*from, client.jurisdiction)) {
+            for from in &from {
                 let classes: BTreeSet<DataClass> = service.release.iter().map(|row| row.class).collect();
-                let covered = |class: &DataClass| set.cover(service, client, crossing, *class, today).is_some();
-                open.extend(classes.into_iter().filter(covered).map(|c| (client.id.clone(), crossing.to_string(), c)));
+                // Where there is no border, everything may go.
+                let may_go = |class: &DataClass| {
+                    Crossing::between(*from, client.jurisdiction)
+                        .is_none_or(|crossing| set.cover(service, client, crossing, *class, today).is_some())
+                };
+                open.extend(
+                    classes.into_iter().filter(may_go).map(|class| (client.id.clone(), from.to_string(), class)),
+                );
             }
         }
         open
     };
     let (was, is) = (crossings(old, before), crossings(new, after));
-    for (client, crossing, class) in is.difference(&was) {
-        diff.tell(true, &after.id, format!("{class} data may now cross {crossing} to {client}"), None);
+    for (client, from, class) in is.difference(&was) {
+        diff.tell(true, &after.id, format!("{class} data may now go from {from} to {client}"), None);
     }
-    for (client, crossing, class) in was.difference(&is) {
-        diff.tell(false, &after.id, format!("{class} data may no longer cross {crossing} to {client}"), None);
+    for (client, from, class) in was.difference(&is) {
+        diff.tell(false, &after.id, format!("{class} data may no longer go from {from} to {client}"), None);
+    }
+}
+
+fn compare_instruments(diff: &mut Diff, old: &PolicySet, new: &PolicySet) {
+    let ids: BTreeSet<&String> = old.instruments().chain(new.instruments()).map(|instrument| &instrument.id).collect();
+    for id in ids.into_iter().filter(|id| old.instrument(id) != new.instrument(id)) {
+        let gone = new.instrument(id).is_none();
+        let what = if gone { "is an instrument no more" } else { "is another instrument than before, or a new one" };
+        diff.tell(!gone, id, what.to_owned(), None);
     }
 }
 
@@ -398,13 +407,20 @@ fn compare_client(diff: &mut Diff, before: &Client, after: &Client) {
         ),
         ("the legal recipient", before.operator != after.operator),
         ("whether PKCE is required", before.require_pkce != after.require_pkce),
-        ("how long it may refresh", before.refresh_lifetime != after.refresh_lifetime),
         ("its filings", before.filings != after.filings),
+        ("where a sign-in begins", before.initiate_login_uri != after.initiate_login_uri),
+        ("its usual service", before.default_service != after.default_service),
+        ("how its tokens are signed", before.id_token_alg != after.id_token_alg),
     ];
     for (what, _) in changed.iter().filter(|(_, changed)| *changed) {
-        let wider = (*what == "how long it may refresh" && after.refresh_lifetime > before.refresh_lifetime)
-            || (*what == "whether PKCE is required" && !after.require_pkce);
-        let direction = if wider { Direction::Widening } else { Direction::Neutral };
-        diff.push(direction, id, format!("{what} changed"), None);
+        // Whether somebody could gain by it is not told here, so it is looked at as if they could.
+        diff.push(Direction::Widening, id, format!("{what} changed"), None);
+    }
+    if before.refresh_lifetime != after.refresh_lifetime {
+        let longer = after.refresh_lifetime > before.refresh_lifetime;
+        diff.tell(longer, id, "how long it may refresh changed".to_owned(), None);
+    }
+    if before.name != after.name {
+        diff.push(Direction::Neutral, id, "has another name".to_owned(), None);
     }
 }

@@ -3,6 +3,7 @@
 use gateway_core::circumstances::{DataClass, Registered};
 use gateway_core::client::Filing;
 use gateway_core::document::{Problems, Section, Source};
+use gateway_core::ids::ServiceId;
 use gateway_core::jurisdiction::Crossing;
 use gateway_core::locale::Texts;
 use gateway_core::time::Date;
@@ -53,7 +54,7 @@ impl Instrument {
     pub fn from_document(file: &str, text: &str) -> Result<Self, Problems> {
         Source::new(file, text).read(|doc| {
             let (id, name, in_force_from) =
-                (doc.require("instrument"), doc.texts("name"), doc.require("in_force_from"));
+                (doc.require::<ServiceId>("instrument"), doc.texts("name"), doc.require("in_force_from"));
             let (crossings, classes) = (doc.list("crossings"), doc.list("classes"));
             let registered_in = doc.list("registered_in");
             for (field, empty) in [
@@ -67,7 +68,7 @@ impl Instrument {
             }
             let volumes = doc.sections("volume").iter().filter_map(read_volume).collect();
             Some(Self {
-                id: id?,
+                id: id?.to_string(),
                 name: name?,
                 crossings,
                 classes,

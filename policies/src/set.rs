@@ -367,6 +367,27 @@ impl PolicySet {
         })
     }
 
+    /// Whether a claim that was released by `rule` would be today: its row stands as it was, and where a border is crossed
+    /// something still covers it.
+    #[must_use]
+    pub fn still_releases(
+        &self,
+        (client, service, provider): (&ClientId, &ServiceId, &ProviderId),
+        claim: &str,
+        rule: &str,
+        today: Date,
+    ) -> bool {
+        let (Some(service), Some(client), Some(provider)) =
+            (self.service(service), self.client(client), self.provider(provider))
+        else {
+            return false;
+        };
+        let row = service.release.iter().find(|row| row.claim.as_str() == claim && row.rule() == rule);
+        let Some(row) = row else { return false };
+        Crossing::between(provider.jurisdiction, client.jurisdiction)
+            .is_none_or(|crossing| self.cover(service, client, crossing, row.class, today).is_some())
+    }
+
     /// One client.
     #[must_use]
     pub fn client(&self, id: &ClientId) -> Option<&Client> {

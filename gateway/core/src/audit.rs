@@ -162,6 +162,8 @@ pub struct Origin {
     pub claim: String,
     /// The row of the service's document that released it.
     pub row: String,
+    /// What that row says: its expression, and what goes out when that is missing.
+    pub rule: String,
     /// The provider's claims that it was made from.
     pub from: Vec<String>,
     /// The legal instrument and the filing under which it crossed the border, where it crossed one.

@@ -109,6 +109,11 @@ impl Claims {
         self.0.insert(name.0.clone(), value);
     }
 
+    /// Keeps those whose name `keep` takes.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.0.retain(|name, _| keep(name));
+    }
+
     /// Names and values, in name order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
@@ -185,6 +190,12 @@ impl ClaimsRequest {
     #[must_use]
     pub fn asks_as_verified_under(&self, claim: &str, trust_framework: &str) -> bool {
         self.verified.iter().any(|request| request.asks_for(claim) && request.takes(trust_framework))
+    }
+
+    /// True when the client wants to come back without the person (OpenID Connect Core section 11).
+    #[must_use]
+    pub fn wants_offline(&self) -> bool {
+        self.scopes.iter().any(|scope| scope == "offline_access")
     }
 
     /// True when the claim is asked for at the userinfo endpoint.

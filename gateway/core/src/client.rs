@@ -212,6 +212,9 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
     if initiate_login_uri.as_ref().is_some_and(|uri| uri.scheme() != "https") {
         doc.refuse_field("initiate_login_uri", "must use https");
     }
+    if sector.as_ref().is_some_and(|sector: &Sector| sector.as_str().starts_with(Sector::ANONYMOUS)) {
+        doc.refuse_field("sector", "this beginning belongs to anonymous services");
+    }
     let filings = doc.sections("filing").iter().filter_map(read_filing).collect();
     let refresh_lifetime = doc.duration("refresh_lifetime");
     if refresh_lifetime.is_some_and(|span| span > Duration::from_secs(24 * 3_600)) {

@@ -113,6 +113,17 @@ impl TransactionId {
     pub const LENGTH: usize = 22;
 }
 
+impl Sector {
+    /// How the sectors of anonymous services begin.
+    pub const ANONYMOUS: &'static str = "anonymous.";
+
+    /// The sector of one anonymous service: the same person is somebody else there than anywhere else.
+    #[must_use]
+    pub fn anonymous(service: &ServiceId) -> Self {
+        Self(format!("{}{service}", Self::ANONYMOUS))
+    }
+}
+
 impl PersonId {
     /// A person id over fresh random bytes.
     #[must_use]

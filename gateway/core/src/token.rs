@@ -1,15 +1,17 @@
 //! The token endpoint's request and what its tokens say.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::assurance::Assurance;
+use crate::authorize::AcrRequest;
 use crate::circumstances::Login;
 use crate::claims::Claims;
 use crate::error::{OAuthCode, OAuthError};
-use crate::ids::{ClientId, ServiceId};
+use crate::ids::{ClientId, PersonId, ServiceId};
 use crate::params::Params;
 use crate::pkce::CodeChallenge;
 use crate::redirect::CheckedRedirect;
@@ -113,12 +115,18 @@ pub struct CodeGrant {
     pub login: Login,
     /// The receipt that covers its release; empty where nothing needed one.
     pub receipt: String,
+    /// The person, and the account they proved: a refresh is about this person only while the account is theirs.
+    pub person: PersonId,
+    /// The keyed name of that account.
+    pub account: String,
+    /// The assurance that the client asked for.
+    pub asked_acr: AcrRequest,
+    /// The rule by which each claim was released: one that no longer stands releases nothing.
+    pub rules: BTreeMap<String, String>,
     /// The scopes of the request.
     pub scopes: Vec<String>,
     /// The person, as this client's sector knows them.
     pub subject: String,
-    /// What the login reached, as stated to the client.
-    pub acr: Assurance,
     /// How they authenticated.
     pub amr: Vec<String>,
     /// When they authenticated, when that is known.
@@ -177,6 +185,8 @@ pub struct AccessGrant {
     pub login: Login,
     /// The receipt that covers its release; empty where nothing needed one.
     pub receipt: String,
+    /// The rule by which each claim was released.
+    pub rules: BTreeMap<String, String>,
     /// The person.
     pub subject: String,
     /// The claims it releases.
@@ -204,7 +214,13 @@ pub fn invalid_refresh() -> OAuthError {
 
 /// The claims of an ID token (OpenID Connect Core section 2).
 #[must_use]
-pub fn id_token(issuer: &str, grant: &CodeGrant, access_token_hash: String, now: Timestamp) -> Map<String, Value> {
+pub fn id_token(
+    issuer: &str,
+    grant: &CodeGrant,
+    acr: Assurance,
+    access_token_hash: String,
+    now: Timestamp,
+) -> Map<String, Value> {
     let mut claims: Map<String, Value> =
         grant.id_token_claims.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
     let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
@@ -213,7 +229,7 @@ pub fn id_token(issuer: &str, grant: &CodeGrant, access_token_hash: String, now:
     set("aud", grant.client.as_str().into());
     set("iat", now.0.into());
     set("exp", now.plus(ID_TOKEN_LIFETIME).0.into());
-    set("acr", grant.acr.acr().into());
+    set("acr", acr.acr().into());
     set("amr", grant.amr.clone().into());
     set("at_hash", access_token_hash.into());
     if let Some(verified) = &grant.id_token_verified {
@@ -255,9 +271,12 @@ mod tests {
                 at: WeekMinute::at(0, 0),
             },
             receipt: String::new(),
+            person: PersonId::from_random([1; 24]),
+            account: "account".into(),
+            asked_acr: AcrRequest::default(),
+            rules: BTreeMap::new(),
             scopes: vec!["openid".into()],
             subject: "person".into(),
-            acr: Assurance::LEAST,
             amr: vec!["mfa".into()],
             auth_time: Some(Timestamp(90)),
             id_token_claims: Claims::default(),
@@ -296,7 +315,7 @@ mod tests {
 
     #[test]
     fn gateway_claims_win_over_mapped_ones() {
-        let claims = id_token("https://gw.example", &grant(), "h".into(), Timestamp(100));
+        let claims = id_token("https://gw.example", &grant(), Assurance::LEAST, "h".into(), Timestamp(100));
         assert_eq!(claims.get("aud"), Some(&"portal-a".into()));
         assert_eq!(claims.get("nonce"), Some(&"n".into()));
         assert_eq!(claims.get("auth_time"), Some(&90.into()));

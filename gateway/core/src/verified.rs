@@ -126,6 +126,22 @@ fn answer_one(
     Some(json!({"verification": told, "claims": claims}))
 }
 
+/// An answer without the claims that `keep` does not take; nothing, when none is left.
+#[must_use]
+pub fn retain(answer: Option<Value>, keep: &dyn Fn(&str) -> bool) -> Option<Value> {
+    match answer? {
+        Value::Array(several) => {
+            let kept: Vec<Value> = several.into_iter().filter_map(|one| retain(Some(one), keep)).collect();
+            (!kept.is_empty()).then_some(Value::Array(kept))
+        }
+        mut one => {
+            let claims = one.get_mut("claims")?.as_object_mut()?;
+            claims.retain(|name, _| keep(name));
+            (!claims.is_empty()).then_some(one)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +176,16 @@ mod tests {
         assert_eq!(asked(other.clone()), None);
         let several = json!([other, {"verification": {"trust_framework": {"values": ["urn:y", "urn:x"]}}, "claims": {"birthdate": null}}]);
         assert_eq!(asked(several).unwrap()["claims"], json!({"birthdate": "1979-03-14"}));
+    }
+
+    #[test]
+    fn what_may_go_out_no_more_is_taken_out() {
+        let one = |names: &[&str]| json!({"verification": {}, "claims": names.iter().map(|n| ((*n).to_owned(), json!(1))).collect::<Map<_, _>>()});
+        let keep: &dyn Fn(&str) -> bool = &|name| name == "a";
+        assert_eq!(retain(Some(one(&["a", "b"])), keep), Some(one(&["a"])));
+        assert_eq!(retain(Some(one(&["b"])), keep), None);
+        assert_eq!(retain(Some(json!([one(&["b"]), one(&["a"])])), keep), Some(json!([one(&["a"])])));
+        assert_eq!(retain(None, keep), None);
     }
 
     #[test]

@@ -176,7 +176,7 @@ pub(crate) async fn run(command: Policy) -> Result<(), Failed> {
         Policy::Test(what) => test(&read(&what.documents, &what.node).await?),
         Policy::Explain { what, case, json } => explain(&read(&what.documents, &what.node).await?, &case, json),
         Policy::Diff { new, old, node, json, no_widening } => {
-            let (new, old) = (read(&Some(new), &node).await?, read(&old, &node).await?);
+            let (new, old) = (documents(&Some(new), &node).await?, documents(&old, &node).await?);
             diff(&old, &new, json, no_widening)
         }
         Policy::Simulate { draft, node, last, json } => {
@@ -212,19 +212,22 @@ fn tell(answer: Value) -> Result<(), Failed> {
 }
 
 /// Compiles documents: of a folder, of a signed archive, or of what is in effect at a gateway.
-async fn read(documents: &Option<PathBuf>, node: &Node) -> Result<PolicySet, Failed> {
-    let bundle = match documents {
-        Some(path) if path.is_dir() => Bundle::read(path).map_err(|found| problems(&found))?,
-        Some(path) => bundle::open(&fs::read(path)?, &signers(node)?)?.1,
+async fn read(path: &Option<PathBuf>, node: &Node) -> Result<PolicySet, Failed> {
+    catalog::policies(&documents(path, node).await?).map_err(|found| problems(&found))
+}
+
+async fn documents(path: &Option<PathBuf>, node: &Node) -> Result<Bundle, Failed> {
+    match path {
+        Some(path) if path.is_dir() => Bundle::read(path).map_err(|found| problems(&found)),
+        Some(path) => Ok(bundle::open(&fs::read(path)?, &signers(node)?)?.1),
         None => match load(node)?.bundle {
-            BundleConfig::Folder(folder) => Bundle::read(&folder).map_err(|found| problems(&found))?,
+            BundleConfig::Folder(folder) => Bundle::read(&folder).map_err(|found| problems(&found)),
             BundleConfig::Signed { .. } => {
                 let archive = order(node, Order::Bundle).await?;
-                bundle::open(archive.as_str().unwrap_or_default().as_bytes(), &signers(node)?)?.1
+                Ok(bundle::open(archive.as_str().unwrap_or_default().as_bytes(), &signers(node)?)?.1)
             }
         },
-    };
-    catalog::policies(&bundle).map_err(|found| problems(&found))
+    }
 }
 
 fn load(node: &Node) -> Result<Config, Failed> {
@@ -299,8 +302,16 @@ fn explain(set: &PolicySet, file: &Path, json: bool) -> Result<(), Failed> {
     Ok(())
 }
 
-fn diff(old: &PolicySet, new: &PolicySet, json: bool, no_widening: bool) -> Result<(), Failed> {
-    let diff = policies::diff::diff(old, new, SystemClock.now().date());
+fn diff(old: &Bundle, new: &Bundle, json: bool, no_widening: bool) -> Result<(), Failed> {
+    let changed = old.unlike(new, &NOT_BY_MEANING);
+    let compile = |bundle| catalog::policies(bundle).map_err(|found| problems(&found));
+    let (old, new) = (compile(old)?, compile(new)?);
+    let mut diff = policies::diff::diff(&old, &new, SystemClock.now().date());
+    let by_hand = changed.into_iter().map(|about| {
+        let what = "changed, and is not compared by meaning: look at it".to_owned();
+        policies::diff::Change { direction: Direction::Widening, about, what, example: None }
+    });
+    diff.changes.splice(0..0, by_hand);
     if json {
         tell(serde_json::to_value(&diff)?)?;
     } else {
@@ -322,17 +333,29 @@ fn diff(old: &PolicySet, new: &PolicySet, json: bool, no_widening: bool) -> Resu
     if no_widening && widens { Err(Failed(vec!["something is widened".to_owned()])) } else { Ok(()) }
 }
 
+/// The documents whose differences are told and not weighed: addresses and keys of providers, words, and who may vouch.
+const NOT_BY_MEANING: [&str; 3] = ["authorities", "providers", "vocabulary"];
+
 fn simulate(draft: &PolicySet, recorded: Value, json: bool) -> Result<(), Failed> {
     let recorded: Vec<gateway::store::Recorded> = serde_json::from_value(recorded)?;
-    let summary: Summary = replay(recorded.iter().map(|recorded| &recorded.decision), draft);
+    let summary: Summary = replay(
+        recorded.iter().map(|recorded| (&recorded.decision, recorded.released.as_slice())),
+        draft,
+        SystemClock.now().date(),
+    );
     if json {
         return tell(serde_json::to_value(&summary)?);
     }
     say(&format!("of the last {} decisions {} would change", summary.replayed, summary.changed));
     for group in &summary.groups {
         say(&format!(
-            "{} with {}: {} now refused, {} now let in, {} refused for another reason",
-            group.service, group.provider, group.now_refused, group.now_permitted, group.other_reason
+            "{} with {}: {} now refused, {} now let in, {} refused for another reason, {} given less",
+            group.service,
+            group.provider,
+            group.now_refused,
+            group.now_permitted,
+            group.other_reason,
+            group.less_released
         ));
         let (was, is, rules) = (&group.example.outcome, &group.example_now, group.example_rules.join(", "));
         say(&format!("  e.g. at {}: was {was}, would be {is} (by {rules})", group.example.client));

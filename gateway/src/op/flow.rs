@@ -14,7 +14,6 @@ use gateway_core::interaction::{
 };
 use gateway_core::jurisdiction::Crossing;
 use gateway_core::secret::Secret;
-use gateway_core::subject::pairwise;
 use http::StatusCode;
 use http::header::USER_AGENT;
 use policies::Permit;
@@ -29,6 +28,7 @@ use super::session::SessionError;
 use crate::http::{reply, request};
 use crate::pages;
 use crate::ports::NoEntropy;
+use crate::receipts::ReceiptError;
 use crate::store::{Batch, Class, Key, Write};
 
 /// A proven login on its way to a release.
@@ -135,7 +135,7 @@ impl Visit<'_> {
                     tracing::warn!(trace = Self::trace(&transaction), %error, "release");
                     step = Step::Stop(error.failure());
                 }
-                Err(OfferError::Store(error)) => return self.internal(&error, Some(&transaction)),
+                Err(OfferError::Receipt(error)) => return self.internal(&error, Some(&transaction)),
             }
         }
         if let (Step::Stop(failure), Some((proof, judged))) = (&step, &judged) {
@@ -195,7 +195,10 @@ impl Visit<'_> {
             cover: released.cover.as_deref().cloned(),
         };
         let sources: Vec<String> = released.iter().map(|released| released.row.rule()).collect();
-        let terms = serde_json::to_vec(&(sources, &client.operator)).unwrap_or_default();
+        let classes: Vec<&str> = released.iter().map(|released| released.row.class.as_str()).collect();
+        let again = client.refresh_lifetime.filter(|_| request.claims.wants_offline());
+        let again = again.map(|span| span.as_secs());
+        let terms = serde_json::to_vec(&(sources, classes, again, &client.operator)).unwrap_or_default();
         let proposal = Proposal {
             client: client.id.clone(),
             service: service.id.clone(),
@@ -206,10 +209,9 @@ impl Visit<'_> {
             terms: base64url(&sha256(&terms)),
             policy_version: permit.policy_version().to_owned(),
         };
-        let subject = pairwise(&self.app.pairwise, &proof.known.person, &client.sector);
+        let subject = self.subject_at(client, &service.id, &proof.known.person);
         let account = self.links().account_of(&proof.assertion);
-        let stored = self.app.store.get(Class::Durable, &consent_key(&subject, &account, &proposal), self.now).await?;
-        let receipt = stored.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let receipt = self.receipts().remembered(&consent_key(&subject, &account, &proposal), self.now).await?;
         Ok(Offer { permit, login, proposal, released, subject, receipt, always_ask: client.is_public() })
     }
 
@@ -380,7 +382,7 @@ impl Visit<'_> {
         let permitted = (permit, judged.login.ok_or(Failure::PolicyRefused)?);
         let offer = self.offer(&transaction.request, proof, permitted).await.map_err(|error| match error {
             OfferError::Release(error) => error.failure(),
-            OfferError::Store(error) => {
+            OfferError::Receipt(error) => {
                 tracing::error!(%error, "offer");
                 Failure::Internal
             }
@@ -433,5 +435,5 @@ enum OfferError {
     #[error(transparent)]
     Release(#[from] ReleaseError),
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
+    Receipt(#[from] ReceiptError),
 }

@@ -140,7 +140,8 @@ impl Visit<'_> {
         if let Some(receipt) = answer {
             let account = self.links().account_of(&proof.assertion);
             let remembered = consent_key(&offer.subject, &account, &offer.proposal);
-            batch.writes.extend(self.receipts().given(receipt, remembered, &proof.known.person, self.now)?);
+            let given = self.receipts().given(receipt, remembered, &proof.known.person, self.now);
+            batch.writes.extend(given.map_err(|error| StoreError::Unavailable(error.to_string()))?);
         }
         self.app.store.commit(Class::Durable, batch, self.now).await
     }
@@ -189,6 +190,7 @@ impl Visit<'_> {
         let origin = |released: &&Released| audit::Origin {
             claim: released.row.claim.to_string(),
             row: released.row.id.clone(),
+            rule: released.row.rule(),
             from: released.row.from.claims().iter().cloned().collect(),
             cover: released.cover.as_deref().cloned(),
         };
@@ -236,9 +238,12 @@ impl Visit<'_> {
             service: request.service.clone(),
             login: offer.login.clone(),
             receipt: receipt.map(|receipt| receipt.id.clone()).unwrap_or_default(),
+            person: proof.known.person.clone(),
+            account: self.links().account_of(&proof.assertion),
+            asked_acr: request.acr.clone(),
+            rules: released.iter().map(|released| (released.claim().to_string(), released.row.rule())).collect(),
             scopes: request.claims.scopes.clone(),
             subject: offer.subject.clone(),
-            acr: offer.permit.stated(),
             amr: self.methods(&proof.assertion),
             auth_time: proof.assertion.auth_time,
             id_token_claims,
@@ -280,6 +285,7 @@ pub(super) async fn tokens(
         service: grant.service.clone(),
         login: grant.login.clone(),
         receipt: grant.receipt.clone(),
+        rules: grant.rules.clone(),
         subject: grant.subject.clone(),
         claims: grant.userinfo_claims.clone(),
         verified: grant.userinfo_verified.clone(),
@@ -287,7 +293,7 @@ pub(super) async fn tokens(
     };
     let hash = alg.hash(access.expose().as_bytes());
     let at_hash = base64url(hash.get(..hash.len() / 2).unwrap_or_default());
-    let claims = id_token(&app.issuer, &grant, at_hash, now);
+    let claims = id_token(&app.issuer, &grant, permit.stated(), at_hash, now);
     let id_token = app.keys.sign(alg, "JWT", &claims);
     let id_token = id_token.map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let sealed = app.seals.record(access.expose(), &access_grant)?;

@@ -4,8 +4,10 @@ use gateway_core::assertion::Assertion;
 use gateway_core::audit::{Decision, Event, RefusedFacts, Shadow};
 use gateway_core::authorize::AuthorizationRequest;
 use gateway_core::circumstances::Login;
+use gateway_core::client::Client;
+use gateway_core::consent::Mode;
 use gateway_core::error::Failure;
-use gateway_core::ids::ProviderId;
+use gateway_core::ids::{PersonId, ProviderId, Sector, ServiceId};
 use gateway_core::interaction::{Evidence, Origin, Transaction};
 use gateway_core::subject::pairwise;
 use policies::choose::Candidate;
@@ -23,6 +25,9 @@ pub(super) struct Judged {
     pub(super) login: Option<Login>,
     pub(super) verdict: Result<Permit, Refusal>,
 }
+
+/// The rules that speak of a sign-in's course and not of policy.
+const OUTSIDE: [&str; 2] = ["request-login", "data-asked-for"];
 
 impl Visit<'_> {
     /// **The** question to policy, for every path that rests on an assertion.
@@ -89,15 +94,22 @@ impl Visit<'_> {
         }
     }
 
-    /// Leaves a record of a login that policy refused. The person did prove it: it is no visit that may never come back.
+    /// Leaves a record of a login that policy refused, or whose release it did. The person did prove it: it is no visit that may never come back.
     pub(super) async fn record_refusal(
         &self,
         transaction: &Transaction,
         judged: &Judged,
         failure: Failure,
     ) -> Result<(), StoreError> {
-        let (Some(login), Err(refusal)) = (&judged.login, &judged.verdict) else { return Ok(()) };
-        let decision = self.decision(&transaction.request, login, failure.code(), &refusal.rules);
+        let (Some(login), verdict) = (&judged.login, &judged.verdict) else { return Ok(()) };
+        let rules = match verdict {
+            // What the sign-in itself still lacked was no decision of a policy.
+            Err(refusal) if refusal.rules.iter().any(|rule| OUTSIDE.contains(&rule.as_str())) => return Ok(()),
+            Err(refusal) => refusal.rules.as_slice(),
+            // Permitted, and yet nothing could go out.
+            Ok(permit) => permit.rules(),
+        };
+        let decision = self.decision(&transaction.request, login, failure.code(), rules);
         let facts = RefusedFacts { trace: Self::trace(transaction), decision };
         let batch = Batch::default().recording(Event::SignInRefused(Box::new(facts)));
         self.app.store.commit(Class::Durable, batch, self.now).await
@@ -135,7 +147,14 @@ impl Visit<'_> {
     /// The person, as this client's sector knows them.
     pub(super) fn subject(&self, request: &AuthorizationRequest, proof: &Proof) -> Option<String> {
         let client = &self.active.catalog.client(&request.client)?.client;
-        Some(pairwise(&self.app.pairwise, &proof.known.person, &client.sector))
+        Some(self.subject_at(client, &request.service, &proof.known.person))
+    }
+
+    /// A person, as a client knows them at a service: an anonymous service knows nobody whom any other knows.
+    pub(super) fn subject_at(&self, client: &Client, service: &ServiceId, person: &PersonId) -> String {
+        let anonymous = self.active.catalog.policies().service(service).is_some_and(|s| s.consent == Mode::Anonymous);
+        let own = anonymous.then(|| Sector::anonymous(service));
+        pairwise(&self.app.pairwise, person, own.as_ref().unwrap_or(&client.sector))
     }
 
     /// The trusted providers, with whether each can serve this request.

@@ -34,7 +34,7 @@ impl Visit<'_> {
 
     /// What people agreed to.
     pub(super) fn receipts(&self) -> Receipts<'_> {
-        Receipts::new(&self.app.store, &self.app.pairwise)
+        Receipts::new(&self.app.store, &self.app.seals, &self.app.pairwise)
     }
 
     /// The person behind an assertion. Providers' subjects never meet: two providers, or two spellings, are two people

@@ -4,6 +4,7 @@
 use gateway_core::assertion::UNKNOWN_AGE;
 use gateway_core::audit::Event;
 use gateway_core::circumstances::Login;
+use gateway_core::claims::of_scope;
 use gateway_core::client::Client;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::time::Timestamp;
@@ -11,8 +12,9 @@ use gateway_core::token::{CodeGrant, RefreshGrant, RefreshRequest, invalid_refre
 use serde_json::Value;
 
 use super::issue;
-use super::token::{check_resource, decide, internal, is_revoked, replay};
+use super::token::{check_resource, decide, internal, is_revoked, may_refresh, replay, still_granted};
 use crate::app::{Active, App};
+use crate::links::Links;
 use crate::receipts::is_withdrawn;
 use crate::store::take::take;
 use crate::store::{Class, Key, StoreError};
@@ -33,25 +35,56 @@ pub(super) async fn refresh(
         return Err(replay(app, &used, &client.id, now, invalid_refresh()).await);
     };
     let grant = &refresh.grant;
-    if grant.client != client.id || refresh.expires_at.is_past(now) || client.refresh_lifetime.is_none() {
+    if grant.client != client.id || refresh.expires_at.is_past(now) || may_refresh(active, client, grant).is_none() {
         return Err(invalid_refresh());
     }
-    if request.scopes.as_ref().is_some_and(|asked| !asked.iter().all(|scope| grant.scopes.contains(scope))) {
-        return Err(OAuthError::new(OAuthCode::InvalidScope, "a refresh cannot ask for more than the grant has"));
-    }
     check_resource(active, client, request.resource.as_deref(), grant)?;
-    let stopped = is_revoked(app, &grant.id, now).await.map_err(|error| internal(&error))?
-        || is_withdrawn(&app.store, &grant.receipt, now).await.map_err(|error| internal(&error))?;
-    let login = as_of_now(grant, now);
-    let permit = decide(active, &client.id, &grant.service, &login);
+    let renewed = narrowed(active, as_of_now(grant, now), request)?;
+    let permit = decide(active, &renewed);
+    let stopped = is_stopped(app, grant, now).await.map_err(|error| internal(&*error))?;
     let (false, Ok(permit)) = (stopped, permit) else { return Err(invalid_refresh()) };
+    let renewed = still_granted(active, renewed, now);
     let event = Event::TokenRefreshed { grant: grant.id.clone(), client: client.id.clone() };
-    let renewed = CodeGrant { login, ..grant.clone() };
     match take(&app.store, used.clone(), renewed, &grant.id, event, now, refresh.expires_at).await {
         Ok(taken) => issue::tokens(app, active, &permit, taken, Some(refresh)).await.map_err(|error| internal(&error)),
         Err(StoreError::Conflict) => Err(replay(app, &used, &client.id, now, invalid_refresh()).await),
         Err(error) => Err(internal(&error)),
     }
+}
+
+/// Whether anything ended the grant: a replay, the person, or the end of a link that made somebody else's account theirs.
+async fn is_stopped(
+    app: &App,
+    grant: &CodeGrant,
+    now: Timestamp,
+) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+    let person = Links::new(&app.store, &app.seals, &app.pairwise).person(&grant.account, now).await?;
+    Ok(person.as_ref() != Some(&grant.person)
+        || is_revoked(app, &grant.id, now).await?
+        || is_withdrawn(&app.store, &grant.receipt, now).await?)
+}
+
+/// The grant with the scopes that this request names, and only the claims that these stand for (RFC 6749 section 6).
+fn narrowed(active: &Active, mut grant: CodeGrant, request: &RefreshRequest) -> Result<CodeGrant, OAuthError> {
+    let Some(scopes) = &request.scopes else { return Ok(grant) };
+    if !scopes.iter().all(|scope| grant.scopes.contains(scope)) {
+        return Err(OAuthError::new(OAuthCode::InvalidScope, "a refresh cannot ask for more than the grant has"));
+    }
+    if grant.scopes.iter().all(|scope| scopes.contains(scope)) {
+        return Ok(grant);
+    }
+    let service = active.catalog.policies().service(&grant.service);
+    let ours = |claim: &str| {
+        let rows = service.map(|service| service.release.as_slice()).unwrap_or_default();
+        rows.iter()
+            .any(|row| row.claim.as_str() == claim && row.scope.as_ref().is_some_and(|scope| scopes.contains(scope)))
+    };
+    let kept = |claim: &str| scopes.iter().any(|scope| of_scope(scope).contains(&claim)) || ours(claim);
+    grant.id_token_claims.retain(kept);
+    grant.userinfo_claims.retain(kept);
+    (grant.id_token_verified, grant.userinfo_verified) = (None, None);
+    grant.scopes.clone_from(scopes);
+    Ok(grant)
 }
 
 async fn find(app: &App, request: &RefreshRequest, now: Timestamp) -> Result<Option<RefreshGrant>, OAuthError> {
@@ -61,8 +94,8 @@ async fn find(app: &App, request: &RefreshRequest, now: Timestamp) -> Result<Opt
     stored.map(|sealed| app.seals.open_record(secret, &sealed).map_err(|error| internal(&error))).transpose()
 }
 
-/// The login behind a grant, as old as it is by now.
-fn as_of_now(grant: &CodeGrant, now: Timestamp) -> Login {
+/// The grant, with its login as old as that is by now.
+fn as_of_now(grant: &CodeGrant, now: Timestamp) -> CodeGrant {
     let age = grant.auth_time.map_or(UNKNOWN_AGE, |time| time.age(now));
-    Login { age: age.as_secs(), at: now.week_minute(), ..grant.login.clone() }
+    CodeGrant { login: Login { age: age.as_secs(), at: now.week_minute(), ..grant.login.clone() }, ..grant.clone() }
 }

@@ -7,15 +7,16 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use gateway_core::audit::Event;
-use gateway_core::circumstances::Login;
 use gateway_core::client::Client;
+use gateway_core::consent::Mode;
 use gateway_core::error::{OAuthCode, OAuthError};
-use gateway_core::ids::{ClientId, ServiceId};
+use gateway_core::ids::ClientId;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use gateway_core::token::{
     ACCESS_TOKEN_LIFETIME, CODE_LIFETIME, CodeGrant, CodeRequest, RefreshGrant, TokenRequest, check_code, invalid_grant,
 };
+use gateway_core::verified;
 use http::{Request, StatusCode};
 use policies::decide::Demand;
 use policies::{Facts, Permit, Refusal};
@@ -78,19 +79,19 @@ async fn redeem(app: &App, active: &Active, client: &Client, request: &CodeReque
     }
     client.check_redirect(grant.redirect.as_str()).ok_or_else(invalid_grant)?;
     check_resource(active, client, request.resource.as_deref(), &grant)?;
-    let permit = decide(active, &client.id, &grant.service, &grant.login).map_err(|_| invalid_grant())?;
+    let permit = decide(active, &grant).map_err(|_| invalid_grant())?;
     if is_withdrawn(&app.store, &grant.receipt, now).await.map_err(|error| internal(&error))? {
         return Err(invalid_grant());
     }
-    // Only a client that was registered for it, and asked for it, may come back without the person.
-    let asked = grant.scopes.iter().any(|scope| scope == "offline_access");
-    let refresh = client.refresh_lifetime.filter(|_| asked).map(|lifetime| RefreshGrant {
+    let grant = still_granted(active, grant, now);
+    let refresh = may_refresh(active, client, &grant).map(|lifetime| RefreshGrant {
         grant: CodeGrant { nonce: None, ..grant.clone() },
         expires_at: now.plus(lifetime),
     });
     let (id, event) = (grant.id.clone(), Event::CodeRedeemed { grant: grant.id.clone(), client: client.id.clone() });
     // The mark outlives the code and every token that follows from it.
-    let until = grant.issued_at.plus(CODE_LIFETIME).plus(ACCESS_TOKEN_LIFETIME);
+    let last = grant.issued_at.plus(CODE_LIFETIME).plus(ACCESS_TOKEN_LIFETIME);
+    let until = refresh.as_ref().map_or(last, |refresh| refresh.expires_at.plus(ACCESS_TOKEN_LIFETIME).max(last));
     match take(&app.store, taken_key.clone(), grant, &id, event, now, until).await {
         Ok(grant) => issue::tokens(app, active, &permit, grant, refresh).await.map_err(|error| internal(&error)),
         Err(StoreError::Conflict) => Err(replay(app, &taken_key, &client.id, now, invalid_grant()).await),
@@ -157,13 +158,36 @@ pub(super) fn check_resource(
 }
 
 /// Puts a grant's facts to policy again: what was taken out of policy since is refused.
-pub(super) fn decide(
-    active: &Active,
-    client: &ClientId,
-    service: &ServiceId,
-    login: &Login,
-) -> Result<Permit, Refusal> {
-    active.catalog.policies().decide(&Facts { client, service, login, demand: Demand::NONE })
+pub(super) fn decide(active: &Active, grant: &CodeGrant) -> Result<Permit, Refusal> {
+    let demand = Demand { acr: &grant.asked_acr, max_age: None };
+    active.catalog.policies().decide(&Facts {
+        client: &grant.client,
+        service: &grant.service,
+        login: &grant.login,
+        demand,
+    })
+}
+
+/// The grant without what could not be released any more: its row, or what let it cross the border, is gone.
+pub(super) fn still_granted(active: &Active, mut grant: CodeGrant, now: Timestamp) -> CodeGrant {
+    let (policies, today) = (active.catalog.policies(), now.date());
+    let parties = (&grant.client, &grant.service, &grant.login.provider);
+    let rules = &grant.rules;
+    let stands =
+        |claim: &str| rules.get(claim).is_some_and(|rule| policies.still_releases(parties, claim, rule, today));
+    grant.id_token_claims.retain(stands);
+    grant.userinfo_claims.retain(stands);
+    grant.id_token_verified = verified::retain(grant.id_token_verified, &stands);
+    grant.userinfo_verified = verified::retain(grant.userinfo_verified, &stands);
+    grant
+}
+
+/// For how long a client may come back without the person: only where it was registered for that and asked for it, and never
+/// about somebody anonymous.
+pub(super) fn may_refresh(active: &Active, client: &Client, grant: &CodeGrant) -> Option<Duration> {
+    let asked = grant.scopes.iter().any(|scope| scope == "offline_access");
+    let service = active.catalog.policies().service(&grant.service)?;
+    client.refresh_lifetime.filter(|_| asked && service.consent != Mode::Anonymous)
 }
 
 pub(super) fn internal(error: &dyn std::error::Error) -> OAuthError {

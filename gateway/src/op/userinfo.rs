@@ -9,10 +9,12 @@ use axum::response::Response;
 use gateway_core::assurance::Assurance;
 use gateway_core::error::{Failure, OAuthCode, OAuthError};
 use gateway_core::token::AccessGrant;
+use gateway_core::verified;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{Request, StatusCode};
-use policies::Refusal;
+use policies::decide::Demand;
+use policies::{Facts, Refusal};
 use serde_json::{Map, Value};
 
 use super::{issue, token};
@@ -95,7 +97,8 @@ async fn claims(app: &App, token: &str) -> Result<Found, Error> {
         return Ok(Found::Nothing);
     }
     let active = app.bundle();
-    match token::decide(&active, &grant.client, &grant.service, &grant.login) {
+    let facts = Facts { client: &grant.client, service: &grant.service, login: &grant.login, demand: Demand::NONE };
+    match active.catalog.policies().decide(&facts) {
         Ok(_) => {}
         Err(Refusal {
             failure: Failure::AssuranceTooLow | Failure::NotFresh, needed: Some((acr, max_age)), ..
@@ -104,9 +107,16 @@ async fn claims(app: &App, token: &str) -> Result<Found, Error> {
         }
         Err(_) => return Ok(Found::Nothing),
     }
-    let mut claims: Map<String, Value> =
-        grant.claims.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
-    claims.extend(grant.verified.map(|verified| ("verified_claims".to_owned(), verified)));
+    // What could not be released any more is not.
+    let parties = (&grant.client, &grant.service, &grant.login.provider);
+    let stands = |claim: &str| {
+        let rule = grant.rules.get(claim);
+        rule.is_some_and(|rule| active.catalog.policies().still_releases(parties, claim, rule, now.date()))
+    };
+    let standing = grant.claims.iter().filter(|(name, _)| stands(name));
+    let mut claims: Map<String, Value> = standing.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let verified = verified::retain(grant.verified.clone(), &stands);
+    claims.extend(verified.map(|verified| ("verified_claims".to_owned(), verified)));
     claims.insert("sub".to_owned(), grant.subject.into());
     Ok(Found::Claims(claims))
 }

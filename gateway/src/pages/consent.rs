@@ -90,8 +90,7 @@ impl Consent {
             Mode::Notice => ("consent-notice-title", "consent-notice-yes"),
             Mode::Required | Mode::Anonymous => ("consent-title", "consent-allow"),
         };
-        let again =
-            client.refresh_lifetime.filter(|_| transaction.request.claims.scopes.iter().any(|s| s == "offline_access"));
+        let again = client.refresh_lifetime.filter(|_| transaction.request.claims.wants_offline());
         let again = again.map(|span| t.with("consent-again", "hours", &span.as_secs().div_ceil(3_600).to_string()));
         let page = ConsentPage {
             t,

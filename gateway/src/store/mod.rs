@@ -15,7 +15,7 @@ pub mod take;
 
 use std::time::Duration;
 
-use gateway_core::audit::{Broken, Decision, Event, Head, Record};
+use gateway_core::audit::{Broken, Decision, Event, Head, Origin, Record};
 use gateway_core::digest::{keyed, sha256};
 use gateway_core::ids::base64url;
 use gateway_core::time::Timestamp;
@@ -198,6 +198,8 @@ pub struct Recorded {
     /// What was decided, and on what.
     #[serde(flatten)]
     pub decision: Decision,
+    /// What went out.
+    pub released: Vec<Origin>,
 }
 
 /// An open store.
@@ -286,8 +288,12 @@ impl Store {
         };
         let records = records.iter().filter_map(|bytes| serde_json::from_slice::<Record>(bytes).ok());
         let decision = |record: Record| match record.event {
-            Event::CodeIssued(facts) => Some(Recorded { time: record.time, decision: facts.decision }),
-            Event::SignInRefused(facts) => Some(Recorded { time: record.time, decision: facts.decision }),
+            Event::CodeIssued(facts) => {
+                Some(Recorded { time: record.time, decision: facts.decision, released: facts.released })
+            }
+            Event::SignInRefused(facts) => {
+                Some(Recorded { time: record.time, decision: facts.decision, released: Vec::new() })
+            }
             _ => None,
         };
         let mut decisions: Vec<Recorded> = records.filter_map(decision).collect();

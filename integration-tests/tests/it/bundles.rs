@@ -202,7 +202,11 @@ async fn a_draft_in_shadow_is_heard_and_not_obeyed() {
     assert!(!text.contains("CHAN") && !text.contains("1979"), "no personal data: {text}");
     let draft = gateway::bundle::Bundle::read(&world.data.join("bundle")).unwrap();
     let draft = gateway::catalog::policies(&draft).unwrap();
-    let summary = policies::replay::replay(recorded.iter().map(|recorded| &recorded.decision), &draft);
+    let summary = policies::replay::replay(
+        recorded.iter().map(|recorded| (&recorded.decision, recorded.released.as_slice())),
+        &draft,
+        world.now().date(),
+    );
     assert_eq!((summary.replayed, summary.changed, summary.groups[0].now_refused), (2, 1, 1));
     assert_eq!(summary.groups[0].provider.as_str(), "hk-iam-smart");
     world.order(&Order::Shadow { archive: None, by: "officer".into() }).await.unwrap();

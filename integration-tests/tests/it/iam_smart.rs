@@ -129,7 +129,7 @@ async fn one_person_keeps_one_subject_and_two_people_have_two() {
         login(&world, service, PROVIDER, &[("person", person)]).await.0["sub"].clone()
     };
     let first = sub("e-invoice", "hk-chan").await;
-    assert_eq!(sub("ratings", "hk-chan").await, first);
+    assert_eq!(sub("medical-appointment", "hk-chan").await, first);
     assert_ne!(sub("e-invoice", "hk-wong").await, first);
 }
 

@@ -27,6 +27,7 @@ mod matrix;
 mod mutual_tls;
 mod outcome;
 mod peers;
+mod policy_flaws;
 mod refresh;
 mod secrecy;
 mod session;

@@ -185,6 +185,47 @@ proptest! {
         }
     }
 
+    /// Nothing crosses a border whose class no instrument covers there, whatever name the service has for it; what the
+    /// service cannot do without is not left out in silence.
+    #[test]
+    fn nothing_crosses_a_border_uncovered(
+        have in proptest::collection::btree_set(prop::sample::select(vec!["a", "b", "d", "e"]), 0..5),
+        rows in proptest::collection::vec(
+            (
+                prop::sample::select(vec!["name", "email", "gender"]),
+                prop::sample::select(vec!["a", "b", "d", "e"]),
+                prop::sample::select(vec!["clear", "keep", "fail"]),
+            ),
+            1..5,
+        ),
+        covered in proptest::collection::btree_set(
+            prop::sample::select(vec![DataClass::General, DataClass::Sensitive]), 0..3),
+    ) {
+        let class_of = |from: &str| if ["d", "e"].contains(&from) { DataClass::Sensitive } else { DataClass::General };
+        let text: String =
+            rows.iter().map(|(claim, from, missing)| row(claim, &format!("claims.{from}"), &format!("{missing:?}"))).collect();
+        let person: serde_json::Map<String, Value> = have.iter().map(|from| ((*from).to_owned(), json!(from))).collect();
+        let (service, root) = (service("s", &text), functions::root(Arc::default()));
+        let assertion = assertion(&Value::Object(person));
+        let cover = Arc::new(Cover { instrument: "i".into(), filing: "f".into() });
+        let gate = |class| covered.contains(&class).then(|| Arc::clone(&cover));
+        let scope = Scope::new(&root, &assertion, NOW.date());
+        let refused = rows.iter().any(|(_, from, missing)| {
+            *missing == "fail" && !(have.contains(from) && covered.contains(&class_of(from)))
+        });
+        match release(&service, &scope, &asked(&["name", "email", "gender"]), None, &Gate::Border(&gate)) {
+            Ok(released) => {
+                prop_assert!(!refused);
+                for one in released {
+                    let from = one.value.as_str().unwrap();
+                    prop_assert!(covered.contains(&class_of(from)), "{from} went out");
+                    prop_assert_eq!(one.cover.as_ref(), Some(&cover));
+                }
+            }
+            Err(_) => prop_assert!(refused),
+        }
+    }
+
     #[test]
     fn no_expression_panics(source in "\\PC{0,60}") {
         let _ = source.parse::<Expression>();

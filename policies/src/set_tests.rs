@@ -10,11 +10,11 @@ use crate::provider::tests::provider;
 /// A vocabulary that knows a few words.
 pub(crate) fn words() -> Vocabulary {
     let texts = "{ zh-Hans = \"甲\", zh-Hant-HK = \"甲\", pt = \"A\", en = \"A\" }";
-    let claims: String =
-        ["name", "email", "gender", "a", "b", "c", "d", "e", "nothing", "empty", "n", "birthdate", "year"]
-            .iter()
-            .map(|name| format!("{name} = {{ class = \"general\", {}\n", &texts[1..]))
-            .collect();
+    let general = ["name", "email", "gender", "a", "b", "c", "nothing", "empty", "n", "birthdate", "year"];
+    let class = |class: &str, names: &[&str]| -> String {
+        names.iter().map(|name| format!("{name} = {{ class = \"{class}\", {}\n", &texts[1..])).collect()
+    };
+    let claims = class("general", &general) + &class("sensitive", &["d", "e"]);
     let text = format!("[claims]\n{claims}[purposes]\nuse = {texts}\n[grounds]\nconsent = {texts}\n");
     let mut words = Vocabulary::default();
     words.add_document("v.toml", &text).unwrap();

@@ -1,7 +1,7 @@
 //! Linking a Guangdong account to iAM Smart in the middle of a sign-in.
 
 use integration_tests::rp::{claims, query};
-use integration_tests::world::service_document;
+use integration_tests::world::{SECRET, client_document, secret_line, service_document};
 use integration_tests::{Browser, Reply, World};
 
 const SERVICE: &str = "linked-matter";
@@ -85,6 +85,38 @@ async fn a_linked_account_is_one_person_and_an_undone_link_is_two_again() {
     assert_eq!(sub_at(&world, "hk-iam-smart", "hk-chan").await, alone);
     assert_eq!(sub_at(&world, "gd-unified", "gd-chan-tai-man").await, guangdong);
     assert!(ledger(&world, &mut browser).await.body.contains("not signed in"), "the old session proves nothing");
+}
+
+/// What was given out as one person is not renewed as one once it is two again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undone_link_ends_the_refresh_tokens_that_came_of_it() {
+    const REDIRECT: &str = "https://again.example/cb";
+    let more = format!("refresh_lifetime = \"2h\"\n{}", secret_line());
+    let again = client_document("again", REDIRECT, "client_secret_basic", &more);
+    let both = ["hk-iam-smart", "gd-unified"];
+    let service = service_document(SERVICE, &["again"], &both, LINK) + NAME;
+    let documents = [("clients/again.toml", again.as_str()), ("services/linked-matter.toml", &service)];
+    let world = World::own(&documents).await;
+    let rp = world.client("again", Some(SECRET), REDIRECT);
+    let refresh = async |tokens: &serde_json::Value| {
+        let token = tokens["refresh_token"].as_str().unwrap();
+        rp.token(&[("grant_type", "refresh_token"), ("refresh_token", token)]).await
+    };
+    let authorize = rp.authorize(SERVICE, &[("scope", "openid profile offline_access")]);
+
+    let mut browser = world.browser();
+    let page = world.to_consent(&mut browser, &authorize, "hk-iam-smart", "hk-chan").await;
+    let question = prove(&world, &mut browser, &page, "gd-chan-tai-man", "3").await;
+    let consent = decide(&world, &mut browser, &question, "link").await;
+    let back = world.agree(&mut browser, &consent, &[]).await;
+    let tokens = rp.redeem(&query(&back, "code").unwrap()).await.json();
+    let renewed = refresh(&tokens).await;
+    assert_eq!(renewed.status, 200, "{}", renewed.body);
+
+    let entry = ledger(&world, &mut browser).await.field("entry").unwrap();
+    browser.post(format!("{}/account/undo", world.issuer()), &[("entry", &entry)]).await;
+    let refused = refresh(&renewed.json()).await;
+    assert_eq!((refused.status, refused.json()["error"].as_str()), (400, Some("invalid_grant")), "{}", refused.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

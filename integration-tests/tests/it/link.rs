@@ -116,7 +116,12 @@ async fn an_undone_link_ends_the_refresh_tokens_that_came_of_it() {
     let entry = ledger(&world, &mut browser).await.field("entry").unwrap();
     browser.post(format!("{}/account/undo", world.issuer()), &[("entry", &entry)]).await;
     let refused = refresh(&renewed.json()).await;
-    assert_eq!((refused.status, refused.json()["error"].as_str()), (400, Some("invalid_grant")), "{}", refused.body);
+    assert_eq!(
+        (refused.status.as_u16(), refused.json()["error"].as_str()),
+        (400, Some("invalid_grant")),
+        "{}",
+        refused.body
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

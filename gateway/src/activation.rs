@@ -239,16 +239,9 @@ impl<'a> Activations<'a> {
         if manifest.sequence <= last {
             return Err(ActivationError::Older { found: manifest.sequence, last });
         }
-        let change = Change {
-            epoch: next(&changes),
-            change: PolicyChange::Activated,
-            version: manifest.version.clone(),
-            sequence: manifest.sequence,
-            effective_from: manifest.effective_from,
-            made_at: now,
-            by: by.to_owned(),
-            previous: previous(&changes),
-        };
+        let bundle = (manifest.version, manifest.sequence);
+        let at_once = next(&changes, PolicyChange::Activated, bundle, by, now);
+        let change = Change { effective_from: manifest.effective_from, ..at_once };
         self.commit(&change, Some(archive), now).await?;
         Ok(change)
     }
@@ -259,7 +252,11 @@ impl<'a> Activations<'a> {
     /// [`ActivationError`]; `Outdated` when its time is over.
     pub async fn before(&self, now: Timestamp) -> Result<(Change, Bundle), ActivationError> {
         let changes = self.changes(None, now).await?;
-        let standing = standing(&changes, now);
+        self.standing_before(&changes, now).await
+    }
+
+    async fn standing_before(&self, changes: &[Change], now: Timestamp) -> Result<(Change, Bundle), ActivationError> {
+        let standing = standing(changes, now);
         let before = standing.iter().rev().nth(1).ok_or(ActivationError::NothingEarlier)?;
         let (manifest, bundle) = self.bundle(&before.version, now).await?;
         match manifest.valid_until.filter(|until| until.is_past(now)) {
@@ -273,17 +270,9 @@ impl<'a> Activations<'a> {
     /// # Errors
     /// [`ActivationError`]; nothing is changed then.
     pub async fn roll_back(&self, by: &str, now: Timestamp) -> Result<Change, ActivationError> {
-        let (before, _) = self.before(now).await?;
         let changes = self.changes(None, now).await?;
-        let change = Change {
-            epoch: next(&changes),
-            change: PolicyChange::RolledBack,
-            effective_from: now,
-            made_at: now,
-            by: by.to_owned(),
-            previous: previous(&changes),
-            ..before
-        };
+        let (before, _) = self.standing_before(&changes, now).await?;
+        let change = next(&changes, PolicyChange::RolledBack, (before.version, before.sequence), by, now);
         self.commit(&change, None, now).await?;
         Ok(change)
     }
@@ -295,19 +284,9 @@ impl<'a> Activations<'a> {
     /// [`ActivationError`]; nothing is changed then.
     pub async fn shadow(&self, archive: Option<&[u8]>, by: &str, now: Timestamp) -> Result<Change, ActivationError> {
         let manifest = archive.map(|archive| bundle::open(archive, self.signers)).transpose()?;
-        let (version, sequence) =
-            manifest.map(|(manifest, _)| (manifest.version, manifest.sequence)).unwrap_or_default();
-        let changes = self.changes(None, now).await?;
-        let change = Change {
-            epoch: next(&changes),
-            change: if archive.is_some() { PolicyChange::ShadowBegan } else { PolicyChange::ShadowEnded },
-            version,
-            sequence,
-            effective_from: now,
-            made_at: now,
-            by: by.to_owned(),
-            previous: previous(&changes),
-        };
+        let draft = manifest.map(|(manifest, _)| (manifest.version, manifest.sequence)).unwrap_or_default();
+        let kind = if archive.is_some() { PolicyChange::ShadowBegan } else { PolicyChange::ShadowEnded };
+        let change = next(&self.changes(None, now).await?, kind, draft, by, now);
         self.commit(&change, archive, now).await?;
         Ok(change)
     }
@@ -331,12 +310,20 @@ impl<'a> Activations<'a> {
     }
 }
 
-fn next(changes: &[Change]) -> u64 {
-    changes.last().map_or(1, |change| change.epoch + 1)
-}
-
-fn previous(changes: &[Change]) -> String {
-    changes.last().map(Change::digest).unwrap_or_default()
+/// The next change of a list: of a bundle's version and sequence, made now, and effective at once.
+fn next(changes: &[Change], change: PolicyChange, bundle: (String, u64), by: &str, now: Timestamp) -> Change {
+    let last = changes.last();
+    let (version, sequence) = bundle;
+    Change {
+        epoch: last.map_or(1, |last| last.epoch + 1),
+        change,
+        version,
+        sequence,
+        effective_from: now,
+        made_at: now,
+        by: by.to_owned(),
+        previous: last.map(Change::digest).unwrap_or_default(),
+    }
 }
 
 /// The key of a change: padded, so that the order of keys is the order of changes.

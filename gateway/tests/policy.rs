@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use certs::devca::DevCa;
 use gateway::ports::{Clock as _, SystemClock};
-use policies::documents::{CLIENTS, GROUPS, INSTRUMENTS, PROVIDERS, SERVICES, VOCABULARY};
+use policies::documents::{self, CLIENTS, PROVIDERS};
 use serde_json::Value;
 
 /// An office: a folder of documents, a key, and the configuration of a gateway that does not run.
@@ -20,26 +20,20 @@ impl Office {
     fn new() -> Self {
         let office = Self { folder: tempfile::tempdir().unwrap() };
         let bundle = office.path("bundle");
-        for (kind, documents) in [
-            ("clients", CLIENTS),
-            ("groups", GROUPS),
-            ("instruments", INSTRUMENTS),
-            ("providers", PROVIDERS),
-            ("services", SERVICES),
-        ] {
+        for kind in ["clients", "groups", "instruments", "providers", "services", "vocabulary"] {
             fs::create_dir_all(bundle.join(kind)).unwrap();
-            for (name, text) in documents {
-                let text = text
-                    .replace("@PORTAL@", "https://portal.example")
-                    .replace("@ORIGIN@", "https://provider.example")
-                    .replace("@APP@", "https://app.example/")
-                    .replace("@SECRET@", &"A".repeat(43))
-                    .replace("@JWKS@", JWKS);
-                fs::write(bundle.join(kind).join(name), text).unwrap();
-            }
         }
-        fs::create_dir_all(bundle.join("vocabulary")).unwrap();
-        fs::write(bundle.join("vocabulary/vocabulary.toml"), VOCABULARY).unwrap();
+        let clients = CLIENTS.iter().map(|(name, text)| (format!("clients/{name}"), *text));
+        let providers = PROVIDERS.iter().map(|(name, text)| (format!("providers/{name}"), *text));
+        for (path, text) in documents::common().chain(clients).chain(providers) {
+            let text = text
+                .replace("@PORTAL@", "https://portal.example")
+                .replace("@ORIGIN@", "https://provider.example")
+                .replace("@APP@", "https://app.example/")
+                .replace("@SECRET@", &"A".repeat(43))
+                .replace("@JWKS@", JWKS);
+            fs::write(bundle.join(path), text).unwrap();
+        }
         let signer = office.run(&["policy", "signer", &office.text("officer.key")]);
         fs::write(office.path("signers.jwks"), &signer.stdout).unwrap();
         office.configure();

@@ -6,3 +6,15 @@
 pub const VOCABULARY: &str = include_str!("../documents/vocabulary.toml");
 
 include!(concat!(env!("OUT_DIR"), "/documents.rs"));
+
+/// The documents that are the same wherever the product runs, each with its path in a bundle.
+pub fn common() -> impl Iterator<Item = (String, &'static str)> {
+    [
+        ("services", SERVICES),
+        ("groups", GROUPS),
+        ("instruments", INSTRUMENTS),
+        ("vocabulary", &[("vocabulary.toml", VOCABULARY)]),
+    ]
+    .into_iter()
+    .flat_map(|(kind, documents)| documents.iter().map(move |(name, text)| (format!("{kind}/{name}"), *text)))
+}

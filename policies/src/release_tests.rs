@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::expression::Expression;
 use crate::functions;
-use crate::set::tests::{service, words};
+use crate::set::tests::service;
 use crate::vocabulary::Codes;
 
 /// 2026-11-22 00:00 in Guangdong.
@@ -230,9 +230,4 @@ proptest! {
     fn no_expression_panics(source in "\\PC{0,60}") {
         let _ = source.parse::<Expression>();
     }
-}
-
-#[test]
-fn words_of_the_tests_exist() {
-    assert!(words().claims.contains_key("name"));
 }

@@ -82,8 +82,10 @@ impl Visit<'_> {
         let basis =
             [transaction.id.as_str(), &offer.subject, &offer.proposal.fingerprint(), &agreed.join(" ")].join("\n");
         let code = Secret::new(base64url(&self.app.seals.derived("code", &basis).map_err(SessionError::from)?));
-        let event = Event::CodeIssued(Box::new(self.facts(transaction, proof, offer, receipt, &released)));
-        let grant = self.code_grant(transaction, proof, offer, receipt, &released);
+        let receipt_id = receipt.map(|receipt| receipt.id.clone()).unwrap_or_default();
+        let agreed = Agreed { transaction, proof, offer, receipt: receipt_id, released: &released };
+        let event = Event::CodeIssued(Box::new(self.facts(&agreed)));
+        let grant = self.code_grant(&agreed);
         // The code is laid down before anything says that it was issued, so that whoever finds the sign-in finished also
         // finds its code. Nobody knows it before it is sent.
         let laid_down = self.lay_down(&code, &grant).await?;
@@ -179,14 +181,8 @@ impl Visit<'_> {
         verified::answer(asked, &verification, &available)
     }
 
-    fn facts(
-        &self,
-        transaction: &Transaction,
-        proof: &Proof,
-        offer: &Offer,
-        receipt: Option<&Receipt>,
-        released: &[&Released],
-    ) -> LoginFacts {
+    fn facts(&self, agreed: &Agreed<'_>) -> LoginFacts {
+        let Agreed { transaction, proof, offer, receipt, released } = agreed;
         let origin = |released: &&Released| audit::Origin {
             claim: released.row.claim.to_string(),
             row: released.row.id.clone(),
@@ -202,23 +198,17 @@ impl Visit<'_> {
             reached: offer.permit.reached(),
             from_session: proof.origin == Origin::Session,
             released: released.iter().map(origin).collect(),
-            receipt: receipt.map(|receipt| receipt.id.clone()).unwrap_or_default(),
+            receipt: receipt.clone(),
             crossing: offer.proposal.crossing,
         }
     }
 
-    fn code_grant(
-        &self,
-        transaction: &Transaction,
-        proof: &Proof,
-        offer: &Offer,
-        receipt: Option<&Receipt>,
-        released: &[&Released],
-    ) -> CodeGrant {
+    fn code_grant(&self, agreed: &Agreed<'_>) -> CodeGrant {
+        let Agreed { transaction, proof, offer, receipt, released } = agreed;
         let request = &transaction.request;
         let mut id_token_claims = Claims::default();
         let mut userinfo_claims = Claims::default();
-        for claim in released {
+        for claim in *released {
             let (name, asked) = (claim.claim().as_str(), &request.claims);
             if asked.id_token.contains_key(name) {
                 id_token_claims.set(claim.claim(), claim.value.clone());
@@ -237,7 +227,7 @@ impl Visit<'_> {
             nonce: request.nonce.clone(),
             service: request.service.clone(),
             login: offer.login.clone(),
-            receipt: receipt.map(|receipt| receipt.id.clone()).unwrap_or_default(),
+            receipt: receipt.clone(),
             person: proof.known.person.clone(),
             account: self.links().account_of(&proof.assertion),
             asked_acr: request.acr.clone(),
@@ -253,6 +243,16 @@ impl Visit<'_> {
             issued_at: self.now,
         }
     }
+}
+
+/// What a sign-in came to: of an offer, what the person agreed to.
+struct Agreed<'a> {
+    transaction: &'a Transaction,
+    proof: &'a Proof,
+    offer: &'a Offer,
+    /// The receipt's id; empty where none was needed.
+    receipt: String,
+    released: &'a [&'a Released],
 }
 
 fn finished_key(transaction: &Transaction) -> Key {

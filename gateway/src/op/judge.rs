@@ -94,7 +94,8 @@ impl Visit<'_> {
         }
     }
 
-    /// Leaves a record of a login that policy refused, or whose release it did. The person did prove it: it is no visit that may never come back.
+    /// Leaves a record of a login that policy refused, or whose release it did. The person did prove it: it is no visit
+    /// that may never come back.
     pub(super) async fn record_refusal(
         &self,
         transaction: &Transaction,

@@ -40,16 +40,9 @@ pub(super) fn write(
     if bundle.exists() {
         fs::remove_dir_all(&bundle).map_err(DemoError::file(&bundle))?;
     }
-    for (kind, documents) in [
-        ("services", policies::documents::SERVICES),
-        ("groups", policies::documents::GROUPS),
-        ("instruments", policies::documents::INSTRUMENTS),
-    ] {
-        for (name, text) in documents {
-            put(&bundle.join(kind).join(name), text)?;
-        }
+    for (path, text) in policies::documents::common() {
+        put(&bundle.join(path), text)?;
     }
-    put(&bundle.join("vocabulary/vocabulary.toml"), policies::documents::VOCABULARY)?;
     write_clients(&bundle, parties)?;
     write_providers(&bundle, parties)?;
     let mut roots = read(&ca.certificate())?;

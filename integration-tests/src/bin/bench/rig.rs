@@ -179,16 +179,9 @@ async fn answering(
 
 /// The whole shipped catalogue. Only one provider can be reached, and the gateway signs its requests there.
 fn write_bundle(bundle: &Path, portal: &Portal) -> Result<(), Failed> {
-    for (kind, documents) in [
-        ("services", policies::documents::SERVICES),
-        ("groups", policies::documents::GROUPS),
-        ("instruments", policies::documents::INSTRUMENTS),
-    ] {
-        for (name, text) in documents {
-            put(&bundle.join(kind).join(name), text)?;
-        }
+    for (path, text) in policies::documents::common() {
+        put(&bundle.join(path), text)?;
     }
-    put(&bundle.join("vocabulary/vocabulary.toml"), policies::documents::VOCABULARY)?;
     for (name, template) in policies::documents::CLIENTS {
         let text = template
             .replace("@PORTAL@", PORTAL)

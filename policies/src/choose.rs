@@ -10,7 +10,7 @@ use gateway_core::ids::{ClientId, ProviderId, ServiceId};
 use crate::condition::Condition;
 use crate::decide::{Demand, Facts};
 use crate::provider::Provider;
-use crate::service::Row;
+use crate::service::{Row, Traits};
 use crate::set::PolicySet;
 
 /// A trusted provider, and whether it can serve a request.
@@ -62,10 +62,11 @@ impl PolicySet {
     ) -> Result<(), Failure> {
         let provider = self.provider(provider).ok_or(Failure::ProviderNotAccepted)?;
         let document = self.service(service).ok_or(Failure::PolicyRefused)?;
-        let mut refusals = Vec::new();
+        let (traits, mut refusals) = (document.traits(), Vec::new());
         for row in document.allows().filter(|row| row.providers().any(|id| *id == provider.id)) {
-            for (person, words) in
-                people_for(row, provider).into_iter().flat_map(|p| provider.table.iter().rev().map(move |w| (p, w)))
+            for (person, words) in people_for(row, provider, traits)
+                .into_iter()
+                .flat_map(|p| provider.table.iter().rev().map(move |w| (p, w)))
             {
                 let login = Login {
                     provider: provider.id.clone(),
@@ -114,8 +115,8 @@ impl PolicySet {
 }
 
 /// People of a provider for whom a row is meant, as far as rows can tell people apart: an adult first, and then every age,
-/// because a forbid row may keep some ages out.
-fn people_for(row: &Row, provider: &Provider) -> Vec<Person> {
+/// because a forbid row may keep some ages out. Of people whom no row of the service tells apart, one is enough.
+fn people_for(row: &Row, provider: &Provider, traits: Traits) -> Vec<Person> {
     let mut populations = provider.person.populations.clone();
     let mut capacities = vec![Capacity::Own, Capacity::LegalPerson];
     let adult = AgeLimit::reached_at(30);
@@ -133,6 +134,9 @@ fn people_for(row: &Row, provider: &Provider) -> Vec<Person> {
             _ => {}
         }
     }
+    ages.truncate(if traits.age { ages.len() } else { 1 });
+    populations.truncate(if traits.place { populations.len() } else { 1 });
+    capacities.truncate(if traits.capacity { capacities.len() } else { 1 });
     let populations: Vec<Option<Population>> =
         if populations.is_empty() { vec![None] } else { populations.into_iter().map(Some).collect() };
     let mut people = Vec::new();

@@ -34,8 +34,8 @@ impl Classes {
         let raw: Vec<&String> = services.iter().filter_map(|service| service.cedar.as_ref()).collect();
         let conditions = || services.iter().flat_map(|service| &service.rows).flat_map(|row| &row.conditions);
         let mentioned = |wanted: fn(&Condition) -> bool| !raw.is_empty() || conditions().any(wanted);
-        let by_age = mentioned(|c| matches!(c, Condition::AgeFrom(_) | Condition::AgeBelow(_)));
-        let by_place = mentioned(|c| matches!(c, Condition::Populations(_)));
+        let by_age = services.iter().any(|service| service.traits().age);
+        let by_place = services.iter().any(|service| service.traits().place);
         let by_stating = mentioned(|c| matches!(c, Condition::TimeUnstated));
         let mut login_ages: BTreeSet<u64> = BTreeSet::from([0]);
         let mut moments: BTreeSet<(u16, u16)> = BTreeSet::from([(1, 0)]);

@@ -71,13 +71,13 @@ struct Class {
     assurance: (u8, u8),
     time_stated: bool,
     person: Person,
-    /// Between which limits of the document the login's age lies.
-    age: u32,
-    /// Between which opening and closing times of the document the moment lies.
-    at: u32,
+    /// Between which limits of the document the login's age lies; beside raw Cedar, which may look at any, the age.
+    age: u64,
+    /// Between which opening and closing times of the document the moment lies; likewise.
+    at: u64,
 }
 
-/// The most classes whose verdicts one service keeps.
+/// The most classes whose verdicts one service keeps; then it begins anew.
 const KEPT: usize = 4_096;
 
 /// The compiled rules of one service.
@@ -134,33 +134,39 @@ impl Rules {
     /// Applies the rules to the facts of a login. `provider` and `client` are where those stand in the set.
     #[must_use]
     pub(crate) fn apply(&self, at: &Situation<'_>, provider: Index, client: Index) -> Arc<Verdict> {
-        let Some(class) = self.class(at, provider, client) else { return Arc::new(self.ask(at)) };
+        let class = self.class(at, provider, client);
         let kept = self.verdicts.0.read().ok().and_then(|kept| kept.get(&class).cloned());
         if let Some(verdict) = kept {
             return verdict;
         }
         let verdict = Arc::new(self.ask(at));
-        if let Ok(mut kept) = self.verdicts.0.write()
-            && kept.len() < KEPT
-        {
+        if let Ok(mut kept) = self.verdicts.0.write() {
+            if kept.len() >= KEPT {
+                kept.clear();
+            }
             kept.insert(class, Arc::clone(&verdict));
         }
         verdict
     }
 
-    fn class(&self, at: &Situation<'_>, provider: Index, client: Index) -> Option<Class> {
-        let (ages, seconds) = (self.ages.as_ref()?, at.age.as_secs());
-        let moment = (at.at.weekday(), at.at.minute());
-        let position = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
-        Some(Class {
+    fn class(&self, at: &Situation<'_>, provider: Index, client: Index) -> Class {
+        let (seconds, moment) = (at.age.as_secs(), (at.at.weekday(), at.at.minute()));
+        let (age, at_time) = match &self.ages {
+            Some(ages) => (
+                ages.partition_point(|limit| *limit < seconds) as u64,
+                self.moments.partition_point(|limit| *limit <= moment) as u64,
+            ),
+            None => (seconds, u64::from(moment.0) * 1_440 + u64::from(moment.1)),
+        };
+        Class {
             provider,
             client,
             assurance: (at.assurance.identity.into(), at.assurance.authentication.into()),
             time_stated: at.time_stated,
             person: at.person,
-            age: position(ages.partition_point(|limit| *limit < seconds)),
-            at: position(self.moments.partition_point(|limit| *limit <= moment)),
-        })
+            age,
+            at: at_time,
+        }
     }
 
     /// Asks Cedar.

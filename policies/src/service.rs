@@ -200,6 +200,29 @@ impl Service {
         }
         trusted
     }
+
+    /// What of a person its rules can tell apart.
+    pub(crate) fn traits(&self) -> Traits {
+        let in_rows = |wanted: fn(&Condition) -> bool| self.rows.iter().flat_map(|row| &row.conditions).any(wanted);
+        // Raw Cedar cannot look at what it does not name; a name may be written with an escape.
+        let in_raw = |name: &str| self.cedar.as_ref().is_some_and(|raw| raw.contains(name) || raw.contains('\\'));
+        Traits {
+            age: in_rows(|c| matches!(c, Condition::AgeFrom(_) | Condition::AgeBelow(_))) || in_raw("years"),
+            place: in_rows(|c| matches!(c, Condition::Populations(_))) || in_raw("population"),
+            capacity: in_rows(|c| matches!(c, Condition::Capacities(_))) || in_raw("capacity"),
+        }
+    }
+}
+
+/// What of a person rules can tell apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Traits {
+    /// How old they are.
+    pub(crate) age: bool,
+    /// Where they are a resident.
+    pub(crate) place: bool,
+    /// For whom they act.
+    pub(crate) capacity: bool,
 }
 
 /// Reads a document of release rows that several services share: its name and its rows.

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gateway_core::circumstances::{AgeLimit, Capacity, Login, Person, WeekMinute};
 use gateway_core::client::Client;
 use gateway_core::consent::Mode;
+use policies::decide::Demand;
 use policies::documents::{CLIENTS, GROUPS, INSTRUMENTS, PROVIDERS, SERVICES, VOCABULARY};
 use policies::set::{Document, Parts};
 use policies::vocabulary::Vocabulary;
-use policies::{PolicySet, Provider};
+use policies::{Facts, PolicySet, Provider};
 
 fn documents(kind: &str, shipped: &[(&str, &str)]) -> Vec<Document> {
     let document = |(name, text): &(&str, &str)| Document { file: format!("{kind}/{name}"), text: (*text).to_owned() };
@@ -114,4 +116,47 @@ fn names_are_there_in_four_languages_and_are_not_shared() {
             assert!(names.insert(read(service)), "{} shares its name", service.id);
         }
     }
+}
+
+/// The chooser asks about one of all people whom the rows do not tell apart; asking about everybody says the same.
+#[test]
+fn who_may_be_chosen_is_who_could_get_in() {
+    let set = catalogue();
+    let moments = [WeekMinute::at(2, 10 * 60), WeekMinute::at(2, 23 * 60), WeekMinute::at(6, 12 * 60)];
+    let mut choices = 0;
+    for service in set.services() {
+        for (client, provider) in service.clients.iter().flat_map(|client| set.providers().map(move |p| (client, p))) {
+            for at in moments {
+                let someone = everybody(provider, at).into_iter().any(|login| {
+                    let facts = Facts { client, service: &service.id, login: &login, demand: Demand::NONE };
+                    set.decide(&facts).is_ok()
+                });
+                let fit = set.fit(client, &service.id, &provider.id, Demand::NONE, at);
+                assert_eq!(fit.is_ok(), someone, "{} {client} {} {at}", service.id, provider.id);
+                choices += usize::from(someone);
+            }
+        }
+    }
+    assert!(choices > 100, "{choices}");
+}
+
+/// Everybody whom a provider may vouch for, with every word of its table.
+fn everybody(provider: &Provider, at: WeekMinute) -> Vec<Login> {
+    let known = provider.person.populations.iter().copied().map(Some);
+    let populations: Vec<_> = if known.len() == 0 { vec![None] } else { known.collect() };
+    let mut logins = Vec::new();
+    for (population, age) in populations.iter().flat_map(|p| AgeLimit::ALL.map(|age| (*p, Some(age)))) {
+        for capacity in [Capacity::Own, Capacity::LegalPerson] {
+            logins.extend(provider.table.iter().map(|words| Login {
+                provider: provider.id.clone(),
+                acr: words.acr.clone(),
+                amr: words.amr_any.first().cloned().into_iter().collect(),
+                age: 0,
+                time_stated: true,
+                person: Person { population, age, capacity },
+                at,
+            }));
+        }
+    }
+    logins
 }

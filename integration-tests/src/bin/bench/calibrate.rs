@@ -39,18 +39,18 @@ pub(crate) fn print(seconds: u64) -> Result<bool, Failed> {
     let message = [7_u8; 300];
     let random = jose::random();
     let signature = pair.sign(&random, &message).map_err(|error| error.to_string())?;
-    let verify_us = per_turn(seconds, || public.verify_sig(&message, signature.as_ref()).is_ok());
-    let sign_us = per_turn(1, || pair.sign(&random, &message).is_ok());
+    let verify_us = per_turn(Duration::from_secs(seconds), || public.verify_sig(&message, signature.as_ref()).is_ok());
+    let sign_us = per_turn(Duration::from_secs(1), || pair.sign(&random, &message).is_ok());
     let measured = Calibration { verify_us, sign_us };
     println!("{}", serde_json::to_string(&measured).map_err(|error| error.to_string())?);
     Ok(true)
 }
 
 /// Microseconds of this thread's CPU time for one turn.
-pub(crate) fn per_turn(seconds: u64, mut turn: impl FnMut() -> bool) -> f64 {
+pub(crate) fn per_turn(during: Duration, mut turn: impl FnMut() -> bool) -> f64 {
     let (from, began) = (thread_cpu(), Instant::now());
     let mut turns = 0_u32;
-    while began.elapsed() < Duration::from_secs(seconds) {
+    while began.elapsed() < during {
         for _ in 0..100 {
             std::hint::black_box(turn());
         }

@@ -10,6 +10,7 @@ use gateway_core::error::Failure;
 use gateway_core::ids::base64url;
 use gateway_core::interaction::{Origin, Transaction};
 use gateway_core::secret::Secret;
+use gateway_core::time::Timestamp;
 use gateway_core::token::{ACCESS_TOKEN_LIFETIME, AccessGrant, CODE_LIFETIME, CodeGrant, RefreshGrant, id_token};
 use gateway_core::verified::{self, Verification};
 use policies::Permit;
@@ -84,61 +85,56 @@ impl Visit<'_> {
         let code = Secret::new(base64url(&self.app.seals.derived("code", &basis).map_err(SessionError::from)?));
         let receipt_id = receipt.map(|receipt| receipt.id.clone()).unwrap_or_default();
         let agreed = Agreed { transaction, proof, offer, receipt: receipt_id, released: &released };
-        let event = Event::CodeIssued(Box::new(self.facts(&agreed)));
-        let grant = self.code_grant(&agreed);
         // The code is laid down before anything says that it was issued, so that whoever finds the sign-in finished also
-        // finds its code. Nobody knows it before it is sent.
-        let laid_down = self.lay_down(&code, &grant).await?;
-        let crossing = exports::marks(&released, &proof.known.person, &self.app.pairwise, self.now);
-        match self.commit_release(transaction, proof, offer, answer.as_ref(), event, crossing).await {
+        // finds its code. Nobody knows it before it is sent; one that never is ends by itself.
+        self.lay_down(&code, &self.code_grant(&agreed)).await?;
+        let name = Key::of_secret(CODES, code.expose());
+        match self.commit_release(&agreed, answer.as_ref(), name.id()).await {
             Ok(()) => Ok(code),
-            // The form was posted twice: the first post made the code, and the same one answers this post.
-            Err(StoreError::Conflict) if !laid_down => Ok(code),
             Err(StoreError::Conflict) => {
-                self.take_back(&code).await?;
-                Err(self.why_not(transaction).await?)
+                let finished = self.app.store.get(Class::Durable, &finished_key(transaction), self.now).await;
+                Err(match finished.map_err(SessionError::from)? {
+                    // The form was posted twice: whichever post was faster, its code answers both while it lives.
+                    Some(with) if self.is_answered_by(&with, name.id()) => return Ok(code),
+                    Some(_) => IssueError::Finished,
+                    None => IssueError::Again,
+                })
             }
             Err(error) => Err(SessionError::from(error).into()),
         }
     }
 
-    /// Stores the sealed grant under its code; false when the same code lies there already.
-    async fn lay_down(&self, code: &Secret<String>, grant: &CodeGrant) -> Result<bool, SessionError> {
+    /// Whether a sign-in was finished with this code, just now.
+    fn is_answered_by(&self, finished: &[u8], code_digest: &str) -> bool {
+        let read = serde_json::from_slice::<(String, Timestamp)>(finished);
+        read.is_ok_and(|(code, at)| code == code_digest && !at.plus(CODE_LIFETIME).is_past(self.now))
+    }
+
+    /// Stores the sealed grant under its code, if it does not lie there already.
+    async fn lay_down(&self, code: &Secret<String>, grant: &CodeGrant) -> Result<(), SessionError> {
         let sealed = self.app.seals.record(code.expose(), grant)?;
         let write = Write::Insert(Key::of_secret(CODES, code.expose()), sealed, Some(self.now.plus(CODE_LIFETIME)));
         match self.app.store.commit(Class::Ephemeral, Batch::of(write), self.now).await {
-            Ok(()) => Ok(true),
-            Err(StoreError::Conflict) => Ok(false),
+            Ok(()) | Err(StoreError::Conflict) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn take_back(&self, code: &Secret<String>) -> Result<(), SessionError> {
-        let delete = Batch::of(Write::Delete(Key::of_secret(CODES, code.expose())));
-        Ok(self.app.store.commit(Class::Ephemeral, delete, self.now).await?)
-    }
-
-    /// Whether a release was refused because the sign-in is finished, or because another tab was faster to link.
-    async fn why_not(&self, transaction: &Transaction) -> Result<IssueError, SessionError> {
-        let finished = self.app.store.get(Class::Durable, &finished_key(transaction), self.now).await?;
-        Ok(if finished.is_some() { IssueError::Finished } else { IssueError::Again })
-    }
-
-    /// The one durable commit of a sign-in: that it is finished, the link, the receipt, the audit record.
+    /// The one durable commit of a sign-in: that it is finished and with which code, the link, the receipt, what crosses a
+    /// border, the audit record.
     async fn commit_release(
         &self,
-        transaction: &Transaction,
-        proof: &Proof,
-        offer: &Offer,
+        agreed: &Agreed<'_>,
         answer: Option<&Receipt>,
-        event: Event,
-        crossing: Vec<Write>,
+        code_digest: &str,
     ) -> Result<(), StoreError> {
+        let Agreed { transaction, proof, offer, released, .. } = agreed;
         let until = Some(transaction.expires_at.plus(gateway_core::interaction::TRANSACTION_LIFETIME));
-        let finished = Write::Insert(finished_key(transaction), Vec::new(), until);
-        let mut batch = Batch::of(finished).recording(event);
+        let with = json!([code_digest, self.now]).to_string();
+        let finished = Write::Insert(finished_key(transaction), with.into_bytes(), until);
+        let mut batch = Batch::of(finished).recording(Event::CodeIssued(Box::new(self.facts(agreed))));
         batch.writes.extend(proof.known.write.clone());
-        batch.writes.extend(crossing);
+        batch.writes.extend(exports::marks(released, &proof.known.person, &self.app.pairwise, self.now));
         if let Some(receipt) = answer {
             let account = self.links().account_of(&proof.assertion);
             let remembered = consent_key(&offer.subject, &account, &offer.proposal);

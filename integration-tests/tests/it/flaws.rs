@@ -168,6 +168,25 @@ async fn a_double_click_is_answered_alike_every_time() {
     assert!(claims(tokens["id_token"].as_str().unwrap())["sub"].is_string());
 }
 
+/// The same form posted once more when the code is over: a code that came again would look like a stolen one, and end the
+/// tokens of whoever signed in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_posted_again_later_brings_no_code() {
+    let world = World::start().await;
+    let (rp, mut browser) = (world.rp(), world.browser());
+    let page = world.to_consent(&mut browser, &rp.authorize("e-invoice", &[]), "hk-iam-smart", "hk-chan").await;
+    let mut later = browser.clone();
+    let back = world.agree(&mut browser, &page, &[]).await;
+    let tokens = rp.redeem(&query(&back, "code").unwrap()).await.json();
+    world.clock.advance(61);
+    let question = page.field("question").unwrap();
+    let again =
+        later.post(&page.url, &[("question", question.as_str()), ("decision", "allow"), ("export", "yes")]).await;
+    assert_eq!(again.location(), None);
+    assert!(again.body.contains("已经完成"), "{}", again.body);
+    assert_eq!(rp.userinfo(tokens["access_token"].as_str().unwrap()).await.json()["name"], "CHAN, Tai Man");
+}
+
 /// Two tabs of somebody who was never here before: both link the person, one of them first.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_tabs_of_a_new_person_are_one_person() {

@@ -114,17 +114,17 @@ fn is_in(folder: &Path, name: &str) -> bool {
 #[test]
 fn an_officer_checks_tests_and_explains() {
     let office = Office::new();
-    assert!(office.says(&["policy", "check", "--documents", "bundle"]).contains("no problem found in 156 services"));
-    assert!(office.says(&["policy", "test", "--documents", "bundle"]).contains("examples of 156 services hold"));
+    assert!(office.says(&["policy", "check", "bundle"]).contains("no problem found in 156 services"));
+    assert!(office.says(&["policy", "test", "bundle"]).contains("examples of 156 services hold"));
     let case = "service = \"driving-licence-exchange\"\nprovider = \"hk-iam-smart\"\nacr = \"default\"\nsigned_in = \"20m\"\n\
         claims = { name = \"CHAN, Tai Man\", birthdate = \"1979-03-14\" }\n";
     fs::write(office.path("case.toml"), case).unwrap();
-    let why = office.says(&["policy", "explain", "--documents", "bundle", "case.toml"]);
+    let why = office.says(&["policy", "explain", "case.toml", "bundle"]);
     assert!(why.starts_with("driving-licence-exchange: CB-403 (by allow-1)"), "{why}");
     assert!(why.contains("no  signed in at most 10m ago; found: 20m"), "{why}");
     assert!(why.contains("to change: allow-1 needs: signed in at most 10m ago; found: 20m"), "{why}");
     fs::write(office.path("case.toml"), case.replace("20m", "2m")).unwrap();
-    let why = office.says(&["policy", "explain", "--documents", "bundle", "--json", "case.toml"]);
+    let why = office.says(&["policy", "explain", "--json", "case.toml", "bundle"]);
     let why: Value = serde_json::from_str(&why).unwrap();
     assert_eq!(
         (why["outcome"].as_str(), why["released"]["name"]["cover"][0].as_str()),
@@ -137,7 +137,7 @@ fn an_officer_checks_tests_and_explains() {
         ("20m", "soon", "case.toml:4: signed_in: expected a number and a unit"),
     ] {
         fs::write(office.path("case.toml"), case.replace(from, to)).unwrap();
-        let said = office.complains(&["policy", "explain", "--documents", "bundle", "case.toml"]);
+        let said = office.complains(&["policy", "explain", "case.toml", "bundle"]);
         assert!(said.contains(reason), "{said}");
     }
 }

@@ -30,10 +30,10 @@ pub(crate) enum Policy {
     Test(What),
     /// Say why a login that a case file describes is let in or not, and what would have to change.
     Explain {
-        #[command(flatten)]
-        what: What,
         /// The case file.
         case: PathBuf,
+        #[command(flatten)]
+        what: What,
         /// Answer for tools, in JSON.
         #[arg(long)]
         json: bool,
@@ -124,7 +124,6 @@ pub(crate) struct By {
 #[derive(Args)]
 pub(crate) struct What {
     /// A folder of documents, or a signed archive; what is in effect when it is not said.
-    #[arg(long)]
     documents: Option<PathBuf>,
     #[command(flatten)]
     node: Node,

@@ -1,8 +1,8 @@
 //! Compact JWS (RFC 7515 section 3.1), read strictly.
 //!
 //! Invariants: nothing of a token is used before its signature is verified, its header aside; `alg` must be on the
-//! caller's allow-list and equal to the key's own; keys come from the caller, never from the token (`jwk`, `jku`, `x5c`
-//! and `x5u` are not read); an unknown `crit`, `b64` or `zip` refuses the token.
+//! caller's allow-list and equal to the key's own; keys come from the caller, never from the token (`jku`, `x5c` and `x5u`
+//! are not read, and `jwk` only by [`crate::dpop`]); an unknown `crit`, `b64` or `zip` refuses the token.
 
 use std::fmt;
 use std::ops::Deref;
@@ -59,6 +59,7 @@ pub struct Unverified<'a> {
     algorithm: Algorithm,
     kid: Option<String>,
     typ: Option<String>,
+    jwk: Option<Value>,
 }
 
 impl<'a> Unverified<'a> {
@@ -73,7 +74,7 @@ impl<'a> Unverified<'a> {
         let (signed, signature) = token.rsplit_once('.').ok_or(JwsError::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(JwsError::Malformed)?;
         let header = from_base64url(header).ok_or(JwsError::Malformed)?;
-        let Ok(Value::Object(header)) = serde_json::from_slice(&header) else { return Err(JwsError::Malformed) };
+        let Ok(Value::Object(mut header)) = serde_json::from_slice(&header) else { return Err(JwsError::Malformed) };
         if ["crit", "b64", "zip"].iter().any(|name| header.contains_key(*name)) {
             return Err(JwsError::Header);
         }
@@ -85,6 +86,7 @@ impl<'a> Unverified<'a> {
             algorithm: algorithm.parse().map_err(|_| JwsError::Algorithm)?,
             kid: text(&header, "kid")?,
             typ: text(&header, "typ")?,
+            jwk: header.remove("jwk"),
         })
     }
 
@@ -104,6 +106,11 @@ impl<'a> Unverified<'a> {
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
+    }
+
+    /// The key that came with it.
+    pub(crate) fn jwk(&self) -> Option<&Value> {
+        self.jwk.as_ref()
     }
 
     /// Verifies the signature and reads the claims.

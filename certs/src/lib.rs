@@ -5,6 +5,7 @@
 //! | [`key`] | private and public keys, one algorithm each |
 //! | [`jws`] | compact JWS: [`jws::Unverified`] becomes [`jws::Verified`] only through a key set and an allow-list |
 //! | [`claims`] | typed reading of verified claims, and the one check of their times |
+//! | [`dpop`] | proofs of possession, whose key comes with them |
 //! | [`envelope`] | an RSA key that receives symmetric keys, and AES-256-GCM under them |
 //! | [`jwe`] | compact JWE through a strict façade |
 //! | [`ring`] | which signing key is next, current or retiring: a pure function of time |
@@ -16,6 +17,7 @@
 
 pub mod claims;
 pub mod devca;
+pub mod dpop;
 pub mod envelope;
 pub mod jwe;
 pub mod jws;

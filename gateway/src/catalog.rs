@@ -11,7 +11,7 @@ use std::sync::Arc;
 use adapters::Adapter;
 use adapters::registry::{Ports, Secrets, Settings};
 use certs::key::KeySet;
-use gateway_core::client::{Client, ClientAuth, KeySource, SigningAlg};
+use gateway_core::client::{Client, KeySource, SigningAlg};
 use gateway_core::discovery::Verified;
 use gateway_core::document::{Problem, Problems};
 use gateway_core::ids::{ClientId, ProviderId};
@@ -98,17 +98,17 @@ impl Catalog {
         self.settings.iter()
     }
 
-    /// The algorithms that clients want their ID tokens signed with.
+    /// The algorithms that clients want what they are sent signed with.
     #[must_use]
     pub fn algorithms(&self) -> Vec<SigningAlg> {
-        self.clients().map(|client| client.id_token_alg).collect()
+        self.clients().flat_map(|client| client.signed.algorithms()).collect()
     }
 
     /// Every address the gateway may call.
     #[must_use]
     pub fn addresses(&self) -> Vec<Url> {
-        let keys = self.clients().filter_map(|client| match &client.auth {
-            ClientAuth::PrivateKeyJwt(KeySource::Uri(uri)) => Some(uri.clone()),
+        let keys = self.clients().filter_map(|client| match &client.keys {
+            Some(KeySource::Uri(uri)) => Some(uri.clone()),
             _ => None,
         });
         self.settings.values().flat_map(Settings::hosts).chain(keys).collect()
@@ -276,11 +276,11 @@ fn read_clients(documents: &[Document], problems: &mut Problems) -> HashMap<Clie
     let mut clients: HashMap<ClientId, Registered> = HashMap::new();
     for document in documents {
         let Some(client) = collect(Client::from_document(&document.file, &document.text), problems) else { continue };
-        let keys = match &client.auth {
-            ClientAuth::PrivateKeyJwt(KeySource::Inline(json)) => match KeySet::parse(json.as_bytes()) {
+        let keys = match &client.keys {
+            Some(KeySource::Inline(json)) => match KeySet::parse(json.as_bytes()) {
                 Ok(keys) if !keys.is_empty() => Some(Arc::new(keys)),
                 _ => {
-                    problems.push(document.problem("jwks: holds no key that can verify an assertion"));
+                    problems.push(document.problem("jwks: holds no key that can verify a signature"));
                     None
                 }
             },

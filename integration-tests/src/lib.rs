@@ -10,6 +10,7 @@
 )]
 
 pub mod browser;
+pub mod keyed;
 pub mod office;
 pub mod peers;
 pub mod rp;
@@ -17,5 +18,6 @@ pub mod servers;
 pub mod world;
 
 pub use browser::{Browser, Reply};
+pub use keyed::Keyed;
 pub use rp::Rp;
 pub use world::World;

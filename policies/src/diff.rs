@@ -327,6 +327,12 @@ fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
     if before.name != after.name || before.resource != after.resource || before.domain != after.domain {
         diff.push(Direction::Neutral, id, "has another name, resource or domain".to_owned(), None);
     }
+    for server in after.resource_servers.iter().filter(|server| !before.resource_servers.contains(server)) {
+        diff.tell(true, id, format!("{server} may now ask about its tokens"), None);
+    }
+    for server in before.resource_servers.iter().filter(|server| !after.resource_servers.contains(server)) {
+        diff.tell(false, id, format!("{server} may no longer ask about its tokens"), None);
+    }
     if before.link != after.link {
         diff.push(Direction::Neutral, id, "offers to link another account than before, or none".to_owned(), None);
     }
@@ -399,18 +405,19 @@ fn compare_client(diff: &mut Diff, before: &Client, after: &Client) {
         diff.tell(false, id, format!("people may no longer be sent to {}", uri.as_str()), None);
     }
     let changed = [
-        ("its way to authenticate, or its keys", before.auth != after.auth),
+        ("its way to authenticate, or its keys", (&before.auth, &before.keys) != (&after.auth, &after.keys)),
         ("the sector that its `sub` belongs to", before.sector != after.sector),
         (
             "where it stands in law",
             (before.jurisdiction, before.registered_in) != (after.jurisdiction, after.registered_in),
         ),
         ("the legal recipient", before.operator != after.operator),
-        ("whether PKCE is required", before.require_pkce != after.require_pkce),
+        ("the profile that it is held to", before.profile != after.profile),
+        ("whether its tokens are bound to a key", before.dpop_bound != after.dpop_bound),
         ("its filings", before.filings != after.filings),
         ("where a sign-in begins", before.initiate_login_uri != after.initiate_login_uri),
         ("its usual service", before.default_service != after.default_service),
-        ("how its tokens are signed", before.id_token_alg != after.id_token_alg),
+        ("how what it is sent is signed", before.signed != after.signed),
     ];
     for (what, _) in changed.iter().filter(|(_, changed)| *changed) {
         // Whether somebody could gain by it is not told here, so it is looked at as if they could.

@@ -148,6 +148,8 @@ pub struct Service {
     pub resource: Url,
     /// The portals that offer it.
     pub clients: Vec<ClientId>,
+    /// The clients that may ask about its tokens: they serve what a token of this service opens.
+    pub resource_servers: Vec<ClientId>,
     /// What people call it.
     pub name: Texts,
     /// The field of life it belongs to.
@@ -271,6 +273,7 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Optio
         id: id?,
         resource: resource?,
         clients,
+        resource_servers: doc.list("resource_servers"),
         name: name?,
         domain,
         rows: allows.into_iter().chain(forbids).collect(),

@@ -173,7 +173,8 @@ impl PolicySet {
         let known = || self.providers.keys().map(ProviderId::as_str);
         let mut reasons: Vec<String> =
             providers.map(|id| format!("provider {}", unknown(id.as_str(), known()))).collect();
-        let clients = service.clients.iter().chain(service.rows.iter().flat_map(Row::clients));
+        let named = service.clients.iter().chain(&service.resource_servers);
+        let clients = named.chain(service.rows.iter().flat_map(Row::clients));
         let known = || self.recipients.keys().map(ClientId::as_str);
         let clients = clients.filter(|id| !self.recipients.contains_key(*id));
         reasons.extend(clients.map(|id| format!("client {}", unknown(id.as_str(), known()))));

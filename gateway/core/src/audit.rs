@@ -46,6 +46,13 @@ pub enum Event {
         /// Who used it.
         client: ClientId,
     },
+    /// A client gave a refresh token back; whatever was minted from its grant is revoked.
+    TokenRevoked {
+        /// The grant.
+        grant: String,
+        /// Who gave it back.
+        client: ClientId,
+    },
     /// A person took their consent back.
     ConsentWithdrawn {
         /// The receipt.

@@ -3,10 +3,12 @@
 //! [`CHECKS`] is the whole list, in order. Until the client and its redirect URI are known nothing redirects: a refusal
 //! before that is a page (RFC 6749 section 4.1.2.1); after it, an error to the checked URI.
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::assurance::Assurance;
+pub use crate::authorization_request::{
+    AcrRequest, Arrival, AuthorizationRequest, Prompt, Refusal, ReplyTo, ResponseMode,
+};
 use crate::claims::ClaimsRequest;
 use crate::client::Client;
 use crate::error::{Failure, OAuthCode, OAuthError};
@@ -28,139 +30,20 @@ pub trait Registry {
     fn hinted_subject(&self, client: &Client, id_token: &str) -> Option<String>;
 }
 
-/// How the answer travels back (OAuth 2.0 Multiple Response Types, Form Post Response Mode).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum ResponseMode {
-    /// In the query of a redirect.
-    #[default]
-    Query,
-    /// In a form that the browser posts.
-    FormPost,
-}
-
-/// The `prompt` parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Prompt {
-    /// Show nothing; answer or fail.
-    pub none: bool,
-    /// Sign in anew.
-    pub login: bool,
-    /// Ask for consent anew.
-    pub consent: bool,
-    /// Choose the provider anew.
-    pub select_account: bool,
-}
-
-/// Which assurance the client asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct AcrRequest {
-    /// An essential request that cannot be met is an error, never a downgrade (OpenID Connect Core section 5.5.1.1).
-    pub essential: bool,
-    /// Any of these satisfies the request; in the client's order. Values that are not ours were dropped.
-    pub values: Vec<Assurance>,
-}
-
-impl AcrRequest {
-    /// True when nothing essential is left unmet by `reached`.
-    #[must_use]
-    pub fn is_satisfied_by(&self, reached: Assurance) -> bool {
-        !self.essential || self.values.iter().any(|wanted| reached.meets(*wanted))
-    }
-
-    /// The `acr` to state for a login that reached `reached`: the strongest value asked for that it meets, or else what
-    /// it reached.
-    #[must_use]
-    pub fn stated(&self, reached: Assurance) -> Assurance {
-        let met = self.values.iter().filter(|wanted| reached.meets(**wanted));
-        met.max_by_key(|wanted| (wanted.identity, wanted.authentication)).copied().unwrap_or(reached)
-    }
-}
-
-/// A request that passed every check.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AuthorizationRequest {
-    /// Who asks.
-    pub client: ClientId,
-    /// Where the answer goes.
-    pub redirect: CheckedRedirect,
-    /// How the answer travels.
-    pub response_mode: ResponseMode,
-    /// The client's own value, echoed.
-    pub state: Option<String>,
-    /// The service the login is for.
-    pub service: ServiceId,
-    /// Bound into the ID token.
-    pub nonce: Option<String>,
-    /// What the token request must prove.
-    pub code_challenge: Option<CodeChallenge>,
-    /// What may be shown.
-    pub prompt: Prompt,
-    /// The oldest acceptable login, in seconds.
-    pub max_age: Option<u64>,
-    /// The assurance asked for.
-    pub acr: AcrRequest,
-    /// What is asked for.
-    pub claims: ClaimsRequest,
-    /// The only subject the client will accept.
-    pub subject: Option<String>,
-    /// A hint for the provider, passed on as it is.
-    pub login_hint: Option<String>,
-    /// The first language of `ui_locales` that we speak.
-    pub locale: Option<Locale>,
-    /// When the request came in.
-    pub received_at: Timestamp,
-}
-
-impl AuthorizationRequest {
-    /// True when a login already made cannot serve, however fresh.
-    #[must_use]
-    pub fn demands_login(&self) -> bool {
-        self.prompt.login || self.prompt.select_account || self.max_age == Some(0)
-    }
-
-    /// The address to which an error or a code travels.
-    #[must_use]
-    pub fn reply_to(&self) -> ReplyTo {
-        ReplyTo {
-            client: self.client.clone(),
-            redirect: self.redirect.clone(),
-            mode: self.response_mode,
-            state: self.state.clone(),
-        }
-    }
-}
-
-/// Everything needed to answer a client through the browser.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplyTo {
-    /// Who.
-    pub client: ClientId,
-    /// Where.
-    pub redirect: CheckedRedirect,
-    /// How.
-    pub mode: ResponseMode,
-    /// The `state` to echo.
-    pub state: Option<String>,
-}
-
-/// A request that was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// Client or redirect URI are not validated: only a page may say so.
-    Page(Failure),
-    /// The client can be told.
-    Reply(ReplyTo, OAuthError),
-}
-
 /// Reads and checks a request.
 ///
 /// # Errors
 /// The first check of the list that fails.
-pub fn parse(params: &Params, registry: &dyn Registry, now: Timestamp) -> Result<AuthorizationRequest, Refusal> {
+pub fn parse(
+    params: &Params,
+    arrival: Arrival,
+    registry: &dyn Registry,
+    now: Timestamp,
+) -> Result<AuthorizationRequest, Refusal> {
     let client = find_client(params, registry)?;
     let redirect = find_redirect(params, client)?;
     let mut reply = ReplyTo { client: client.id.clone(), redirect, mode: ResponseMode::Query, state: None };
-    let mut draft = Draft { params, registry, client, reply: &mut reply, request: Parts::default() };
+    let mut draft = Draft { params, arrival, registry, client, reply: &mut reply, request: Parts::default() };
     for (_, check) in CHECKS {
         if let Err(error) = check(&mut draft) {
             return Err(Refusal::Reply(reply, error));
@@ -178,6 +61,8 @@ pub fn parse(params: &Params, registry: &dyn Registry, now: Timestamp) -> Result
         service,
         nonce: parts.nonce,
         code_challenge: parts.code_challenge,
+        dpop_jkt: parts.dpop_jkt,
+        pushed: None,
         prompt: parts.prompt,
         max_age: parts.max_age,
         acr: parts.acr,
@@ -187,6 +72,17 @@ pub fn parse(params: &Params, registry: &dyn Registry, now: Timestamp) -> Result
         locale: parts.locale,
         received_at: now,
     })
+}
+
+/// Where a refusal may travel that is found before the parameters themselves can be believed: the client's registered
+/// address, without its `state`.
+///
+/// # Errors
+/// The page to show when there is none.
+pub fn reply_address(params: &Params, registry: &dyn Registry) -> Result<ReplyTo, Refusal> {
+    let client = find_client(params, registry)?;
+    let redirect = find_redirect(params, client)?;
+    Ok(ReplyTo { client: client.id.clone(), redirect, mode: ResponseMode::Query, state: None })
 }
 
 fn find_client<'r>(params: &Params, registry: &'r dyn Registry) -> Result<&'r Client, Refusal> {
@@ -205,6 +101,7 @@ struct Parts {
     service: Option<ServiceId>,
     nonce: Option<String>,
     code_challenge: Option<CodeChallenge>,
+    dpop_jkt: Option<String>,
     prompt: Prompt,
     max_age: Option<u64>,
     acr: AcrRequest,
@@ -216,6 +113,7 @@ struct Parts {
 
 struct Draft<'a> {
     params: &'a Params,
+    arrival: Arrival,
     registry: &'a dyn Registry,
     client: &'a Client,
     reply: &'a mut ReplyTo,
@@ -227,12 +125,20 @@ type Check = fn(&mut Draft<'_>) -> Result<(), OAuthError>;
 /// Every check after the client and its redirect URI, in the order they run.
 const CHECKS: &[(&str, Check)] = &[
     ("state: one, at most 512 bytes, echoed in every answer from here on", check_state),
-    ("response_mode: query or form_post", check_response_mode),
+    (
+        "response_mode: query or form_post, signed or not; signed where the client's profile says so",
+        check_response_mode,
+    ),
     ("no parameter is repeated", check_repetition),
-    ("request, request_uri and registration are not supported", check_unsupported),
+    ("the request came in as the client's profile says", check_arrival),
+    (
+        "registration is not supported; a request or request_uri was read before, if it was one of ours",
+        check_unsupported,
+    ),
     ("response_type: code", check_response_type),
     ("scope: holds openid", check_scope),
-    ("code_challenge: S256, required unless the client is exempted", check_pkce),
+    ("code_challenge: S256, required unless the client is held to the oldest profile", check_pkce),
+    ("dpop_jkt: a SHA-256 thumbprint", check_dpop_jkt),
     ("nonce: at most 512 bytes", check_nonce),
     ("prompt: known values, none only alone", check_prompt),
     ("max_age: a whole number of seconds", check_max_age),
@@ -262,10 +168,26 @@ fn check_state(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
 
 fn check_response_mode(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
     draft.reply.mode = match draft.params.one("response_mode")? {
-        None | Some("query") => ResponseMode::Query,
-        Some("form_post") => ResponseMode::FormPost,
-        Some(_) => return Err(invalid("response_mode must be query or form_post")),
+        None => ResponseMode::Query,
+        Some(asked) => {
+            let known = ResponseMode::NAMES.iter().find(|(name, _)| *name == asked);
+            known.map(|(_, mode)| *mode).ok_or_else(|| invalid("response_mode is not one of ours"))?
+        }
     };
+    if draft.client.profile.requires_signed_messages() && !draft.reply.mode.is_signed() {
+        return Err(invalid("this client's answers are signed: response_mode must be jwt"));
+    }
+    Ok(())
+}
+
+/// RFC 9126 section 4, FAPI 2.0 Security Profile section 5.3.2.2, FAPI 2.0 Message Signing section 5.3.1.
+fn check_arrival(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    if draft.client.profile.requires_pushed() && !draft.arrival.pushed {
+        return Err(invalid("this client has to push its requests"));
+    }
+    if draft.client.profile.requires_signed_messages() && !draft.arrival.signed {
+        return Err(invalid("this client has to sign its requests"));
+    }
     Ok(())
 }
 
@@ -315,9 +237,19 @@ fn check_pkce(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
         }
         (Some(_), _) => return Err(invalid("code_challenge_method must be S256")),
         (None, Some(_)) => return Err(invalid("code_challenge is missing")),
-        (None, None) if draft.client.require_pkce => return Err(invalid("code_challenge is missing")),
+        (None, None) if draft.client.profile.requires_pkce() => return Err(invalid("code_challenge is missing")),
         (None, None) => None,
     };
+    Ok(())
+}
+
+fn check_dpop_jkt(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    let Some(jkt) = draft.params.one("dpop_jkt")? else { return Ok(()) };
+    let shaped = jkt.len() == 43 && jkt.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if !shaped {
+        return Err(invalid("dpop_jkt is not a thumbprint"));
+    }
+    draft.request.dpop_jkt = Some(jkt.to_owned());
     Ok(())
 }
 

@@ -20,7 +20,7 @@ const BASE: &str = "client_id=portal-a&redirect_uri=https://portal.example/cb&re
 
 fn run(query: &str) -> Result<AuthorizationRequest, Refusal> {
     let registry = OneClient(Client::from_document("a.toml", SOUND).unwrap());
-    parse(&Params::parse(query.as_bytes()).unwrap(), &registry, Timestamp(1_000))
+    parse(&Params::parse(query.as_bytes()).unwrap(), Arrival::default(), &registry, Timestamp(1_000))
 }
 
 fn code(query: &str) -> OAuthCode {
@@ -128,4 +128,54 @@ fn scopes_and_claims_ask_for_claims() {
     assert!(request.claims.asks_for("email") && request.claims.asks_for("hkid") && request.claims.asks_for("name"));
     assert!(!request.claims.asks_for("phone_number") && !request.claims.asks_in_userinfo("name"));
     assert_eq!(request.claims.userinfo.get("hkid"), Some(&true));
+}
+
+fn document(more: &str) -> String {
+    let keys = "private_key_jwt\"\njwks = \"{}";
+    let text = SOUND.replace("client_secret_basic", keys).replace("client_secret_sha256 =", "#");
+    text.replacen("jurisdiction", &format!("{more}\njurisdiction"), 1)
+}
+
+fn arrived(profile: &str, more: &str, arrival: Arrival) -> Result<AuthorizationRequest, OAuthError> {
+    let client = Client::from_document("a", &document(&format!("profile = \"{profile}\""))).unwrap();
+    let query = format!("{BASE}{more}");
+    let parsed = parse(&Params::parse(query.as_bytes()).unwrap(), arrival, &OneClient(client), Timestamp(1_000));
+    parsed.map_err(|refusal| match refusal {
+        Refusal::Reply(_, error) => error,
+        Refusal::Page(failure) => panic!("{failure:?}"),
+    })
+}
+
+/// RFC 9126 section 4; FAPI 2.0 Security Profile section 5.3.2.2: a FAPI client's request is pushed or refused.
+#[test]
+fn fapi2_5_3_2_2_only_pushed_requests() {
+    let pushed = Arrival { pushed: true, signed: false };
+    assert!(arrived("fapi2", "", Arrival::default()).is_err());
+    assert!(arrived("fapi2", "", Arrival { pushed: false, signed: true }).is_err());
+    assert!(arrived("fapi2", "", pushed).is_ok());
+    assert!(arrived("baseline", "", Arrival::default()).is_ok());
+}
+
+/// FAPI 2.0 Message Signing sections 5.3.1 and 5.4.1: requests and answers are signed.
+#[test]
+fn fapi2_message_signing_5_3_1_only_signed_messages() {
+    let both = Arrival { pushed: true, signed: true };
+    let profile = "fapi2-message-signing";
+    assert!(arrived(profile, "&response_mode=jwt", both).is_ok());
+    assert!(arrived(profile, "&response_mode=form_post.jwt", both).is_ok());
+    assert!(arrived(profile, "&response_mode=query", both).is_err());
+    assert!(arrived(profile, "", both).is_err());
+    assert!(arrived(profile, "&response_mode=jwt", Arrival { pushed: true, signed: false }).is_err());
+    assert!(arrived(profile, "&response_mode=jwt", Arrival { pushed: false, signed: true }).is_err());
+}
+
+/// RFC 9449 section 10.
+#[test]
+fn rfc9449_10_dpop_jkt_is_a_thumbprint() {
+    let good = "A".repeat(43);
+    let parsed = arrived("baseline", &format!("&dpop_jkt={good}"), Arrival::default()).unwrap();
+    assert_eq!(parsed.dpop_jkt, Some(good));
+    for bad in ["A".repeat(42), "A".repeat(44), "+".repeat(43)] {
+        assert!(arrived("baseline", &format!("&dpop_jkt={bad}"), Arrival::default()).is_err(), "{bad}");
+    }
 }

@@ -4,15 +4,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq as _;
 use url::Url;
 
 use crate::circumstances::{Place, Registered};
-use crate::digest::sha256;
+pub use crate::credential::{ClientAuth, KeySource, SecretDigest};
+use crate::credential::{read_auth, read_keys};
 use crate::document::{Problems, Section, Source};
-use crate::ids::{ClientId, Sector, ServiceId, base64url};
+use crate::ids::{ClientId, Sector, ServiceId};
 use crate::jurisdiction::Jurisdiction;
 use crate::locale::Texts;
+use crate::profile::Profile;
 use crate::redirect::{CheckedRedirect, RedirectUri};
 use crate::time::Date;
 
@@ -52,78 +53,6 @@ impl FromStr for SigningAlg {
     }
 }
 
-/// Where a client's public keys come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySource {
-    /// A JWK Set written in the document.
-    Inline(String),
-    /// A JWK Set at an `https` address, fetched through the egress port.
-    Uri(Url),
-}
-
-/// How a client authenticates at the token endpoint (OpenID Connect Core section 9). An enum, so exactly one holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// A public client: PKCE only.
-    None,
-    /// The secret in the `Authorization` header.
-    SecretBasic(SecretDigest),
-    /// The secret in the form.
-    SecretPost(SecretDigest),
-    /// A signed assertion (RFC 7523).
-    PrivateKeyJwt(KeySource),
-}
-
-impl ClientAuth {
-    /// The registered name of the method.
-    #[must_use]
-    pub fn method(&self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::SecretBasic(_) => "client_secret_basic",
-            Self::SecretPost(_) => "client_secret_post",
-            Self::PrivateKeyJwt(_) => "private_key_jwt",
-        }
-    }
-}
-
-/// The SHA-256 of a generated client secret, base64url. The secret itself is known to the client alone; it is made by
-/// `gateway client-secret` from 32 random bytes, so a fast hash cannot be searched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretDigest(String);
-
-impl SecretDigest {
-    /// The digest of a secret.
-    #[must_use]
-    pub fn of(secret: &str) -> Self {
-        Self(base64url(&sha256(secret.as_bytes())))
-    }
-
-    /// The digest as documents write it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// True when `secret` is the one; constant time.
-    #[must_use]
-    pub fn matches(&self, secret: &str) -> bool {
-        Self::of(secret).0.as_bytes().ct_eq(self.0.as_bytes()).into()
-    }
-}
-
-impl FromStr for SecretDigest {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        let shaped = text.len() == 43 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if shaped {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("expected 43 base64url characters; make one with `gateway client-secret`")
-        }
-    }
-}
-
 /// A portal that may send people here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
@@ -139,12 +68,16 @@ pub struct Client {
     pub sector: Sector,
     /// Exactly where answers may go.
     pub redirect_uris: Vec<RedirectUri>,
+    /// The rules that it follows and is held to.
+    pub profile: Profile,
     /// How it authenticates.
     pub auth: ClientAuth,
-    /// The algorithm of its ID tokens.
-    pub id_token_alg: SigningAlg,
-    /// PKCE is required unless this one client is exempted; never exempt for a public client.
-    pub require_pkce: bool,
+    /// Where its public keys are, if it has any.
+    pub keys: Option<KeySource>,
+    /// The algorithms of what it is sent signed.
+    pub signed: SignedResponses,
+    /// Whether its tokens are always bound to a key of its own (RFC 9449 section 5.2).
+    pub dpop_bound: bool,
     /// The service meant when a request names none.
     pub default_service: Option<ServiceId>,
     /// Where it begins a sign-in when somebody else asks it to (OpenID Connect Core section 4).
@@ -159,6 +92,24 @@ pub struct Client {
     pub filings: Vec<Filing>,
     /// How long a refresh token of this client may be used in all; `None` where it gets none.
     pub refresh_lifetime: Option<Duration>,
+}
+
+/// The algorithm of each answer that is signed for a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedResponses {
+    /// ID tokens.
+    pub id_token: SigningAlg,
+    /// Answers at the authorization endpoint, where the client wants them signed (JARM).
+    pub authorization: SigningAlg,
+    /// Answers to introspection, where the client wants them signed (RFC 9701).
+    pub introspection: SigningAlg,
+}
+
+impl SignedResponses {
+    /// All of them.
+    pub fn algorithms(&self) -> impl Iterator<Item = SigningAlg> {
+        [self.id_token, self.authorization, self.introspection].into_iter()
+    }
 }
 
 /// A legal instrument that was filed, or recorded, for one recipient.
@@ -201,12 +152,10 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
     if redirect_uris.is_empty() {
         doc.refuse_field("redirect_uris", "at least one is needed");
     }
-    let auth = read_auth(doc);
-    let require_pkce = doc.flag("require_pkce", true);
-    if auth == Some(ClientAuth::None) && !require_pkce {
-        doc.refuse_field("require_pkce", "a public client cannot be exempted from PKCE");
-    }
-    let id_token_alg = doc.optional("id_token_signed_response_alg").unwrap_or(SigningAlg::ES256);
+    let (auth, keys) = (read_auth(doc), read_keys(doc));
+    let profile = doc.optional("profile").unwrap_or(Profile::Baseline);
+    let signed = read_signed(doc);
+    check_profile(doc, profile, auth.as_ref(), keys.as_ref(), signed);
     let default_service = doc.optional("default_service");
     let initiate_login_uri = doc.optional::<Url>("initiate_login_uri");
     if initiate_login_uri.as_ref().is_some_and(|uri| uri.scheme() != "https") {
@@ -232,51 +181,58 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         jurisdiction: jurisdiction?,
         sector: sector?,
         redirect_uris,
+        profile,
         auth: auth?,
-        id_token_alg,
-        require_pkce,
+        keys,
+        signed,
+        dpop_bound: doc.flag("dpop_bound_access_tokens", false),
         default_service,
         initiate_login_uri,
     })
+}
+
+fn read_signed(doc: &Section<'_>) -> SignedResponses {
+    let alg = |name| doc.optional(name).unwrap_or(SigningAlg::ES256);
+    SignedResponses {
+        id_token: alg("id_token_signed_response_alg"),
+        authorization: alg("authorization_signed_response_alg"),
+        introspection: alg("introspection_signed_response_alg"),
+    }
+}
+
+/// What a profile asks of a registration.
+fn check_profile(
+    doc: &Section<'_>,
+    profile: Profile,
+    auth: Option<&ClientAuth>,
+    keys: Option<&KeySource>,
+    signed: SignedResponses,
+) {
+    if auth == Some(&ClientAuth::None) && !profile.requires_pkce() {
+        doc.refuse_field("profile", "a public client cannot do without PKCE: baseline is the least");
+    }
+    if auth == Some(&ClientAuth::PrivateKeyJwt) && keys.is_none() {
+        doc.refuse("private_key_jwt needs one of jwks and jwks_uri");
+    }
+    if !profile.is_fapi() {
+        return;
+    }
+    // FAPI 2.0 Security Profile sections 5.3.2.1 and 5.4.1.
+    if auth.is_some_and(|auth| !auth.is_by_key()) {
+        doc.refuse_field("token_endpoint_auth_method", "a FAPI client authenticates with private_key_jwt");
+    }
+    if signed.algorithms().any(|alg| alg == SigningAlg::RS256) {
+        doc.refuse_field("profile", "a FAPI client is sent nothing that is signed with RS256");
+    }
+    if profile.requires_signed_messages() && keys.is_none() {
+        doc.refuse("signed requests need one of jwks and jwks_uri");
+    }
 }
 
 fn read_filing(filing: &Section<'_>) -> Option<Filing> {
     let (instrument, number) = (filing.require("instrument"), filing.require("number"));
     let valid_until = filing.require("valid_until");
     Some(Filing { instrument: instrument?, number: number?, valid_until: valid_until? })
-}
-
-fn read_auth(doc: &Section<'_>) -> Option<ClientAuth> {
-    let method: String = doc.require("token_endpoint_auth_method")?;
-    match method.as_str() {
-        "none" => Some(ClientAuth::None),
-        "client_secret_basic" => doc.require("client_secret_sha256").map(ClientAuth::SecretBasic),
-        "client_secret_post" => doc.require("client_secret_sha256").map(ClientAuth::SecretPost),
-        "private_key_jwt" => read_keys(doc).map(ClientAuth::PrivateKeyJwt),
-        _ => {
-            doc.refuse_field(
-                "token_endpoint_auth_method",
-                "must be private_key_jwt, client_secret_basic, client_secret_post or none",
-            );
-            None
-        }
-    }
-}
-
-fn read_keys(doc: &Section<'_>) -> Option<KeySource> {
-    let (inline, uri): (Option<String>, Option<Url>) = (doc.optional("jwks"), doc.optional("jwks_uri"));
-    match (inline, uri) {
-        (Some(keys), None) => Some(KeySource::Inline(keys)),
-        (None, Some(uri)) if uri.scheme() == "https" => Some(KeySource::Uri(uri)),
-        (None, Some(_)) => {
-            doc.refuse_field("jwks_uri", "must use https");
-            None
-        }
-        _ => {
-            doc.refuse("private_key_jwt needs exactly one of jwks and jwks_uri");
-            None
-        }
-    }
 }
 
 #[cfg(test)]
@@ -308,17 +264,33 @@ en = "Sample authority"
     fn a_sound_document_is_read() {
         let client = Client::from_document("a.toml", SOUND).unwrap();
         assert_eq!(client.id.as_str(), "portal-a");
-        assert!(client.require_pkce);
+        assert!(client.profile.requires_pkce());
         assert!(client.check_redirect("https://portal.example/cb").is_some());
         assert!(client.check_redirect("https://portal.example/cb/").is_none());
     }
 
     #[test]
-    fn a_public_client_cannot_be_exempted_from_pkce() {
+    fn a_public_client_cannot_do_without_pkce() {
         let text =
-            SOUND.replace("client_secret_basic", "none").replace("client_secret_sha256 =", "require_pkce = false\n#");
+            SOUND.replace("client_secret_basic", "none").replace("client_secret_sha256 =", "profile = \"legacy\"\n#");
         let problems = Client::from_document("a.toml", &text).unwrap_err();
-        assert!(problems.iter().any(|p| p.reason.contains("cannot be exempted")), "{problems:?}");
+        assert!(problems.iter().any(|p| p.reason.contains("cannot do without PKCE")), "{problems:?}");
+    }
+
+    /// FAPI 2.0 Security Profile sections 5.3.2.1 and 5.4.1.
+    #[test]
+    fn fapi2_5_3_2_1_a_fapi_client_has_keys_and_no_weak_algorithm() {
+        let key = "private_key_jwt\"\njwks = \"{}\"\nprofile = \"fapi2-message-signing";
+        let sound = SOUND.replace("client_secret_basic", key).replace("client_secret_sha256 =", "#");
+        assert!(Client::from_document("a.toml", &sound).unwrap().profile.requires_signed_messages());
+        for (from, to) in [
+            ("private_key_jwt", "client_secret_basic"),
+            ("jwks = \"{}\"", ""),
+            ("profile =", "id_token_signed_response_alg = \"RS256\"\nprofile ="),
+            ("profile =", "authorization_signed_response_alg = \"RS256\"\nprofile ="),
+        ] {
+            assert!(Client::from_document("a.toml", &sound.replace(from, to)).is_err(), "{to}");
+        }
     }
 
     #[test]

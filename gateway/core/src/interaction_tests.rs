@@ -13,6 +13,8 @@ fn request() -> AuthorizationRequest {
         service: "sample".parse().unwrap(),
         nonce: None,
         code_challenge: None,
+        dpop_jkt: None,
+        pushed: None,
         prompt: Prompt::default(),
         max_age: None,
         acr: AcrRequest::default(),

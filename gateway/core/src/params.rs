@@ -69,6 +69,24 @@ impl Params {
         Ok(Self(params.into_iter().filter(|(_, value)| !value.is_empty()).collect()))
     }
 
+    /// Parameters that arrived otherwise, under the same limits.
+    ///
+    /// # Errors
+    /// [`Malformed`] when one is broken.
+    pub fn from_pairs(pairs: Vec<(String, String)>) -> Result<Self, Malformed> {
+        if pairs.len() > MAX_PARAMS {
+            return Err(Malformed::TooMany);
+        }
+        let texts = || pairs.iter().flat_map(|(name, value)| [name, value]);
+        if texts().any(|text| text.len() > MAX_VALUE) {
+            return Err(Malformed::TooLong);
+        }
+        if texts().any(|text| text.chars().any(char::is_control)) {
+            return Err(Malformed::Control);
+        }
+        Ok(Self(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect()))
+    }
+
     /// The value of a parameter that may appear at most once.
     ///
     /// # Errors
@@ -93,6 +111,16 @@ impl Params {
     /// Every value of a parameter that may be repeated (RFC 8707 `resource`, a form's check boxes).
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Takes parameters of these names out.
+    pub fn remove(&mut self, names: &[&str]) {
+        self.0.retain(|(name, _)| !names.contains(&name.as_str()));
+    }
+
+    /// Adds a parameter.
+    pub fn add(&mut self, name: &str, value: &str) {
+        self.0.push((name.to_owned(), value.to_owned()));
     }
 
     /// The parameters in `application/x-www-form-urlencoded`.

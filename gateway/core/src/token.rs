@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::assurance::Assurance;
 use crate::authorize::AcrRequest;
@@ -96,6 +96,32 @@ impl TokenRequest {
     }
 }
 
+/// The key that a token is bound to: whoever brings the token has to show that they hold it (RFC 7800).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Confirmation {
+    /// The thumbprint of a key that signs DPoP proofs (RFC 9449 section 6).
+    Dpop(String),
+    /// The SHA-256 of a client certificate (RFC 8705 section 3).
+    Certificate(String),
+}
+
+impl Confirmation {
+    /// The `cnf` claim.
+    #[must_use]
+    pub fn cnf(&self) -> Value {
+        match self {
+            Self::Dpop(jkt) => json!({"jkt": jkt}),
+            Self::Certificate(digest) => json!({"x5t#S256": digest}),
+        }
+    }
+
+    /// The `token_type` of a token that is bound like this, or not at all.
+    #[must_use]
+    pub fn token_type(confirmation: Option<&Self>) -> &'static str {
+        if let Some(Self::Dpop(_)) = confirmation { "DPoP" } else { "Bearer" }
+    }
+}
+
 /// What a code stands for: everything decided before it left. Stored sealed, for a minute.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CodeGrant {
@@ -107,6 +133,8 @@ pub struct CodeGrant {
     pub redirect: CheckedRedirect,
     /// What the token request must prove.
     pub code_challenge: Option<CodeChallenge>,
+    /// The key that whoever redeems it must prove to hold (RFC 9449 section 10).
+    pub dpop_jkt: Option<String>,
     /// For the ID token.
     pub nonce: Option<String>,
     /// For which service.
@@ -151,6 +179,7 @@ pub fn check_code(
     request: &CodeRequest,
     client: &ClientId,
     grant: &CodeGrant,
+    confirmation: Option<&Confirmation>,
     now: Timestamp,
 ) -> Result<(), OAuthError> {
     let proven = match (&grant.code_challenge, &request.code_verifier) {
@@ -159,7 +188,14 @@ pub fn check_code(
         // RFC 9700 section 4.8.2: a verifier without a challenge is a downgrade.
         (Some(_), None) | (None, Some(_)) => false,
     };
-    let fits = grant.client == *client
+    // RFC 9449 section 10: a code that was asked for with a key goes to whoever holds that key.
+    let held = match (&grant.dpop_jkt, confirmation) {
+        (None, _) => true,
+        (Some(wanted), Some(Confirmation::Dpop(jkt))) => wanted == jkt,
+        (Some(_), _) => false,
+    };
+    let fits = held
+        && grant.client == *client
         && grant.redirect.as_str() == request.redirect_uri
         && !grant.issued_at.plus(CODE_LIFETIME).is_past(now)
         && proven;
@@ -187,8 +223,20 @@ pub struct AccessGrant {
     pub receipt: String,
     /// The rule by which each claim was released.
     pub rules: BTreeMap<String, String>,
-    /// The person.
+    /// The person, as the client's sector knows them.
     pub subject: String,
+    /// The person.
+    pub person: PersonId,
+    /// The scopes.
+    pub scopes: Vec<String>,
+    /// The assurance that was stated.
+    pub acr: Assurance,
+    /// When the person authenticated, when that is known.
+    pub auth_time: Option<Timestamp>,
+    /// The key that it is bound to.
+    pub confirmation: Option<Confirmation>,
+    /// When it was made.
+    pub issued_at: Timestamp,
     /// The claims it releases.
     pub claims: Claims,
     /// The `verified_claims` it releases.
@@ -202,6 +250,8 @@ pub struct AccessGrant {
 pub struct RefreshGrant {
     /// The grant it was minted from.
     pub grant: CodeGrant,
+    /// The key that it is bound to.
+    pub confirmation: Option<Confirmation>,
     /// When it ends, however often it is used.
     pub expires_at: Timestamp,
 }
@@ -259,6 +309,7 @@ mod tests {
             client: client.id.clone(),
             redirect: client.check_redirect("https://portal.example/cb").unwrap(),
             code_challenge: Some(CodeChallenge::of(VERIFIER)),
+            dpop_jkt: None,
             nonce: Some("n".into()),
             service: "s".parse().unwrap(),
             login: Login {
@@ -302,15 +353,32 @@ mod tests {
         let (grant, uri) = (grant(), "https://portal.example/cb");
         let (a, b): (ClientId, ClientId) = ("portal-a".parse().unwrap(), "portal-b".parse().unwrap());
         let now = Timestamp(159);
-        assert!(check_code(&request(uri, Some(VERIFIER)), &a, &grant, now).is_ok());
-        assert!(check_code(&request(uri, Some(VERIFIER)), &b, &grant, now).is_err());
-        assert!(check_code(&request("https://portal.example/cb2", Some(VERIFIER)), &a, &grant, now).is_err());
-        assert!(check_code(&request(uri, Some(&"x".repeat(43))), &a, &grant, now).is_err());
-        assert!(check_code(&request(uri, None), &a, &grant, now).is_err());
-        assert!(check_code(&request(uri, Some(VERIFIER)), &a, &grant, Timestamp(160)).is_err());
+        let check = |uri: &str, verifier: Option<&str>, client: &ClientId, grant: &CodeGrant, now| {
+            check_code(&request(uri, verifier), client, grant, None, now).is_ok()
+        };
+        assert!(check(uri, Some(VERIFIER), &a, &grant, now));
+        assert!(!check(uri, Some(VERIFIER), &b, &grant, now));
+        assert!(!check("https://portal.example/cb2", Some(VERIFIER), &a, &grant, now));
+        assert!(!check(uri, Some(&"x".repeat(43)), &a, &grant, now));
+        assert!(!check(uri, None, &a, &grant, now));
+        assert!(!check(uri, Some(VERIFIER), &a, &grant, Timestamp(160)));
         let exempt = CodeGrant { code_challenge: None, ..grant };
-        assert!(check_code(&request(uri, None), &a, &exempt, now).is_ok());
-        assert!(check_code(&request(uri, Some(VERIFIER)), &a, &exempt, now).is_err());
+        assert!(check(uri, None, &a, &exempt, now));
+        assert!(!check(uri, Some(VERIFIER), &a, &exempt, now));
+    }
+
+    /// RFC 9449 section 10.
+    #[test]
+    fn rfc9449_10_a_bound_code_needs_its_key() {
+        let bound = CodeGrant { dpop_jkt: Some("key".into()), ..grant() };
+        let check = |confirmation: Option<Confirmation>| {
+            let request = request("https://portal.example/cb", Some(VERIFIER));
+            check_code(&request, &bound.client, &bound, confirmation.as_ref(), Timestamp(159)).is_ok()
+        };
+        assert!(check(Some(Confirmation::Dpop("key".into()))));
+        assert!(!check(Some(Confirmation::Dpop("other".into()))));
+        assert!(!check(Some(Confirmation::Certificate("key".into()))));
+        assert!(!check(None));
     }
 
     #[test]

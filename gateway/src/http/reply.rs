@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use gateway_core::assurance::Assurance;
-use gateway_core::authorize::{ReplyTo, ResponseMode};
+use gateway_core::authorize::ReplyTo;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::redirect::CheckedRedirect;
 use http::header::{
@@ -76,6 +76,11 @@ pub fn json(status: StatusCode, value: &Value) -> Response {
     reply(status, "application/json", value.to_string())
 }
 
+/// A signed token as a document of its own.
+pub fn token(kind: &'static str, token: String) -> Response {
+    reply(StatusCode::OK, kind, token)
+}
+
 /// A JSON document that may be kept for a while.
 pub fn public_json(value: &Value, seconds: u32) -> Response {
     public(reply(StatusCode::OK, "application/json", value.to_string()), seconds)
@@ -144,6 +149,20 @@ pub fn bearer_error(status: StatusCode, error: Option<&OAuthError>) -> Response 
     response
 }
 
+/// A refusal by a protected resource of a proof of possession (RFC 9449 section 7.1).
+pub fn dpop_error(error: &OAuthError) -> Response {
+    let mut response = bearer_error(StatusCode::UNAUTHORIZED, Some(error));
+    let challenge = format!(
+        "DPoP error=\"{}\", error_description=\"{}\", algs=\"ES256 EdDSA PS256\"",
+        error.code.as_str(),
+        error.description
+    );
+    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
 /// A token whose login is no longer sure or fresh enough: what a new one has to reach (RFC 9470 section 3).
 pub fn step_up_challenge(acr: Assurance, max_age: Option<Duration>) -> Response {
     let error = OAuthError::new(
@@ -174,10 +193,8 @@ pub fn response_params<'a>(
     params
 }
 
-/// Answers a client through the browser by the query of a redirect. `form_post` is a page: see
-/// [`crate::pages::form_post`].
+/// Answers a client through the browser by the query of a redirect.
 pub fn query_response(reply: &ReplyTo, params: &[(&str, &str)]) -> Response {
-    debug_assert_eq!(reply.mode, ResponseMode::Query);
     see_other(&reply.redirect.with_query(params))
 }
 

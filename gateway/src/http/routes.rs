@@ -15,7 +15,8 @@ use http::{HeaderValue, Request, StatusCode};
 use super::reply;
 use crate::app::App;
 use crate::op::{
-    account, authorize, callback, consent, direct, discovery, link, login, matching, token, userinfo, waiting,
+    account, authorize, callback, consent, direct, discovery, introspect, link, login, matching, pushed, revoke, token,
+    userinfo, waiting,
 };
 use crate::pages;
 
@@ -42,7 +43,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/callback/{provider}", get(callback::get).post(callback::post))
         .route("/receive/{provider}", post(waiting::receive))
         .route("/match/{authority}", post(matching::post))
+        .route("/par", post(pushed::post))
         .route("/token", post(token::post))
+        .route("/introspect", post(introspect::post))
+        .route("/revoke", post(revoke::post))
         .route("/userinfo", get(userinfo::get).post(userinfo::post))
         .route("/static/{file}", get(static_file))
         .route("/health", get(health))

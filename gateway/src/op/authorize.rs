@@ -7,15 +7,16 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use gateway_core::authorize::{self, AuthorizationRequest, Refusal, Registry};
+use gateway_core::authorize::{self, Arrival, AuthorizationRequest, Refusal, Registry};
 use gateway_core::client::Client;
-use gateway_core::error::Failure;
+use gateway_core::error::{Failure, OAuthCode, OAuthError};
 use gateway_core::ids::{ClientId, ServiceId, TransactionId};
 use gateway_core::interaction::{LinkQuestion, Stage, TRANSACTION_LIFETIME, Transaction};
 use gateway_core::params::Params;
 use http::{Request, StatusCode};
 
-use super::Visit;
+use super::pushed::{self, Opened};
+use super::{Visit, request_object};
 use crate::app::App;
 use crate::http::{reply, request};
 
@@ -24,7 +25,7 @@ pub async fn get(State(app): State<Arc<App>>, request: Request<Body>) -> Respons
     let (parts, _) = request.into_parts();
     let visit = Visit::new(&app, &parts);
     match request::query(&parts) {
-        Ok(params) => match visit.open(&params) {
+        Ok(params) => match visit.open(params).await {
             Ok(transaction) => visit.begin(transaction).await,
             Err(response) => *response,
         },
@@ -40,7 +41,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     let Ok(params) = request::form(&parts, body).await else {
         return visit.failure_page(StatusCode::BAD_REQUEST, Failure::MalformedRequest, None);
     };
-    match visit.open(&params) {
+    match visit.open(params.clone()).await {
         Ok(_) => reply::see_other(&format!("{}/authorize?{}", app.issuer, params.encode())),
         Err(response) => *response,
     }
@@ -48,15 +49,53 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
 
 impl Visit<'_> {
     /// Checks a request and opens its transaction, or answers why not.
-    fn open(&self, params: &Params) -> Result<Transaction, Box<Response>> {
-        let mut request = authorize::parse(params, self, self.now).map_err(|refusal| {
-            Box::new(match refusal {
-                Refusal::Page(failure) => self.failure_page(StatusCode::BAD_REQUEST, failure, None),
-                Refusal::Reply(to, error) => self.client_error(&to, &error),
-            })
-        })?;
+    async fn open(&self, params: Params) -> Result<Transaction, Box<Response>> {
+        let Opened { params, arrival, digest } = self.arrived(params).await?;
+        let parsed = authorize::parse(&params, arrival, self, self.now);
+        let mut request = parsed.map_err(|refusal| Box::new(self.refused(refusal)))?;
+        request.pushed = Some(digest).filter(|digest| !digest.is_empty());
         self.keep_releasable(&mut request);
         self.transaction_for(request).map_err(|error| Box::new(self.internal(&error, None)))
+    }
+
+    fn refused(&self, refusal: Refusal) -> Response {
+        match refusal {
+            Refusal::Page(failure) => self.failure_page(StatusCode::BAD_REQUEST, failure, None),
+            Refusal::Reply(to, error) => self.client_error(&to, &error),
+        }
+    }
+
+    /// The request's own parameters: as they came, pushed before (RFC 9126 section 4), or signed (RFC 9101 section 5). Of
+    /// the last two, whatever stands beside them counts for nothing.
+    async fn arrived(&self, params: Params) -> Result<Opened, Box<Response>> {
+        let told = |error: OAuthError| {
+            let reply = authorize::reply_address(&params, self).map(|to| Refusal::Reply(to, error));
+            Box::new(self.refused(reply.unwrap_or_else(|page| page)))
+        };
+        let (object, uri) = (params.one("request").map_err(told)?, params.one("request_uri").map_err(told)?);
+        match (object, uri) {
+            (None, None) => Ok(Opened { params, arrival: Arrival::default(), digest: String::new() }),
+            (None, Some(uri)) if uri.starts_with(pushed::PREFIX) => {
+                let client = params.one("client_id").map_err(told)?;
+                let opened = self.pushed(uri, client).await.map_err(|error| Box::new(self.internal(&error, None)))?;
+                // Nothing is known of where to send an answer: the request is what is missing.
+                opened.ok_or_else(|| Box::new(self.failure_page(StatusCode::BAD_REQUEST, Failure::Expired, None)))
+            }
+            (None, Some(_)) => {
+                Err(told(OAuthError::new(OAuthCode::RequestUriNotSupported, "request_uri has to be pushed first")))
+            }
+            (Some(_), Some(_)) => Err(told(OAuthError::new(OAuthCode::InvalidRequest, "request and request_uri"))),
+            (Some(object), None) => {
+                let client = params.one("client_id").map_err(told)?.and_then(|id| id.parse().ok());
+                let registered = client.and_then(|id| self.active.catalog.client(&id));
+                let Some(registered) = registered else {
+                    return Err(Box::new(self.refused(Refusal::Page(Failure::UnknownClient))));
+                };
+                let inner = request_object::read(self.app, registered, object).await.map_err(told)?;
+                let arrival = Arrival { pushed: false, signed: true };
+                Ok(Opened { params: inner, arrival, digest: String::new() })
+            }
+        }
     }
 
     /// Lets go of claims that the service is never given: they need not travel.

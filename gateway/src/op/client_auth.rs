@@ -3,9 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use certs::claims;
-use certs::jws::{JwsError, Unverified, Verified};
-use certs::key::{Algorithm, KeySet};
-use gateway_core::client::{Client, ClientAuth, KeySource, SecretDigest};
+use gateway_core::client::{Client, ClientAuth, SecretDigest};
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::ids::{ClientId, base64url};
 use gateway_core::params::Params;
@@ -14,6 +12,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use serde_json::{Map, Value};
 
+use super::client_keys::{self, ClientTokenError};
 use crate::app::{Active, App};
 use crate::catalog::Registered;
 use crate::http::request;
@@ -37,7 +36,7 @@ fn invalid() -> OAuthError {
     OAuthError::new(OAuthCode::InvalidClient, "client authentication failed")
 }
 
-/// Authenticates the client of a token request by the one method it registered.
+/// Authenticates the client of a request to `endpoint`, a path of ours, by the one method it registered.
 ///
 /// # Errors
 /// `invalid_client`; `invalid_request` for a repeated parameter or several methods at once.
@@ -46,21 +45,21 @@ pub async fn authenticate<'a>(
     active: &'a Active,
     parts: &Parts,
     form: &Params,
-) -> Result<&'a Client, OAuthError> {
+    endpoint: &str,
+) -> Result<&'a Registered, OAuthError> {
     let credential = read(parts, form)?;
     let registered = find(active, &credential)?;
-    let client = &registered.client;
-    let proven = match (&client.auth, credential) {
+    let proven = match (&registered.client.auth, credential) {
         (ClientAuth::None, Credential::None(_)) => true,
         (ClientAuth::SecretBasic(digest), Credential::Basic(_, secret)) => digest.matches(&secret),
         (ClientAuth::SecretPost(digest), Credential::Post(_, secret)) => digest.matches(secret),
-        (ClientAuth::PrivateKeyJwt(source), Credential::Assertion(token, _)) => {
-            assertion(app, registered, source, token).await?;
+        (ClientAuth::PrivateKeyJwt, Credential::Assertion(token, _)) => {
+            assertion(app, registered, token, endpoint).await?;
             true
         }
         _ => false,
     };
-    if proven { Ok(client) } else { Err(invalid()) }
+    if proven { Ok(registered) } else { Err(invalid()) }
 }
 
 fn read<'a>(parts: &Parts, form: &'a Params) -> Result<Credential<'a>, OAuthError> {
@@ -122,30 +121,15 @@ fn claimed_client(token: &str) -> Option<ClientId> {
 }
 
 /// Verifies a client assertion (RFC 7523 section 3) and uses it up.
-async fn assertion(app: &App, registered: &Registered, source: &KeySource, token: &str) -> Result<(), OAuthError> {
-    if token.len() > certs::jws::MAX_TOKEN {
-        return Err(invalid());
-    }
+async fn assertion(app: &App, registered: &Registered, token: &str, endpoint: &str) -> Result<(), OAuthError> {
     let now = app.now();
-    let claims = match source {
-        KeySource::Inline(_) => {
-            verify(token, registered.keys.as_deref().ok_or_else(invalid)?).map_err(|_| invalid())?
+    let claims = client_keys::verify(app, registered, token).await.map_err(|error| match error {
+        ClientTokenError::Token(_) => invalid(),
+        ClientTokenError::Unavailable => {
+            OAuthError::new(OAuthCode::TemporarilyUnavailable, "the client's keys cannot be fetched")
         }
-        KeySource::Uri(uri) => {
-            let unavailable =
-                |_| OAuthError::new(OAuthCode::TemporarilyUnavailable, "the client's keys cannot be fetched");
-            let keys = app.client_keys.get(uri, now).await.map_err(unavailable)?;
-            match verify(token, &keys) {
-                Ok(claims) => claims,
-                Err(JwsError::UnknownKey | JwsError::Signature) => {
-                    let keys = app.client_keys.refresh(uri, now).await.map_err(unavailable)?;
-                    verify(token, &keys).map_err(|_| invalid())?
-                }
-                Err(_) => return Err(invalid()),
-            }
-        }
-    };
-    let until = check(app, &registered.client, &claims, now)?;
+    })?;
+    let until = check(app, &registered.client, &claims, endpoint, now)?;
     // Recorded after the signature: a forgery must not burn somebody's identifier (Keycloak issue 49215).
     let jti = claims::text(&claims, "jti").map_err(|_| invalid())?;
     let key = Key::new(
@@ -159,19 +143,27 @@ async fn assertion(app: &App, registered: &Registered, source: &KeySource, token
     })
 }
 
-fn verify(token: &str, keys: &KeySet) -> Result<Verified<Map<String, Value>>, JwsError> {
-    Unverified::parse(token)?.verify(keys, &Algorithm::ALL)
-}
-
 /// The claims of an assertion; until when it has to be remembered.
-fn check(app: &App, client: &Client, token: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, OAuthError> {
+fn check(
+    app: &App,
+    client: &Client,
+    token: &Map<String, Value>,
+    endpoint: &str,
+    now: Timestamp,
+) -> Result<Timestamp, OAuthError> {
     let skew = SKEW.as_secs();
     claims::check_times(token, now.0, skew, LONGEST).map_err(|_| invalid())?;
     let id = client.id.as_str();
     let text = |name| claims::text(token, name).map_err(|_| invalid());
     let jti = text("jti")?;
     let audience = |aud: &str| claims::has_audience(token, aud).unwrap_or(false);
-    let for_us = audience(&app.issuer) || audience(&format!("{}/token", app.issuer));
+    let for_us = if client.profile.is_fapi() {
+        // FAPI 2.0 Security Profile section 5.3.2.1: the issuer, as one text.
+        text("aud")? == app.issuer
+    } else {
+        let endpoints = ["/token", endpoint].map(|path| format!("{}{path}", app.issuer));
+        audience(&app.issuer) || endpoints.iter().any(|url| audience(url))
+    };
     if text("iss")? != id || text("sub")? != id || !for_us || jti.is_empty() || jti.len() > 256 {
         return Err(invalid());
     }

@@ -11,16 +11,18 @@ use gateway_core::ids::base64url;
 use gateway_core::interaction::{Origin, Transaction};
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
-use gateway_core::token::{ACCESS_TOKEN_LIFETIME, AccessGrant, CODE_LIFETIME, CodeGrant, RefreshGrant, id_token};
+use gateway_core::token::{
+    ACCESS_TOKEN_LIFETIME, AccessGrant, CODE_LIFETIME, CodeGrant, Confirmation, RefreshGrant, id_token,
+};
 use gateway_core::verified::{self, Verification};
 use policies::Permit;
 use policies::release::Released;
 use serde_json::{Value, json};
 
-use super::Visit;
 use super::flow::{Offer, Proof, consent_key};
 use super::session::SessionError;
-use crate::app::{Active, App};
+use super::token::Caller;
+use super::{Visit, pushed};
 use crate::exports;
 use crate::http::reply;
 use crate::keys::algorithm;
@@ -93,11 +95,12 @@ impl Visit<'_> {
             Ok(()) => Ok(code),
             Err(StoreError::Conflict) => {
                 let finished = self.app.store.get(Class::Durable, &finished_key(transaction), self.now).await;
-                Err(match finished.map_err(SessionError::from)? {
+                let spent = self.is_spent(transaction.request.pushed.as_deref()).await;
+                Err(match (finished.map_err(SessionError::from)?, spent.map_err(SessionError::from)?) {
                     // The form was posted twice: whichever post was faster, its code answers both while it lives.
-                    Some(with) if self.is_answered_by(&with, name.id()) => return Ok(code),
-                    Some(_) => IssueError::Finished,
-                    None => IssueError::Again,
+                    (Some(with), _) if self.is_answered_by(&with, name.id()) => return Ok(code),
+                    (None, false) => IssueError::Again,
+                    _ => IssueError::Finished,
                 })
             }
             Err(error) => Err(SessionError::from(error).into()),
@@ -133,6 +136,7 @@ impl Visit<'_> {
         let with = json!([code_digest, self.now]).to_string();
         let finished = Write::Insert(finished_key(transaction), with.into_bytes(), until);
         let mut batch = Batch::of(finished).recording(Event::CodeIssued(Box::new(self.facts(agreed))));
+        batch.writes.extend(transaction.request.pushed.as_deref().map(|digest| pushed::spend(digest, self.now)));
         batch.writes.extend(proof.known.write.clone());
         batch.writes.extend(exports::marks(released, &proof.known.person, &self.app.pairwise, self.now));
         if let Some(receipt) = answer {
@@ -220,6 +224,7 @@ impl Visit<'_> {
             client: request.client.clone(),
             redirect: request.redirect.clone(),
             code_challenge: request.code_challenge.clone(),
+            dpop_jkt: request.dpop_jkt.clone(),
             nonce: request.nonce.clone(),
             service: request.service.clone(),
             login: offer.login.clone(),
@@ -264,16 +269,15 @@ const METHODS: [&str; 21] = [
 /// Mints the tokens of a grant that was taken, under a permit of this moment (RFC 6749 section 5.1, OpenID Connect Core
 /// section 3.1.3.3). `refresh` says until when the client may go on refreshing; nothing, where it may not.
 pub(super) async fn tokens(
-    app: &App,
-    active: &Active,
+    caller: &Caller<'_>,
     permit: &Permit,
     grant: Taken<CodeGrant>,
     refresh: Option<RefreshGrant>,
 ) -> Result<Value, SessionError> {
+    let Caller { app, client, confirmation, .. } = caller;
     let now = app.now();
     let access = app.entropy.token()?;
-    let alg = active.catalog.client(permit.client()).map(|registered| algorithm(registered.client.id_token_alg));
-    let alg = alg.ok_or_else(|| StoreError::Unavailable("the client is gone".to_owned()))?;
+    let alg = algorithm(client.signed.id_token);
     let expires_at = now.plus(ACCESS_TOKEN_LIFETIME);
     let access_grant = AccessGrant {
         grant: grant.id.clone(),
@@ -283,6 +287,12 @@ pub(super) async fn tokens(
         receipt: grant.receipt.clone(),
         rules: grant.rules.clone(),
         subject: grant.subject.clone(),
+        person: grant.person.clone(),
+        scopes: grant.scopes.clone(),
+        acr: permit.stated(),
+        auth_time: grant.auth_time,
+        confirmation: confirmation.clone(),
+        issued_at: now,
         claims: grant.userinfo_claims.clone(),
         verified: grant.userinfo_verified.clone(),
         expires_at,
@@ -296,7 +306,7 @@ pub(super) async fn tokens(
     let mut batch = Batch::of(Write::Put(Key::of_secret(ACCESS, access.expose()), sealed, Some(expires_at)));
     let mut answer = json!({
         "access_token": access.expose(),
-        "token_type": "Bearer",
+        "token_type": Confirmation::token_type(confirmation.as_ref()),
         "expires_in": ACCESS_TOKEN_LIFETIME.as_secs(),
         "scope": grant.scopes.join(" "),
         "id_token": id_token,

@@ -13,23 +13,34 @@
 //! | [`consent`] | the consent page and its answer |
 //! | `flow`, `judge` | carry out what the dispatcher says; put a login to policy |
 //! | `issue` | the only place that mints codes and tokens; takes a `Permit`, and for tokens a taken grant |
+//! | [`pushed`], `request_object` | `/par`; requests that their client signed |
+//! | `client_keys`, `dpop` | what a client signed; proofs that it holds a key |
+//! | `access` | what a token stands for now |
+//! | [`introspect`], [`revoke`] | `/introspect`, `/revoke` |
 //! | [`token`], `refresh`, [`userinfo`], [`discovery`] | the endpoints for portals' back ends |
 
+mod access;
 pub mod account;
 pub mod authorize;
 pub mod callback;
 pub mod client_auth;
+mod client_keys;
 pub mod consent;
 pub mod direct;
 pub mod discovery;
+mod dpop;
 mod flow;
+pub mod introspect;
 mod issue;
 mod judge;
 pub mod link;
 pub mod login;
 pub mod matching;
 mod person;
+pub mod pushed;
 mod refresh;
+mod request_object;
+pub mod revoke;
 mod session;
 pub mod token;
 mod transaction;

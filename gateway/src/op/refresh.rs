@@ -5,14 +5,14 @@ use gateway_core::assertion::UNKNOWN_AGE;
 use gateway_core::audit::Event;
 use gateway_core::circumstances::Login;
 use gateway_core::claims::of_scope;
-use gateway_core::client::Client;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::time::Timestamp;
 use gateway_core::token::{CodeGrant, RefreshGrant, RefreshRequest, invalid_refresh};
 use serde_json::Value;
 
+use super::access::Error;
 use super::issue;
-use super::token::{check_resource, decide, internal, is_revoked, may_refresh, replay, still_granted};
+use super::token::{Caller, check_resource, decide, internal, is_revoked, may_refresh, replay, still_granted};
 use crate::app::{Active, App};
 use crate::links::Links;
 use crate::receipts::is_withdrawn;
@@ -20,22 +20,27 @@ use crate::store::take::take;
 use crate::store::{Class, Key, StoreError};
 
 /// Refresh tokens that were used, and the grants they belonged to.
-const USED: &str = "refreshed";
+pub(super) const USED: &str = "refreshed";
 
 /// Uses a refresh token.
-pub(super) async fn refresh(
-    app: &App,
-    active: &Active,
-    client: &Client,
-    request: &RefreshRequest,
-) -> Result<Value, OAuthError> {
+///
+/// A FAPI client keeps its token: it cannot be used without the client's key, and an answer that got lost would otherwise lose
+/// the grant (FAPI 2.0 Security Profile section 5.3.2.1).
+pub(super) async fn refresh(caller: &Caller<'_>, request: &RefreshRequest) -> Result<Value, OAuthError> {
+    let Caller { app, active, client, confirmation } = caller;
     let now = app.now();
     let used = Key::of_secret(USED, request.token.expose());
-    let Some(refresh) = find(app, request, now).await? else {
+    let found = find(app, request.token.expose(), now).await.map_err(|error| internal(&*error))?;
+    let Some(refresh) = found else {
         return Err(replay(app, &used, &client.id, now, invalid_refresh()).await);
     };
     let grant = &refresh.grant;
-    if grant.client != client.id || refresh.expires_at.is_past(now) || may_refresh(active, client, grant).is_none() {
+    let bound = refresh.confirmation.is_none() || refresh.confirmation == *confirmation;
+    if grant.client != client.id
+        || !bound
+        || refresh.expires_at.is_past(now)
+        || may_refresh(active, client, grant).is_none()
+    {
         return Err(invalid_refresh());
     }
     check_resource(active, client, request.resource.as_deref(), grant)?;
@@ -45,19 +50,25 @@ pub(super) async fn refresh(
     let (false, Ok(permit)) = (stopped, permit) else { return Err(invalid_refresh()) };
     let renewed = still_granted(active, renewed, now);
     let event = Event::TokenRefreshed { grant: grant.id.clone(), client: client.id.clone() };
-    match take(&app.store, used.clone(), renewed, &grant.id, event, now, refresh.expires_at).await {
-        Ok(taken) => issue::tokens(app, active, &permit, taken, Some(refresh)).await.map_err(|error| internal(&error)),
+    let rotates = client.profile.rotates_refresh_tokens();
+    let (place, until) = if rotates {
+        (used.clone(), refresh.expires_at)
+    } else {
+        // Each use is taken by itself: it is on record, and stands in nobody's way.
+        (Key::of_secret(USED, app.entropy.token().map_err(|error| internal(&error))?.expose()), now)
+    };
+    match take(&app.store, place, renewed, &grant.id, event, now, until).await {
+        Ok(taken) => {
+            let next = rotates.then_some(refresh);
+            issue::tokens(caller, &permit, taken, next).await.map_err(|error| internal(&error))
+        }
         Err(StoreError::Conflict) => Err(replay(app, &used, &client.id, now, invalid_refresh()).await),
         Err(error) => Err(internal(&error)),
     }
 }
 
 /// Whether anything ended the grant: a replay, the person, or the end of a link that made somebody else's account theirs.
-async fn is_stopped(
-    app: &App,
-    grant: &CodeGrant,
-    now: Timestamp,
-) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+pub(super) async fn is_stopped(app: &App, grant: &CodeGrant, now: Timestamp) -> Result<bool, Error> {
     let person = Links::new(&app.store, &app.seals, &app.pairwise).person(&grant.account, now).await?;
     Ok(person.as_ref() != Some(&grant.person)
         || is_revoked(app, &grant.id, now).await?
@@ -87,15 +98,14 @@ fn narrowed(active: &Active, mut grant: CodeGrant, request: &RefreshRequest) -> 
     Ok(grant)
 }
 
-async fn find(app: &App, request: &RefreshRequest, now: Timestamp) -> Result<Option<RefreshGrant>, OAuthError> {
-    let secret = request.token.expose();
-    let stored = app.store.get(Class::Ephemeral, &Key::of_secret(issue::REFRESH, secret), now).await;
-    let stored = stored.map_err(|error| internal(&error))?;
-    stored.map(|sealed| app.seals.open_record(secret, &sealed).map_err(|error| internal(&error))).transpose()
+/// What a refresh token stands for, used or not.
+pub(super) async fn find(app: &App, token: &str, now: Timestamp) -> Result<Option<RefreshGrant>, Error> {
+    let stored = app.store.get(Class::Ephemeral, &Key::of_secret(issue::REFRESH, token), now).await?;
+    stored.map(|sealed| Ok(app.seals.open_record(token, &sealed)?)).transpose()
 }
 
 /// The grant, with its login as old as that is by now.
-fn as_of_now(grant: &CodeGrant, now: Timestamp) -> CodeGrant {
+pub(super) fn as_of_now(grant: &CodeGrant, now: Timestamp) -> CodeGrant {
     let age = grant.auth_time.map_or(UNKNOWN_AGE, |time| time.age(now));
     CodeGrant { login: Login { age: age.as_secs(), at: now.week_minute(), ..grant.login.clone() }, ..grant.clone() }
 }

@@ -14,7 +14,8 @@ use gateway_core::ids::ClientId;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use gateway_core::token::{
-    ACCESS_TOKEN_LIFETIME, CODE_LIFETIME, CodeGrant, CodeRequest, RefreshGrant, TokenRequest, check_code, invalid_grant,
+    ACCESS_TOKEN_LIFETIME, CODE_LIFETIME, CodeGrant, CodeRequest, Confirmation, RefreshGrant, TokenRequest, check_code,
+    invalid_grant,
 };
 use gateway_core::verified;
 use http::{Request, StatusCode};
@@ -23,7 +24,7 @@ use policies::{Facts, Permit, Refusal};
 use serde_json::Value;
 
 use super::client_auth::authenticate;
-use super::issue;
+use super::{dpop, issue};
 use crate::app::{Active, App};
 use crate::http::{reply, request};
 use crate::receipts::is_withdrawn;
@@ -48,28 +49,45 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     };
     let active = app.bundle();
     let answer = async {
-        let client = authenticate(&app, &active, &parts, &form).await?;
-        match TokenRequest::parse(&form)? {
-            TokenRequest::Code(request) => redeem(&app, &active, client, &request).await,
-            TokenRequest::Refresh(request) => super::refresh::refresh(&app, &active, client, &request).await,
+        let client = &authenticate(&app, &active, &parts, &form, "/token").await?.client;
+        let request = TokenRequest::parse(&form)?;
+        let confirmation = dpop::bind(client, dpop::proven_key(&app, &parts, "/token", None).await?)?;
+        let caller = Caller { app: &app, active: &active, client, confirmation };
+        match request {
+            TokenRequest::Code(request) => redeem(&caller, &request).await,
+            TokenRequest::Refresh(request) => super::refresh::refresh(&caller, &request).await,
         }
     };
-    match answer.await {
+    let response = match answer.await {
         Ok(tokens) => reply::json(StatusCode::OK, &tokens),
         Err(error) => {
             tracing::info!(error = error.code.as_str(), "token refused: {}", error.description);
             reply::oauth_error(&error)
         }
-    }
+    };
+    dpop::with_nonce(&app, &parts, response)
 }
 
-async fn redeem(app: &App, active: &Active, client: &Client, request: &CodeRequest) -> Result<Value, OAuthError> {
+/// A client that authenticated, and the key that it proved to hold.
+pub(super) struct Caller<'a> {
+    /// The gateway.
+    pub(super) app: &'a App,
+    /// The snapshot that this request works with.
+    pub(super) active: &'a Active,
+    /// Who asks.
+    pub(super) client: &'a Client,
+    /// What the tokens are bound to.
+    pub(super) confirmation: Option<Confirmation>,
+}
+
+async fn redeem(caller: &Caller<'_>, request: &CodeRequest) -> Result<Value, OAuthError> {
+    let Caller { app, active, client, confirmation } = caller;
     let now = app.now();
     let taken_key = Key::of_secret(TAKEN, request.code.expose());
     let Some(grant) = find(app, &request.code, now).await? else {
         return Err(replay(app, &taken_key, &client.id, now, invalid_grant()).await);
     };
-    if let Err(error) = check_code(request, &client.id, &grant, now) {
+    if let Err(error) = check_code(request, &client.id, &grant, confirmation.as_ref(), now) {
         // A wrong request for a code that was taken is a replay all the same.
         return Err(if was_taken(app, &taken_key, now).await? {
             replay(app, &taken_key, &client.id, now, invalid_grant()).await
@@ -86,6 +104,8 @@ async fn redeem(app: &App, active: &Active, client: &Client, request: &CodeReque
     let grant = still_granted(active, grant, now);
     let refresh = may_refresh(active, client, &grant).map(|lifetime| RefreshGrant {
         grant: CodeGrant { nonce: None, ..grant.clone() },
+        // A confidential client's token is bound by its authentication; its key may change (RFC 9449 section 5).
+        confirmation: confirmation.clone().filter(|_| client.is_public()),
         expires_at: now.plus(lifetime),
     });
     let (id, event) = (grant.id.clone(), Event::CodeRedeemed { grant: grant.id.clone(), client: client.id.clone() });
@@ -93,7 +113,7 @@ async fn redeem(app: &App, active: &Active, client: &Client, request: &CodeReque
     let last = grant.issued_at.plus(CODE_LIFETIME).plus(ACCESS_TOKEN_LIFETIME);
     let until = refresh.as_ref().map_or(last, |refresh| refresh.expires_at.plus(ACCESS_TOKEN_LIFETIME).max(last));
     match take(&app.store, taken_key.clone(), grant, &id, event, now, until).await {
-        Ok(grant) => issue::tokens(app, active, &permit, grant, refresh).await.map_err(|error| internal(&error)),
+        Ok(grant) => issue::tokens(caller, &permit, grant, refresh).await.map_err(|error| internal(&error)),
         Err(StoreError::Conflict) => Err(replay(app, &taken_key, &client.id, now, invalid_grant()).await),
         Err(error) => Err(internal(&error)),
     }
@@ -137,7 +157,18 @@ pub(super) async fn replay(
     refusal
 }
 
-/// True when a replay revoked everything minted from this grant.
+/// Revokes everything that was minted from a grant, on record.
+pub(super) async fn revoke(app: &App, grant: &str, client: &ClientId) -> Result<(), OAuthError> {
+    let now = app.now();
+    let mark = Write::Insert(Key::new(REVOKED, grant), Vec::new(), Some(now.plus(REVOKED_FOR)));
+    let event = Event::TokenRevoked { grant: grant.to_owned(), client: client.clone() };
+    match app.store.commit(Class::Durable, Batch::of(mark).recording(event), now).await {
+        Ok(()) | Err(StoreError::Conflict) => Ok(()),
+        Err(error) => Err(internal(&error)),
+    }
+}
+
+/// True when everything minted from this grant was revoked, by a replay or by its client.
 pub(super) async fn is_revoked(app: &App, grant: &str, now: Timestamp) -> Result<bool, StoreError> {
     Ok(app.store.get(Class::Durable, &Key::new(REVOKED, grant), now).await?.is_some())
 }

@@ -7,55 +7,83 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use gateway_core::assurance::Assurance;
-use gateway_core::error::{Failure, OAuthCode, OAuthError};
-use gateway_core::token::AccessGrant;
+use gateway_core::error::{OAuthCode, OAuthError};
+use gateway_core::token::Confirmation;
 use gateway_core::verified;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{Request, StatusCode};
-use policies::decide::Demand;
-use policies::{Facts, Refusal};
 use serde_json::{Map, Value};
 
-use super::{issue, token};
+use super::access::{Error, Standing, access};
+use super::dpop;
 use crate::app::App;
 use crate::http::{reply, request};
-use crate::receipts::is_withdrawn;
-use crate::store::{Class, Key};
 
 /// `GET /userinfo`. A token in the query is not looked at: queries end up in logs.
 pub async fn get(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
-    answer(&app, from_header(&parts)).await
+    let response = answer(&app, &parts, from_header(&parts)).await;
+    dpop::with_nonce(&app, &parts, response)
 }
 
 /// `POST /userinfo`: the token in the header, or in a form (RFC 6750 section 2.2), not both.
 pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let in_header = from_header(&parts);
-    if !parts.headers.contains_key(CONTENT_TYPE) {
-        return answer(&app, in_header).await;
-    }
-    let form = request::form(&parts, body).await;
-    let in_form = form.as_ref().ok().and_then(|form| form.one("access_token").ok().flatten());
-    match (in_header, in_form) {
+    let form = match parts.headers.contains_key(CONTENT_TYPE) {
+        true => request::form(&parts, body).await.ok(),
+        false => None,
+    };
+    let in_form = form.as_ref().and_then(|form| form.one("access_token").ok().flatten());
+    let response = match (in_header, in_form) {
         (Some(_), Some(_)) => {
             let error = OAuthError::new(OAuthCode::InvalidRequest, "the token is given twice");
             reply::bearer_error(StatusCode::BAD_REQUEST, Some(&error))
         }
-        (Some(token), None) => answer(&app, Some(token)).await,
-        (None, in_form) => answer(&app, in_form).await,
+        (in_header, in_form) => answer(&app, &parts, in_header.or(in_form.map(Presented::Bearer))).await,
+    };
+    dpop::with_nonce(&app, &parts, response)
+}
+
+/// A token as it was presented.
+#[derive(Clone, Copy)]
+enum Presented<'a> {
+    /// By itself (RFC 6750).
+    Bearer(&'a str),
+    /// With a proof (RFC 9449 section 7.1).
+    Dpop(&'a str),
+}
+
+impl<'a> Presented<'a> {
+    fn token(self) -> &'a str {
+        match self {
+            Self::Bearer(token) | Self::Dpop(token) => token,
+        }
     }
 }
 
-fn from_header(parts: &Parts) -> Option<&str> {
+fn from_header(parts: &Parts) -> Option<Presented<'_>> {
     let (scheme, token) = request::header(parts, AUTHORIZATION)?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => Some(Presented::Bearer(token)),
+        "dpop" => Some(Presented::Dpop(token)),
+        _ => None,
+    }
 }
 
-async fn answer(app: &App, token: Option<&str>) -> Response {
-    let Some(token) = token else { return reply::bearer_error(StatusCode::UNAUTHORIZED, None) };
-    match claims(app, token).await {
+async fn answer(app: &App, parts: &Parts, presented: Option<Presented<'_>>) -> Response {
+    let Some(presented) = presented else { return reply::bearer_error(StatusCode::UNAUTHORIZED, None) };
+    let jkt = match presented {
+        Presented::Bearer(_) => Ok(None),
+        Presented::Dpop(token) => dpop::proven_key(app, parts, "/userinfo", Some(token)).await,
+    };
+    let jkt = match jkt {
+        Ok(jkt) => jkt,
+        Err(error) if error.code == OAuthCode::TemporarilyUnavailable => return reply::oauth_error(&error),
+        Err(error) => return reply::dpop_error(&error),
+    };
+    match claims(app, presented, jkt.as_deref()).await {
         Ok(Found::Claims(claims)) => reply::json(StatusCode::OK, &Value::Object(claims)),
         Ok(Found::Nothing) => {
             let error = OAuthError::new(OAuthCode::InvalidToken, "the access token is not valid");
@@ -80,32 +108,24 @@ enum Found {
     FellShort(Assurance, Option<Duration>),
 }
 
-type Error = Box<dyn std::error::Error + Send + Sync>;
-
-/// The claims that a token releases, if it lives, was not revoked, its consent stands, and policy still permits the login
-/// behind it.
-async fn claims(app: &App, token: &str) -> Result<Found, Error> {
-    let now = app.now();
-    let Some(sealed) = app.store.get(Class::Ephemeral, &Key::of_secret(issue::ACCESS, token), now).await? else {
-        return Ok(Found::Nothing);
+/// The claims that a token releases.
+async fn claims(app: &App, presented: Presented<'_>, jkt: Option<&str>) -> Result<Found, Error> {
+    let (active, now) = (app.bundle(), app.now());
+    let (grant, short) = match access(app, &active, presented.token()).await? {
+        Standing::Good(grant) => (grant, None),
+        Standing::FellShort(grant, acr, max_age) => (grant, Some((acr, max_age))),
+        Standing::Dead => return Ok(Found::Nothing),
     };
-    let grant: AccessGrant = app.seals.open_record(token, &sealed)?;
-    if grant.expires_at.is_past(now)
-        || token::is_revoked(app, &grant.grant, now).await?
-        || is_withdrawn(&app.store, &grant.receipt, now).await?
-    {
-        return Ok(Found::Nothing);
-    }
-    let active = app.bundle();
-    let facts = Facts { client: &grant.client, service: &grant.service, login: &grant.login, demand: Demand::NONE };
-    match active.catalog.policies().decide(&facts) {
-        Ok(_) => {}
-        Err(Refusal {
-            failure: Failure::AssuranceTooLow | Failure::NotFresh, needed: Some((acr, max_age)), ..
-        }) => {
-            return Ok(Found::FellShort(acr, max_age));
-        }
-        Err(_) => return Ok(Found::Nothing),
+    // A bound token comes with its proof, and only a bound one does (RFC 9449 section 7.2).
+    let bound = match (&grant.confirmation, presented) {
+        (None, Presented::Bearer(_)) => true,
+        (Some(Confirmation::Dpop(own)), Presented::Dpop(_)) => jkt == Some(own),
+        _ => false,
+    };
+    match short {
+        _ if !bound => return Ok(Found::Nothing),
+        Some((acr, max_age)) => return Ok(Found::FellShort(acr, max_age)),
+        None => {}
     }
     // What could not be released any more is not.
     let parties = (&grant.client, &grant.service, &grant.login.provider);
@@ -117,6 +137,6 @@ async fn claims(app: &App, token: &str) -> Result<Found, Error> {
     let mut claims: Map<String, Value> = standing.map(|(name, value)| (name.to_owned(), value.clone())).collect();
     let verified = verified::retain(grant.verified.clone(), &stands);
     claims.extend(verified.map(|verified| ("verified_claims".to_owned(), verified)));
-    claims.insert("sub".to_owned(), grant.subject.into());
+    claims.insert("sub".to_owned(), grant.subject.clone().into());
     Ok(Found::Claims(claims))
 }

@@ -1,10 +1,13 @@
 //! One request by a person's browser: what it needs to answer, whatever step it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::Response;
+use certs::key::KeyError;
 use gateway_core::audit::hex;
 use gateway_core::authorize::{ReplyTo, ResponseMode};
+use gateway_core::client::Client;
 use gateway_core::digest::sha256;
 use gateway_core::error::{Failure, OAuthError};
 use gateway_core::interaction::Transaction;
@@ -12,10 +15,15 @@ use gateway_core::locale::Locale;
 use gateway_core::time::Timestamp;
 use http::StatusCode;
 use http::request::Parts;
+use serde_json::{Map, Value};
 
 use crate::app::{Active, App};
 use crate::http::{reply, request};
+use crate::keys::algorithm;
 use crate::pages;
+
+/// How long a signed answer may be accepted (JARM section 2.1 recommends at most ten minutes).
+const SIGNED_RESPONSE_LIFETIME: Duration = Duration::from_secs(300);
 
 /// One request of a browser.
 pub struct Visit<'a> {
@@ -87,15 +95,34 @@ impl<'a> Visit<'a> {
     /// was taken off the list.
     #[must_use]
     pub fn client_response(&self, to: &ReplyTo, params: &[(&'static str, &str)]) -> Response {
-        let client = self.active.catalog.client(&to.client);
-        if client.and_then(|registered| registered.client.check_redirect(to.redirect.as_str())).is_none() {
+        let client = self.active.catalog.client(&to.client).map(|registered| &registered.client);
+        let Some(client) = client.filter(|client| client.check_redirect(to.redirect.as_str()).is_some()) else {
             return self.failure_page(StatusCode::BAD_REQUEST, Failure::RedirectMismatch, None);
-        }
+        };
         let params = reply::response_params(to, &self.app.issuer, params);
+        if !to.mode.is_signed() {
+            return self.send(to, &params);
+        }
+        match self.signed_response(client, &params) {
+            Ok(response) => self.send(to, &[("response", &response)]),
+            Err(error) => self.internal(&error, None),
+        }
+    }
+
+    /// The answer as one signed token (JARM section 2.1).
+    fn signed_response(&self, client: &Client, params: &[(&'static str, &str)]) -> Result<String, KeyError> {
+        let mut claims: Map<String, Value> =
+            params.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        claims.insert("aud".to_owned(), client.id.as_str().into());
+        claims.insert("exp".to_owned(), self.now.plus(SIGNED_RESPONSE_LIFETIME).0.into());
+        self.app.keys.sign(algorithm(client.signed.authorization), "JWT", &claims)
+    }
+
+    fn send(&self, to: &ReplyTo, params: &[(&'static str, &str)]) -> Response {
         match to.mode {
-            ResponseMode::Query => reply::query_response(to, &params),
-            ResponseMode::FormPost => {
-                let page = pages::FormPost { locale: self.locale(None), action: to.redirect.as_str(), params: &params };
+            ResponseMode::Query | ResponseMode::QueryJwt => reply::query_response(to, params),
+            ResponseMode::FormPost | ResponseMode::FormPostJwt => {
+                let page = pages::FormPost { locale: self.locale(None), action: to.redirect.as_str(), params };
                 reply::form_post_page(page.html(), &to.redirect)
             }
         }

@@ -325,3 +325,17 @@ async fn the_metadata_states_only_what_is_true() {
     assert!(metadata.get("registration_endpoint").is_none() && metadata.get("end_session_endpoint").is_none());
     assert_eq!(browser.get(format!("{}/nothing", world.issuer())).await.failure(), Some("CB-105"));
 }
+
+/// What is published, whole: whoever changes what the gateway can do changes this text as well (GHSA-9h47-pqcx-hjr4).
+#[tokio::test(flavor = "multi_thread")]
+async fn the_discovery_document_states_what_is_true() {
+    let world = World::start().await;
+    let metadata = world.browser().get(format!("{}/.well-known/openid-configuration", world.issuer())).await;
+    let metadata = serde_json::to_string_pretty(&metadata.json()).unwrap().replace(world.issuer(), "https://gateway");
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/discovery.json");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&file, format!("{metadata}\n")).unwrap();
+    }
+    let expected = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(metadata, expected.trim_end(), "UPDATE_SNAPSHOTS=1 writes it anew");
+}

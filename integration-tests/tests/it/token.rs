@@ -136,7 +136,7 @@ async fn bad_token_requests_get_the_standard_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn other_algorithms_by_registration_and_exemption_from_pkce_one_by_one() {
     let lines =
-        |alg: &str| format!("{}\nid_token_signed_response_alg = \"{alg}\"\nrequire_pkce = false", secret_line());
+        |alg: &str| format!("{}\nid_token_signed_response_alg = \"{alg}\"\nprofile = \"legacy\"", secret_line());
     let clients = ["RS256", "PS256", "EdDSA"].map(|alg| {
         let id = alg.to_lowercase();
         client_document(&id, &format!("https://{id}.example/cb"), "client_secret_basic", &lines(alg))

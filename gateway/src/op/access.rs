@@ -1,0 +1,77 @@
+//! What a token stands for now: one look-up for whoever brings it, asks about it, or gives it back.
+
+use std::time::Duration;
+
+use gateway_core::assurance::Assurance;
+use gateway_core::client::Client;
+use gateway_core::error::Failure;
+use gateway_core::token::{AccessGrant, RefreshGrant};
+use policies::decide::Demand;
+use policies::{Facts, Refusal};
+
+use super::refresh::{USED, as_of_now, is_stopped};
+use super::token::{decide, is_revoked, may_refresh};
+use super::{issue, refresh};
+use crate::app::{Active, App};
+use crate::receipts::is_withdrawn;
+use crate::store::{Class, Key};
+
+/// Something inside failed.
+pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// What an access token is good for.
+pub(super) enum Standing {
+    /// It lives, its consent stands, and policy permits the login behind it.
+    Good(Box<AccessGrant>),
+    /// It would, if the login behind it were surer or fresher: a new one would do (RFC 9470).
+    FellShort(Box<AccessGrant>, Assurance, Option<Duration>),
+    /// Nothing.
+    Dead,
+}
+
+/// An access token's standing at this moment.
+///
+/// # Errors
+/// The store.
+pub(super) async fn access(app: &App, active: &Active, token: &str) -> Result<Standing, Error> {
+    let now = app.now();
+    let Some(sealed) = app.store.get(Class::Ephemeral, &Key::of_secret(issue::ACCESS, token), now).await? else {
+        return Ok(Standing::Dead);
+    };
+    let grant: Box<AccessGrant> = Box::new(app.seals.open_record(token, &sealed)?);
+    if grant.expires_at.is_past(now)
+        || is_revoked(app, &grant.grant, now).await?
+        || is_withdrawn(&app.store, &grant.receipt, now).await?
+    {
+        return Ok(Standing::Dead);
+    }
+    let facts = Facts { client: &grant.client, service: &grant.service, login: &grant.login, demand: Demand::NONE };
+    Ok(match active.catalog.policies().decide(&facts) {
+        Ok(_) => Standing::Good(grant),
+        Err(Refusal {
+            failure: Failure::AssuranceTooLow | Failure::NotFresh, needed: Some((acr, max_age)), ..
+        }) => Standing::FellShort(grant, acr, max_age),
+        Err(_) => Standing::Dead,
+    })
+}
+
+/// What a client's own refresh token stands for, if it could be used now.
+///
+/// # Errors
+/// The store.
+pub(super) async fn refresh_token(
+    app: &App,
+    active: &Active,
+    client: &Client,
+    token: &str,
+) -> Result<Option<RefreshGrant>, Error> {
+    let now = app.now();
+    let Some(found) = refresh::find(app, token, now).await? else { return Ok(None) };
+    let usable = found.grant.client == client.id
+        && !found.expires_at.is_past(now)
+        && may_refresh(active, client, &found.grant).is_some()
+        && app.store.get(Class::Durable, &Key::of_secret(USED, token), now).await?.is_none()
+        && !is_stopped(app, &found.grant, now).await?
+        && decide(active, &as_of_now(&found.grant, now)).is_ok();
+    Ok(usable.then_some(found))
+}

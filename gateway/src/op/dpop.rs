@@ -1,0 +1,94 @@
+//! Proofs of possession at our endpoints (RFC 9449): each is for one request, answers a nonce of ours, and serves once.
+
+use axum::response::Response;
+use certs::dpop::{Expected, Proof};
+use gateway_core::client::Client;
+use gateway_core::digest::keyed;
+use gateway_core::error::{OAuthCode, OAuthError};
+use gateway_core::ids::base64url;
+use gateway_core::time::Timestamp;
+use gateway_core::token::Confirmation;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+
+use crate::app::App;
+use crate::store::{Batch, Class, Key, StoreError, Write};
+
+const HEADER: HeaderName = HeaderName::from_static("dpop");
+const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
+/// How long a nonce is the current one, in seconds. The one before serves as well.
+const NONCE_PERIOD: u64 = 150;
+
+/// Proofs that were used.
+const USED: &str = "dpop";
+
+fn invalid(why: &'static str) -> OAuthError {
+    OAuthError::new(OAuthCode::InvalidDpopProof, why)
+}
+
+/// The thumbprint of the key whose proof came with a request; none when no proof did.
+///
+/// # Errors
+/// `invalid_dpop_proof`, or `use_dpop_nonce` when it does not answer a nonce of ours (RFC 9449 section 8).
+pub(super) async fn proven_key(
+    app: &App,
+    parts: &Parts,
+    path: &str,
+    access_token: Option<&str>,
+) -> Result<Option<String>, OAuthError> {
+    let mut values = parts.headers.get_all(HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(invalid("more than one DPoP proof"));
+    }
+    let token = value.to_str().map_err(|_| invalid("the DPoP proof is not a token"))?;
+    let now = app.now();
+    let url = format!("{}{path}", app.issuer);
+    let expected = Expected { method: parts.method.as_str(), url: &url, access_token, now: now.0 };
+    let proof = Proof::verify(token, &expected).map_err(|error| {
+        tracing::info!(%error, "DPoP proof refused");
+        invalid("the DPoP proof is not valid for this request")
+    })?;
+    let fresh = [now.0, now.0.saturating_sub(NONCE_PERIOD)].iter().any(|at| proof.nonce() == Some(&nonce(app, *at)));
+    if !fresh {
+        return Err(OAuthError::new(OAuthCode::UseDpopNonce, "the DPoP proof has to answer the nonce of DPoP-Nonce"));
+    }
+    let name = keyed(b"dpop", &[proof.jkt().as_bytes(), proof.jti().as_bytes()]);
+    let used = Write::Insert(Key::new(USED, &base64url(&name)), Vec::new(), Some(Timestamp(proof.until() + 1)));
+    match app.store.commit(Class::Ephemeral, Batch::of(used), now).await {
+        Ok(()) => Ok(Some(proof.jkt().to_owned())),
+        Err(StoreError::Conflict) => Err(invalid("the DPoP proof was used before")),
+        Err(error) => Err(super::token::internal(&error)),
+    }
+}
+
+/// What the tokens of a request are bound to: the proven key, wherever there is one.
+///
+/// # Errors
+/// `invalid_dpop_proof` where the client's tokens have to be bound and nothing was proven.
+pub(super) fn bind(client: &Client, jkt: Option<String>) -> Result<Option<Confirmation>, OAuthError> {
+    match jkt {
+        Some(jkt) => Ok(Some(Confirmation::Dpop(jkt))),
+        None if client.dpop_bound || client.profile.requires_bound_tokens() => {
+            Err(invalid("this client's tokens are bound to a key: a DPoP proof is missing"))
+        }
+        None => Ok(None),
+    }
+}
+
+/// The nonce of a moment: the same on every node, and not to be foretold.
+fn nonce(app: &App, at: u64) -> String {
+    let period = (at / NONCE_PERIOD).to_string();
+    app.seals.derived("dpop-nonce", &period).map(|nonce| base64url(&nonce)).unwrap_or_default()
+}
+
+/// Hands out the current nonce with every answer to whoever sends proofs (RFC 9449 section 8.2).
+pub(super) fn with_nonce(app: &App, parts: &Parts, mut response: Response) -> Response {
+    if parts.headers.contains_key(HEADER)
+        && let Ok(nonce) = HeaderValue::from_str(&nonce(app, app.now().0))
+    {
+        response.headers_mut().insert(NONCE, nonce);
+    }
+    response
+}

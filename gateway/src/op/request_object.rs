@@ -1,0 +1,56 @@
+//! Signed authorization requests (RFC 9101), verified with the client's registered keys.
+
+use certs::claims;
+use gateway_core::error::{OAuthCode, OAuthError};
+use gateway_core::params::Params;
+use gateway_core::request_object::{invalid, params};
+use gateway_core::time::SKEW;
+
+use super::client_keys::{self, ClientTokenError};
+use crate::app::App;
+use crate::catalog::Registered;
+
+/// The longest a request object may live, in seconds (FAPI 2.0 Message Signing section 5.3.1).
+const LONGEST: u64 = 3_600;
+
+/// The parameters of a request object that its client signed for us, now.
+///
+/// # Errors
+/// `invalid_request_object`; `request_not_supported` from a client without keys, and for an object without signature.
+pub(super) async fn read(app: &App, registered: &Registered, object: &str) -> Result<Params, OAuthError> {
+    let client = &registered.client;
+    if client.keys.is_none() || is_unsigned(object) {
+        return Err(OAuthError::new(OAuthCode::RequestNotSupported, "a request object has to be signed by its client"));
+    }
+    let claims = client_keys::verify(app, registered, object).await.map_err(|error| match error {
+        ClientTokenError::Token(_) => invalid("the request object's signature, or its header, is not acceptable"),
+        ClientTokenError::Unavailable => OAuthError::new(OAuthCode::TemporarilyUnavailable, "try again"),
+    })?;
+    let (now, skew) = (app.now().0, SKEW.as_secs());
+    let fapi = client.profile.requires_signed_messages();
+    // FAPI wants to know from when and until when; elsewhere an object without times is as good as a query.
+    if fapi || claims.contains_key("exp") {
+        claims::check_times(&claims, now, skew, LONGEST).map_err(|_| invalid("the request object is not valid now"))?;
+    }
+    let begins = claims::time(&claims, "nbf").map_err(|_| invalid("nbf is not a time"))?;
+    if begins.map_or(fapi, |begins| begins.saturating_add(LONGEST).saturating_add(skew) < now) {
+        return Err(invalid("nbf is missing or too long ago"));
+    }
+    let ours = claims::has_audience(&claims, &app.issuer);
+    let theirs = claims::text(&claims, "iss");
+    // Only the oldest rules know request objects without issuer and audience (OpenID Connect Core section 6.1).
+    let named = fapi || claims.contains_key("iss") || claims.contains_key("aud");
+    if named && !(ours == Ok(true) && theirs == Ok(client.id.as_str())) {
+        return Err(invalid("the request object is from somebody else, or for somebody else"));
+    }
+    let params = params(&claims)?;
+    if params.one("client_id").ok().flatten() != Some(client.id.as_str()) {
+        return Err(invalid("client_id of the request object is not its client"));
+    }
+    Ok(params)
+}
+
+/// Whether an object says of itself that nobody signed it.
+fn is_unsigned(object: &str) -> bool {
+    matches!(certs::jws::Unverified::parse(object), Err(certs::jws::JwsError::Algorithm)) && object.ends_with('.')
+}

@@ -117,13 +117,10 @@ async fn openid_client_signs_in_through_the_gateway_at_oidc_provider() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_legs_by_private_key_jwt_and_another_algorithm() {
-    let key = josekit::jwk::Jwk::generate_ec_key(josekit::jwk::alg::ec::EcCurve::P256).unwrap();
-    let public = Value::Object(key.to_public_key().unwrap().into());
-    let mut private = Value::Object(key.into());
-    private["alg"] = "ES256".into();
+    let (private, jwks) = portal_key();
     let portal =
         json!({"auth": {"method": "private_key_jwt", "jwk": private}, "id_token_signed_response_alg": "PS256"});
-    let lines = format!("jwks = '{}'\nid_token_signed_response_alg = \"PS256\"", json!({"keys": [public]}));
+    let lines = format!("{jwks}\nid_token_signed_response_alg = \"PS256\"");
     let npm = npm("private_key_jwt", portal, ("private_key_jwt", &lines)).await;
     let result = npm.login("", &[]).await;
     assert_eq!(result["ok"], true, "{result:#}");
@@ -139,6 +136,31 @@ async fn a_public_portal_and_a_secret_in_the_form_upstream() {
     let result = npm.login(claims, &[]).await;
     assert_eq!(result["ok"], true, "{result:#}");
     assert_eq!(result["id_token_claims"]["name"], "VONG, Ana");
+}
+
+/// A signing key for a portal, and the line of its document.
+fn portal_key() -> (Value, String) {
+    let key = josekit::jwk::Jwk::generate_ec_key(josekit::jwk::alg::ec::EcCurve::P256).unwrap();
+    let public = Value::Object(key.to_public_key().unwrap().into());
+    let mut private = Value::Object(key.into());
+    private["alg"] = "ES256".into();
+    (private, format!("jwks = '{}'", json!({"keys": [public]})))
+}
+
+/// FAPI 2.0 by a certified client's defaults: pushed, bound by DPoP with our nonces, answered as JARM says.
+#[tokio::test(flavor = "multi_thread")]
+async fn openid_client_by_fapi2_with_signed_answers() {
+    let (jwk, jwks) = portal_key();
+    let lines = format!("profile = \"fapi2\"\n{jwks}");
+    let portal =
+        json!({"auth": {"method": "private_key_jwt", "jwk": jwk}, "par": true, "dpop": true, "expose_tokens": true});
+    let npm = npm("client_secret_basic", portal, ("private_key_jwt", &lines)).await;
+    for query in ["", "?response_mode=jwt"] {
+        let result = npm.login(query, &[]).await;
+        assert_eq!(result["ok"], true, "{query} {result:#}");
+        assert_eq!(result["userinfo"]["name"], "VONG, Ana");
+        assert_eq!(result["token_response"]["token_type"].as_str().unwrap().to_lowercase(), "dpop");
+    }
 }
 
 /// Whole logins in Chromium, with and without JavaScript, on a desktop and a phone, in four languages; accessibility of

@@ -41,8 +41,8 @@ pub enum ProofError {
 pub struct Expected<'a> {
     /// The request's method.
     pub method: &'a str,
-    /// The request's address, without query and fragment.
-    pub url: &'a str,
+    /// The addresses of the endpoint, without query and fragment: any of them.
+    pub urls: &'a [String],
     /// The access token that it comes with, if one does.
     pub access_token: Option<&'a str>,
     /// Now, in seconds.
@@ -97,7 +97,9 @@ impl Proof {
         };
         let wanted = expected.access_token.map(|token| base64url(digest(&SHA256, token.as_bytes()).as_ref()));
         let bound = wanted.is_none_or(|wanted| ath == Some(&wanted));
-        if text(claims, "htm")? != expected.method || !is_same(text(claims, "htu")?, expected.url) || !bound {
+        let htu = text(claims, "htu")?;
+        let here = expected.urls.iter().any(|url| is_same(htu, url));
+        if text(claims, "htm")? != expected.method || !here || !bound {
             return Err(ProofError::OtherRequest);
         }
         Ok(())
@@ -167,7 +169,7 @@ mod tests {
     }
 
     fn verify(token: &str, access_token: Option<&str>) -> Result<Proof, ProofError> {
-        Proof::verify(token, &Expected { method: "POST", url: URL, access_token, now: NOW })
+        Proof::verify(token, &Expected { method: "POST", urls: &[URL.to_owned()], access_token, now: NOW })
     }
 
     fn with(base: Value, name: &str, value: Value) -> Value {

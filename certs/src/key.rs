@@ -241,6 +241,7 @@ pub fn thumbprint(jwk: &Value) -> String {
 pub struct VerifyingKey {
     algorithm: Algorithm,
     kid: Option<String>,
+    thumbprint: String,
     key: Arc<ParsedPublicKey>,
 }
 
@@ -285,7 +286,7 @@ impl VerifyingKey {
                     Algorithm::RS256 => rsa(&sig::RSA_PKCS1_2048_8192_SHA256, &bytes("n")?, &bytes("e")?)?,
                     Algorithm::PS256 => rsa(&sig::RSA_PSS_2048_8192_SHA256, &bytes("n")?, &bytes("e")?)?,
                 };
-                Ok(Self { algorithm, kid: kid.clone(), key: Arc::new(key) })
+                Ok(Self { algorithm, kid: kid.clone(), thumbprint: thumbprint(jwk), key: Arc::new(key) })
             })
             .collect()
     }
@@ -364,6 +365,12 @@ impl KeySet {
     #[must_use]
     pub fn has_kid(&self, kid: &str) -> bool {
         self.0.iter().any(|key| key.kid.as_deref() == Some(kid))
+    }
+
+    /// True when the set has the key of this RFC 7638 thumbprint, under whatever name.
+    #[must_use]
+    pub fn has_thumbprint(&self, thumbprint: &str) -> bool {
+        self.0.iter().any(|key| key.thumbprint == thumbprint)
     }
 
     /// True when there is no usable key.

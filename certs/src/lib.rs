@@ -5,6 +5,7 @@
 //! | [`key`] | private and public keys, one algorithm each |
 //! | [`jws`] | compact JWS: [`jws::Unverified`] becomes [`jws::Verified`] only through a key set and an allow-list |
 //! | [`claims`] | typed reading of verified claims, and the one check of their times |
+//! | [`client_cert`] | a certificate that a client showed, compared with its registration |
 //! | [`dpop`] | proofs of possession, whose key comes with them |
 //! | [`envelope`] | an RSA key that receives symmetric keys, and AES-256-GCM under them |
 //! | [`jwe`] | compact JWE through a strict façade |
@@ -16,6 +17,7 @@
 //! aws-lc-rs does everything on a hot path; josekit serves JWE alone.
 
 pub mod claims;
+pub mod client_cert;
 pub mod devca;
 pub mod dpop;
 pub mod envelope;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use adapters::http::Http;
@@ -20,6 +20,7 @@ use gateway_core::ids::ProviderId;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use policies::PolicySet;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::activation::{ActivationError, Activations, Change, InEffect};
@@ -105,6 +106,10 @@ pub struct App {
     pub deliveries: Semaphore,
     /// Keys that clients publish at an address.
     pub client_keys: Remote<KeySet>,
+    /// The address of the listener for clients that may show a certificate, once there is one.
+    pub mutual_tls: OnceLock<String>,
+    /// Who certifies clients.
+    pub client_authorities: Vec<CertificateDer<'static>>,
     active: ArcSwap<Active>,
     shadow: ArcSwapOption<PolicySet>,
     egress: Arc<Egress>,
@@ -184,6 +189,9 @@ impl App {
             (Some(catalog), _) => (catalog, Followed::default()),
             (None, Source::Folder(folder)) => (from_folder(folder)?, Followed::default()),
         };
+        let certifiers = config.mutual_tls.as_ref().and_then(|clients| clients.authorities.as_ref());
+        let client_authorities =
+            certifiers.map(|file| certs::tls::read_certificates(file)).transpose()?.unwrap_or_default();
         let rotation = Rotation::every(config.rotate_every);
         let keys = Arc::new(Keys::open(rotation, &catalog.algorithms(), &store, &seals, now).await?);
         let pairwise = lasting_secret(&store, &seals, "pairwise", entropy.bytes()?, now).await?;
@@ -203,6 +211,8 @@ impl App {
             pairwise,
             deliveries: Semaphore::new(DELIVERIES),
             client_keys: Remote::new(http, |json| KeySet::parse(json).ok()),
+            mutual_tls: OnceLock::new(),
+            client_authorities,
             active: ArcSwap::from_pointee(active),
             shadow: ArcSwapOption::empty(),
             egress,

@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use adapters::Adapter;
 use adapters::registry::{Ports, Secrets, Settings};
+use certs::client_cert::distinguished_name;
 use certs::key::KeySet;
-use gateway_core::client::{Client, KeySource, SigningAlg};
+use gateway_core::client::{Client, ClientAuth, KeySource, SigningAlg};
+use gateway_core::credential::CertificateName;
 use gateway_core::discovery::Verified;
 use gateway_core::document::{Problem, Problems};
 use gateway_core::ids::{ClientId, ProviderId};
@@ -286,6 +288,12 @@ fn read_clients(documents: &[Document], problems: &mut Problems) -> HashMap<Clie
             },
             _ => None,
         };
+        if let ClientAuth::TlsCertified(CertificateName::Subject(name)) = &client.auth
+            && distinguished_name(name).is_none()
+        {
+            problems
+                .push(document.problem("tls_client_auth_subject_dn: is no distinguished name as RFC 4514 writes it"));
+        }
         if clients.contains_key(&client.id) {
             problems.push(twice(document, client.id.as_str()));
         }

@@ -34,6 +34,19 @@ pub struct Config {
     pub session_lifetime: Duration,
     /// Where peers that show a client certificate are listened for.
     pub peers: Option<PeersConfig>,
+    /// Where clients that may show a certificate are listened for.
+    pub mutual_tls: Option<MutualTlsConfig>,
+}
+
+/// A listener for clients that may show a certificate (RFC 8705).
+#[derive(Debug, Clone)]
+pub struct MutualTlsConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Its address as clients reach it, `https://` and a host; the issuer's host and the port when it is not said.
+    pub address: Option<String>,
+    /// A PEM file of the authorities that certify clients; without it only self-signed certificates are of use.
+    pub authorities: Option<PathBuf>,
 }
 
 /// Where the bundle of documents comes from.
@@ -133,7 +146,7 @@ impl Config {
 }
 
 fn read(doc: &Section<'_>, base: &Path) -> Option<Config> {
-    let (issuer, listen) = (read_issuer(doc), doc.require("listen"));
+    let (issuer, listen) = (read_origin(doc, "issuer"), doc.require("listen"));
     let (tls, keys) = (doc.require_section("tls"), doc.require_section("keys"));
     let certificate = tls.as_ref().and_then(|tls| path(tls, "certificate", base));
     let certificate_key = tls.as_ref().and_then(|tls| path(tls, "key", base));
@@ -157,8 +170,16 @@ fn read(doc: &Section<'_>, base: &Path) -> Option<Config> {
         let (listen, authorities) = (peers.require("listen"), path(&peers, "authorities", base));
         Some(PeersConfig { listen: listen?, authorities: authorities? })
     });
+    let mutual_tls = doc.section("mutual_tls").and_then(|section| {
+        Some(MutualTlsConfig {
+            listen: section.require("listen")?,
+            address: section.has("address").then(|| read_origin(&section, "address")).flatten(),
+            authorities: section.optional::<PathBuf>("authorities").map(|file| base.join(file)),
+        })
+    });
     Some(Config {
         peers,
+        mutual_tls,
         issuer: issuer?,
         listen: listen?,
         certificate: certificate?,
@@ -197,8 +218,8 @@ fn path(section: &Section<'_>, name: &'static str, base: &Path) -> Option<PathBu
     section.require::<PathBuf>(name).map(|path| base.join(path))
 }
 
-fn read_issuer(doc: &Section<'_>) -> Option<String> {
-    let issuer: Url = doc.require("issuer")?;
+fn read_origin(doc: &Section<'_>, name: &'static str) -> Option<String> {
+    let issuer: Url = doc.require(name)?;
     let sound = issuer.scheme() == "https"
         && issuer.query().is_none()
         && issuer.fragment().is_none()
@@ -206,7 +227,7 @@ fn read_issuer(doc: &Section<'_>) -> Option<String> {
         && issuer.username().is_empty()
         && issuer.password().is_none();
     if !sound {
-        doc.refuse_field("issuer", "must be https:// and a host, with no path, query or fragment");
+        doc.refuse_field(name, "must be https:// and a host, with no path, query or fragment");
     }
     Some(issuer.as_str().trim_end_matches('/').to_owned())
 }

@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use url::Url;
 
 use crate::app::{App, StartError};
 use crate::config::Config;
@@ -61,6 +62,7 @@ impl Server {
         config: &Config,
     ) -> Result<Self, StartError> {
         let peers = peers(config).await?;
+        let clients = clients(&app, config).await?;
         let orders = match &config.control {
             Some(socket) => Some(control::bind(socket).map_err(StartError::Listen)?),
             None => None,
@@ -75,6 +77,11 @@ impl Server {
             peers_address = peers.listener.local_addr().ok();
             for_peers = Some(listener::serve(peers.listener, tls, routes::peers(Arc::clone(&app)), stopped.clone()));
         }
+        let mut for_clients = None;
+        if let Some(listener) = clients {
+            let tls = certs::tls::server_for_clients(Arc::clone(&certificate) as Arc<_>)?;
+            for_clients = Some(listener::serve(listener, tls, routes::clients(Arc::clone(&app)), stopped.clone()));
+        }
         let tending = tend(Arc::clone(&app), certificate, stopped.clone());
         let following = follow(Arc::clone(&app), stopped.clone());
         let taking_orders =
@@ -82,15 +89,16 @@ impl Server {
         let serving = listener::serve(listener, tls, routes::router(Arc::clone(&app)), stopped);
         let serving = tokio::spawn(async move {
             let (tending, following) = (tokio::spawn(tending), tokio::spawn(following));
-            let for_peers = for_peers.map(tokio::spawn);
+            let others: Vec<_> =
+                [for_peers.map(tokio::spawn), for_clients.map(tokio::spawn)].into_iter().flatten().collect();
             serving.await;
             tending.abort();
             following.abort();
             if let Some(taking_orders) = taking_orders {
                 let _ = taking_orders.await;
             }
-            if let Some(for_peers) = for_peers {
-                let _ = for_peers.await;
+            for other in others {
+                let _ = other.await;
             }
         });
         tracing::info!(issuer = app.issuer, %address, "serving");
@@ -133,6 +141,17 @@ async fn peers(config: &Config) -> Result<Option<Peers>, StartError> {
     let authorities = certs::tls::read_certificates(&peers.authorities)?;
     let listener = listener::bind(peers.listen).await.map_err(StartError::Listen)?;
     Ok(Some(Peers { listener, authorities }))
+}
+
+/// Binds the listener for clients that may show a certificate, and says where it is.
+async fn clients(app: &App, config: &Config) -> Result<Option<TcpListener>, StartError> {
+    let Some(clients) = &config.mutual_tls else { return Ok(None) };
+    let listener = listener::bind(clients.listen).await.map_err(StartError::Listen)?;
+    let port = listener.local_addr().map_err(|error| StartError::Listen(error.to_string()))?.port();
+    let host = Url::parse(&config.issuer).ok().and_then(|issuer| issuer.host_str().map(str::to_owned));
+    let address = clients.address.clone().unwrap_or_else(|| format!("https://{}:{port}", host.unwrap_or_default()));
+    let _ = app.mutual_tls.set(address);
+    Ok(Some(listener))
 }
 
 async fn tend(app: Arc<App>, certificate: Arc<ReloadingCert>, mut stop: watch::Receiver<bool>) {

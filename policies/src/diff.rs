@@ -413,7 +413,10 @@ fn compare_client(diff: &mut Diff, before: &Client, after: &Client) {
         ),
         ("the legal recipient", before.operator != after.operator),
         ("the profile that it is held to", before.profile != after.profile),
-        ("whether its tokens are bound to a key", before.dpop_bound != after.dpop_bound),
+        (
+            "whether its tokens are bound to a key",
+            (before.dpop_bound, before.certificate_bound) != (after.dpop_bound, after.certificate_bound),
+        ),
         ("its filings", before.filings != after.filings),
         ("where a sign-in begins", before.initiate_login_uri != after.initiate_login_uri),
         ("its usual service", before.default_service != after.default_service),

@@ -78,6 +78,8 @@ pub struct Client {
     pub signed: SignedResponses,
     /// Whether its tokens are always bound to a key of its own (RFC 9449 section 5.2).
     pub dpop_bound: bool,
+    /// Whether its tokens are always bound to its certificate (RFC 8705 section 3.4).
+    pub certificate_bound: bool,
     /// The service meant when a request names none.
     pub default_service: Option<ServiceId>,
     /// Where it begins a sign-in when somebody else asks it to (OpenID Connect Core section 4).
@@ -186,6 +188,7 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         keys,
         signed,
         dpop_bound: doc.flag("dpop_bound_access_tokens", false),
+        certificate_bound: doc.flag("tls_client_certificate_bound_access_tokens", false),
         default_service,
         initiate_login_uri,
     })
@@ -211,15 +214,18 @@ fn check_profile(
     if auth == Some(&ClientAuth::None) && !profile.requires_pkce() {
         doc.refuse_field("profile", "a public client cannot do without PKCE: baseline is the least");
     }
-    if auth == Some(&ClientAuth::PrivateKeyJwt) && keys.is_none() {
-        doc.refuse("private_key_jwt needs one of jwks and jwks_uri");
+    if matches!(auth, Some(ClientAuth::PrivateKeyJwt | ClientAuth::TlsSelfSigned)) && keys.is_none() {
+        doc.refuse("this way to authenticate needs one of jwks and jwks_uri");
     }
     if !profile.is_fapi() {
         return;
     }
     // FAPI 2.0 Security Profile sections 5.3.2.1 and 5.4.1.
     if auth.is_some_and(|auth| !auth.is_by_key()) {
-        doc.refuse_field("token_endpoint_auth_method", "a FAPI client authenticates with private_key_jwt");
+        doc.refuse_field(
+            "token_endpoint_auth_method",
+            "a FAPI client authenticates with private_key_jwt, or with a certificate",
+        );
     }
     if signed.algorithms().any(|alg| alg == SigningAlg::RS256) {
         doc.refuse_field("profile", "a FAPI client is sent nothing that is signed with RS256");

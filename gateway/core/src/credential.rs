@@ -27,6 +27,10 @@ pub enum ClientAuth {
     SecretBasic(SecretDigest),
     /// The secret in the form.
     SecretPost(SecretDigest),
+    /// A certificate of an authority that the gateway trusts, with this name in it (RFC 8705 section 2.1).
+    TlsCertified(CertificateName),
+    /// A certificate whose key is one of the client's (RFC 8705 section 2.2).
+    TlsSelfSigned,
     /// An assertion that is signed with one of the client's keys (RFC 7523).
     PrivateKeyJwt,
 }
@@ -35,7 +39,7 @@ impl ClientAuth {
     /// Whether the client proves that it holds a key, instead of telling a secret.
     #[must_use]
     pub fn is_by_key(&self) -> bool {
-        matches!(self, Self::PrivateKeyJwt)
+        matches!(self, Self::PrivateKeyJwt | Self::TlsCertified(_) | Self::TlsSelfSigned)
     }
 
     /// The registered name of the method.
@@ -45,9 +49,22 @@ impl ClientAuth {
             Self::None => "none",
             Self::SecretBasic(_) => "client_secret_basic",
             Self::SecretPost(_) => "client_secret_post",
+            Self::TlsCertified(_) => "tls_client_auth",
+            Self::TlsSelfSigned => "self_signed_tls_client_auth",
             Self::PrivateKeyJwt => "private_key_jwt",
         }
     }
+}
+
+/// What a client's certificate has to name (RFC 8705 section 2.1.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateName {
+    /// Its subject, as RFC 4514 writes it.
+    Subject(String),
+    /// A host.
+    Dns(String),
+    /// A URI.
+    Uri(String),
 }
 
 /// The SHA-256 of a generated client secret, base64url. The secret itself is known to the client alone; it is made by
@@ -95,10 +112,31 @@ pub(crate) fn read_auth(doc: &Section<'_>) -> Option<ClientAuth> {
         "client_secret_basic" => doc.require("client_secret_sha256").map(ClientAuth::SecretBasic),
         "client_secret_post" => doc.require("client_secret_sha256").map(ClientAuth::SecretPost),
         "private_key_jwt" => Some(ClientAuth::PrivateKeyJwt),
+        "tls_client_auth" => read_certificate_name(doc).map(ClientAuth::TlsCertified),
+        "self_signed_tls_client_auth" => Some(ClientAuth::TlsSelfSigned),
         _ => {
             doc.refuse_field(
                 "token_endpoint_auth_method",
-                "must be private_key_jwt, client_secret_basic, client_secret_post or none",
+                "must be private_key_jwt, tls_client_auth, self_signed_tls_client_auth, client_secret_basic, \
+                 client_secret_post or none",
+            );
+            None
+        }
+    }
+}
+
+fn read_certificate_name(doc: &Section<'_>) -> Option<CertificateName> {
+    let text = |name| doc.optional::<String>(name);
+    let subject = text("tls_client_auth_subject_dn").map(CertificateName::Subject);
+    let (dns, uri) = (text("tls_client_auth_san_dns"), text("tls_client_auth_san_uri"));
+    let names = [subject, dns.map(CertificateName::Dns), uri.map(CertificateName::Uri)];
+    let mut named = names.into_iter().flatten();
+    match (named.next(), named.next()) {
+        (Some(name), None) => Some(name),
+        _ => {
+            doc.refuse(
+                "tls_client_auth needs exactly one of tls_client_auth_subject_dn, tls_client_auth_san_dns and \
+                 tls_client_auth_san_uri (RFC 8705 section 2.1.2)",
             );
             None
         }

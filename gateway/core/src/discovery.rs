@@ -1,6 +1,6 @@
 //! Provider metadata as data (OpenID Connect Discovery 1.0 section 3, RFC 8414, RFC 9207). It states only what is true.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::assurance::Assurance;
 use crate::authorize::ResponseMode;
@@ -16,71 +16,113 @@ pub struct Verified {
     pub claims: Vec<String>,
 }
 
-/// The discovery document of an issuer whose clients may be released `claims`, and whose ID tokens some client has
-/// signed with each of `signing`.
+/// What differs between one gateway and another.
+#[derive(Debug, Clone, Default)]
+pub struct Facts<'a> {
+    /// The issuer identifier.
+    pub issuer: &'a str,
+    /// Every claim that some service may be released.
+    pub claims: Vec<String>,
+    /// The algorithms that there are keys for.
+    pub signing: Vec<&'static str>,
+    /// How claims are checked.
+    pub verified: Verified,
+    /// The address of the listener for clients with certificates (RFC 8705 section 5).
+    pub mutual_tls: Option<&'a str>,
+}
+
+/// The discovery document.
 #[must_use]
-pub fn metadata(issuer: &str, claims: &[String], signing: &[&str], verified: &Verified) -> Value {
-    let at = |path: &str| format!("{issuer}{path}");
-    let algs = SigningAlg::ALL.map(SigningAlg::as_str);
-    let strong: Vec<&str> = algs.iter().copied().filter(|alg| *alg != "RS256").collect();
-    let confidential = ["private_key_jwt", "client_secret_basic", "client_secret_post"];
-    let every = ["private_key_jwt", "client_secret_basic", "client_secret_post", "none"];
-    let mut document = json!({
-        "issuer": issuer,
-        "authorization_endpoint": at("/authorize"),
+pub fn metadata(facts: &Facts<'_>) -> Value {
+    let parts = [endpoints(facts), requests(), authentication(facts), answers(facts), assurance(facts)];
+    Value::Object(parts.into_iter().filter_map(|part| part.as_object().cloned()).flatten().collect::<Map<_, _>>())
+}
+
+/// The endpoints for clients' back ends, below an address.
+fn back_channel(address: &str) -> Value {
+    let at = |path: &str| format!("{address}{path}");
+    json!({
         "token_endpoint": at("/token"),
         "userinfo_endpoint": at("/userinfo"),
-        "jwks_uri": at("/jwks"),
         "pushed_authorization_request_endpoint": at("/par"),
         "introspection_endpoint": at("/introspect"),
         "revocation_endpoint": at("/revoke"),
+    })
+}
+
+fn endpoints(facts: &Facts<'_>) -> Value {
+    let issuer = facts.issuer;
+    let mut part = json!({
+        "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "jwks_uri": format!("{issuer}/jwks"),
+        "tls_client_certificate_bound_access_tokens": facts.mutual_tls.is_some(),
+    });
+    if let (Some(part), Value::Object(more)) = (part.as_object_mut(), back_channel(issuer)) {
+        part.extend(more);
+        part.extend(facts.mutual_tls.map(|address| ("mtls_endpoint_aliases".to_owned(), back_channel(address))));
+    }
+    part
+}
+
+fn requests() -> Value {
+    json!({
         "scopes_supported": ["openid", "profile", "email", "phone", "document", "offline_access"],
         "response_types_supported": ["code"],
         "response_modes_supported": ResponseMode::NAMES.map(|(name, _)| name),
         "grant_types_supported": ["authorization_code", "refresh_token"],
-        "subject_types_supported": ["pairwise"],
-        "acr_values_supported": Assurance::all().map(Assurance::acr).collect::<Vec<_>>(),
-        "id_token_signing_alg_values_supported": signing,
-        "authorization_signing_alg_values_supported": signing,
-        "introspection_signing_alg_values_supported": signing,
-        "token_endpoint_auth_methods_supported": every,
-        "introspection_endpoint_auth_methods_supported": confidential,
-        "revocation_endpoint_auth_methods_supported": every,
-        "dpop_signing_alg_values_supported": strong,
         "code_challenge_methods_supported": ["S256"],
-        "claim_types_supported": ["normal"],
-        "claims_supported": claims,
         "claims_parameter_supported": true,
         "request_parameter_supported": true,
-        "request_object_signing_alg_values_supported": algs,
+        "request_object_signing_alg_values_supported": SigningAlg::ALL.map(SigningAlg::as_str),
         "require_pushed_authorization_requests": false,
         "request_uri_parameter_supported": false,
         "require_request_uri_registration": false,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "display_values_supported": ["page"],
         "ui_locales_supported": Locale::ALL.map(Locale::tag),
-        "authorization_response_iss_parameter_supported": true,
-    });
-    for endpoint in ["token", "introspection", "revocation"] {
-        set(&mut document, &format!("{endpoint}_endpoint_auth_signing_alg_values_supported"), json!(algs));
-    }
-    let assurance = json!({
-        "verified_claims_supported": !verified.trust_frameworks.is_empty(),
-        "trust_frameworks_supported": verified.trust_frameworks,
-        "claims_in_verified_claims_supported": verified.claims,
-        "evidence_supported": ["electronic_record"],
-        "electronic_records_supported": ["population_register"],
-    });
-    for (name, value) in assurance.as_object().into_iter().flatten() {
-        set(&mut document, name, value.clone());
-    }
-    document
+    })
 }
 
-fn set(document: &mut Value, name: &str, value: Value) {
-    if let Some(members) = document.as_object_mut() {
-        members.insert(name.to_owned(), value);
+fn authentication(facts: &Facts<'_>) -> Value {
+    let algs = SigningAlg::ALL.map(SigningAlg::as_str);
+    let mut confidential = vec!["private_key_jwt", "client_secret_basic", "client_secret_post"];
+    if facts.mutual_tls.is_some() {
+        confidential.extend(["tls_client_auth", "self_signed_tls_client_auth"]);
     }
+    let every = [confidential.as_slice(), &["none"]].concat();
+    json!({
+        "token_endpoint_auth_methods_supported": every,
+        "token_endpoint_auth_signing_alg_values_supported": algs,
+        "introspection_endpoint_auth_methods_supported": confidential,
+        "introspection_endpoint_auth_signing_alg_values_supported": algs,
+        "revocation_endpoint_auth_methods_supported": every,
+        "revocation_endpoint_auth_signing_alg_values_supported": algs,
+        "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "PS256"],
+    })
+}
+
+fn answers(facts: &Facts<'_>) -> Value {
+    json!({
+        "subject_types_supported": ["pairwise"],
+        "id_token_signing_alg_values_supported": facts.signing,
+        "authorization_signing_alg_values_supported": facts.signing,
+        "introspection_signing_alg_values_supported": facts.signing,
+        "claim_types_supported": ["normal"],
+        "claims_supported": facts.claims,
+        "authorization_response_iss_parameter_supported": true,
+    })
+}
+
+fn assurance(facts: &Facts<'_>) -> Value {
+    json!({
+        "acr_values_supported": Assurance::all().map(Assurance::acr).collect::<Vec<_>>(),
+        "verified_claims_supported": !facts.verified.trust_frameworks.is_empty(),
+        "trust_frameworks_supported": facts.verified.trust_frameworks,
+        "claims_in_verified_claims_supported": facts.verified.claims,
+        "evidence_supported": ["electronic_record"],
+        "electronic_records_supported": ["population_register"],
+    })
 }
 
 #[cfg(test)]
@@ -90,10 +132,27 @@ mod tests {
     /// GHSA-9h47-pqcx-hjr4: metadata must not advertise `none` as an algorithm, or plain PKCE.
     #[test]
     fn ghsa_9h47_pqcx_hjr4_nothing_weak_is_advertised() {
-        let document = metadata("https://gw.example", &["name".to_owned()], &["ES256"], &Verified::default());
+        let facts = Facts { issuer: "https://gw.example", signing: vec!["ES256"], ..Facts::default() };
+        let document = metadata(&facts);
         assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
-        let algs = document["id_token_signing_alg_values_supported"].to_string();
-        assert!(!algs.contains("none") && !algs.contains("HS256"));
+        for (name, value) in document.as_object().unwrap().iter().filter(|(name, _)| name.contains("_alg_")) {
+            assert!(!value.to_string().contains("none") && !value.to_string().contains("HS256"), "{name}");
+        }
         assert_eq!(document["token_endpoint"], "https://gw.example/token");
+    }
+
+    /// RFC 8705 section 5: what is said of certificates is said only where they are asked for.
+    #[test]
+    fn rfc8705_5_aliases_only_where_there_is_a_listener() {
+        let without = metadata(&Facts { issuer: "https://gw.example", ..Facts::default() });
+        assert!(without.get("mtls_endpoint_aliases").is_none());
+        assert!(!without["token_endpoint_auth_methods_supported"].to_string().contains("tls_client_auth"));
+        let with = metadata(&Facts {
+            issuer: "https://gw.example",
+            mutual_tls: Some("https://m.example"),
+            ..Facts::default()
+        });
+        assert_eq!(with["mtls_endpoint_aliases"]["token_endpoint"], "https://m.example/token");
+        assert_eq!(with["token_endpoint"], "https://gw.example/token");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use certs::client_cert::ClientCertificate;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -28,9 +29,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// The time that running requests get when the process ends.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// The client certificate (DER) of a connection, verified when it was made.
+/// The client certificate of a connection: the handshake proved that the peer holds its key.
 #[derive(Debug, Clone)]
-pub struct PeerCertificate(pub Arc<Vec<u8>>);
+pub struct PeerCertificate(pub Arc<ClientCertificate>);
 
 /// Binds an address.
 ///
@@ -78,8 +79,8 @@ async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, router: Router, mut s
     let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(tcp)).await else { return };
     // The protocol is what TLS agreed on; nothing is guessed from the first bytes, which might never come.
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let certificate = leaf.map(|leaf| PeerCertificate(Arc::new(leaf.to_vec())));
+    let shown = stream.get_ref().1.peer_certificates().and_then(ClientCertificate::of);
+    let certificate = shown.map(|shown| PeerCertificate(Arc::new(shown)));
     let (activity, idle) = Activity::new();
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         if let Some(certificate) = certificate.clone() {

@@ -25,6 +25,7 @@ pub fn router(app: Arc<App>) -> Router {
     let local = url::Url::parse(&app.issuer).is_ok_and(|issuer| issuer.host_str() == Some("localhost"));
     let routes = Router::new()
         .route("/.well-known/openid-configuration", get(discovery::metadata))
+        .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
         .route("/jwks", get(discovery::jwks))
         .route("/authorize", get(authorize::get).post(authorize::post))
         .route("/login/{transaction}", get(login::chooser))
@@ -55,6 +56,20 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&app), plain_paths))
         .with_state(app);
     if local { routes } else { routes.layer(map_response(only_https)) }
+}
+
+/// The paths of the listener for clients that may show a certificate (RFC 8705 section 5).
+pub fn clients(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/par", post(pushed::post))
+        .route("/token", post(token::post))
+        .route("/introspect", post(introspect::post))
+        .route("/revoke", post(revoke::post))
+        .route("/userinfo", get(userinfo::get).post(userinfo::post))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&app), plain_paths))
+        .with_state(app)
 }
 
 /// The paths of the listener for peers that show a client certificate.

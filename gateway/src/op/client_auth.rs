@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use certs::claims;
 use gateway_core::client::{Client, ClientAuth, SecretDigest};
+use gateway_core::credential::CertificateName;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::ids::{ClientId, base64url};
 use gateway_core::params::Params;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 use super::client_keys::{self, ClientTokenError};
 use crate::app::{Active, App};
 use crate::catalog::Registered;
+use crate::http::listener::PeerCertificate;
 use crate::http::request;
 use crate::store::{Batch, Class, Key, StoreError, Write};
 
@@ -56,6 +58,9 @@ pub async fn authenticate<'a>(
         (ClientAuth::PrivateKeyJwt, Credential::Assertion(token, _)) => {
             assertion(app, registered, token, endpoint).await?;
             true
+        }
+        (ClientAuth::TlsCertified(_) | ClientAuth::TlsSelfSigned, Credential::None(_)) => {
+            has_shown(app, registered, parts).await?
         }
         _ => false,
     };
@@ -120,15 +125,39 @@ fn claimed_client(token: &str) -> Option<ClientId> {
     claims.get("sub")?.as_str()?.parse().ok()
 }
 
-/// Verifies a client assertion (RFC 7523 section 3) and uses it up.
-async fn assertion(app: &App, registered: &Registered, token: &str, endpoint: &str) -> Result<(), OAuthError> {
-    let now = app.now();
-    let claims = client_keys::verify(app, registered, token).await.map_err(|error| match error {
+/// Whether the connection's certificate is the client's (RFC 8705 sections 2.1 and 2.2).
+async fn has_shown(app: &App, registered: &Registered, parts: &Parts) -> Result<bool, OAuthError> {
+    let Some(PeerCertificate(shown)) = parts.extensions.get::<PeerCertificate>() else { return Ok(false) };
+    let now = app.now().0;
+    match &registered.client.auth {
+        ClientAuth::TlsCertified(name) => {
+            let named = match name {
+                CertificateName::Subject(subject) => shown.has_subject(subject),
+                CertificateName::Dns(host) => shown.has_dns_name(host),
+                CertificateName::Uri(uri) => shown.has_uri(uri),
+            };
+            Ok(named && shown.is_certified_by(&app.client_authorities, now))
+        }
+        _ => {
+            let Some(thumbprint) = shown.key_thumbprint().filter(|_| shown.holds_at(now)) else { return Ok(false) };
+            client_keys::has_key(app, registered, &thumbprint).await.map_err(unproven)
+        }
+    }
+}
+
+fn unproven(error: ClientTokenError) -> OAuthError {
+    match error {
         ClientTokenError::Token(_) => invalid(),
         ClientTokenError::Unavailable => {
             OAuthError::new(OAuthCode::TemporarilyUnavailable, "the client's keys cannot be fetched")
         }
-    })?;
+    }
+}
+
+/// Verifies a client assertion (RFC 7523 section 3) and uses it up.
+async fn assertion(app: &App, registered: &Registered, token: &str, endpoint: &str) -> Result<(), OAuthError> {
+    let now = app.now();
+    let claims = client_keys::verify(app, registered, token).await.map_err(unproven)?;
     let until = check(app, &registered.client, &claims, endpoint, now)?;
     // Recorded after the signature: a forgery must not burn somebody's identifier (Keycloak issue 49215).
     let jti = claims::text(&claims, "jti").map_err(|_| invalid())?;

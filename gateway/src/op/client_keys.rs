@@ -1,5 +1,7 @@
 //! Tokens that a client signed: verified with the keys that it registered.
 
+use std::sync::Arc;
+
 use certs::jws::{JwsError, Unverified, Verified};
 use certs::key::{Algorithm, KeySet};
 use gateway_core::client::{Client, KeySource};
@@ -35,19 +37,32 @@ pub(super) async fn verify(
 ) -> Result<Verified<Map<String, Value>>, ClientTokenError> {
     let allowed = allowed(&registered.client);
     let verify = |keys: &KeySet| Unverified::parse(token)?.verify(keys, allowed);
-    let uri = match &registered.client.keys {
-        Some(KeySource::Uri(uri)) => uri,
-        _ => return Ok(verify(registered.keys.as_deref().ok_or(JwsError::UnknownKey)?)?),
-    };
     // What cannot be a token at all is no reason to fetch anything.
     Unverified::parse(token)?;
-    let now = app.now();
-    let keys = app.client_keys.get(uri, now).await.map_err(|_| ClientTokenError::Unavailable)?;
-    match verify(&keys) {
-        Err(JwsError::UnknownKey | JwsError::Signature) => {
-            let keys = app.client_keys.refresh(uri, now).await.map_err(|_| ClientTokenError::Unavailable)?;
-            Ok(verify(&keys)?)
+    match verify(&*keys(app, registered, false).await?) {
+        Err(JwsError::UnknownKey | JwsError::Signature) if is_remote(&registered.client) => {
+            Ok(verify(&*keys(app, registered, true).await?)?)
         }
         verified => Ok(verified?),
     }
+}
+
+/// Whether one of the client's keys has this thumbprint.
+pub(super) async fn has_key(app: &App, registered: &Registered, thumbprint: &str) -> Result<bool, ClientTokenError> {
+    let known = keys(app, registered, false).await?.has_thumbprint(thumbprint);
+    Ok(known || is_remote(&registered.client) && keys(app, registered, true).await?.has_thumbprint(thumbprint))
+}
+
+fn is_remote(client: &Client) -> bool {
+    matches!(client.keys, Some(KeySource::Uri(_)))
+}
+
+/// The client's keys; fetched again when those at hand were found wanting.
+async fn keys(app: &App, registered: &Registered, again: bool) -> Result<Arc<KeySet>, ClientTokenError> {
+    let Some(KeySource::Uri(uri)) = &registered.client.keys else {
+        return Ok(Arc::clone(registered.keys.as_ref().ok_or(JwsError::UnknownKey)?));
+    };
+    let now = app.now();
+    let fetched = if again { app.client_keys.refresh(uri, now).await } else { app.client_keys.get(uri, now).await };
+    fetched.map_err(|_| ClientTokenError::Unavailable)
 }

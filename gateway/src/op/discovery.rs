@@ -4,15 +4,22 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use gateway_core::discovery::Facts;
 
 use crate::app::App;
 use crate::http::reply;
 
-/// `GET /.well-known/openid-configuration`.
+/// `GET /.well-known/openid-configuration`, and the same under the name of RFC 8414 section 3.
 pub async fn metadata(State(app): State<Arc<App>>) -> Response {
-    let (active, signing) = (app.bundle(), app.keys.algorithms());
-    let (claims, verified) = (active.catalog.claim_names(), active.catalog.verified());
-    reply::public_json(&gateway_core::discovery::metadata(&app.issuer, &claims, &signing, &verified), 300)
+    let active = app.bundle();
+    let facts = Facts {
+        issuer: &app.issuer,
+        claims: active.catalog.claim_names(),
+        signing: app.keys.algorithms(),
+        verified: active.catalog.verified(),
+        mutual_tls: app.mutual_tls.get().map(String::as_str),
+    };
+    reply::public_json(&gateway_core::discovery::metadata(&facts), 300)
 }
 
 /// `GET /jwks`. Keys are published a whole period before they sign, so that five minutes in a cache hurt nobody.

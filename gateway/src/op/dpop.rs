@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
 use crate::app::App;
+use crate::http::listener::PeerCertificate;
 use crate::store::{Batch, Class, Key, StoreError, Write};
 
 const HEADER: HeaderName = HeaderName::from_static("dpop");
@@ -44,8 +45,9 @@ pub(super) async fn proven_key(
     }
     let token = value.to_str().map_err(|_| invalid("the DPoP proof is not a token"))?;
     let now = app.now();
-    let url = format!("{}{path}", app.issuer);
-    let expected = Expected { method: parts.method.as_str(), url: &url, access_token, now: now.0 };
+    let urls: Vec<String> =
+        [Some(&app.issuer), app.mutual_tls.get()].into_iter().flatten().map(|at| format!("{at}{path}")).collect();
+    let expected = Expected { method: parts.method.as_str(), urls: &urls, access_token, now: now.0 };
     let proof = Proof::verify(token, &expected).map_err(|error| {
         tracing::info!(%error, "DPoP proof refused");
         invalid("the DPoP proof is not valid for this request")
@@ -63,18 +65,34 @@ pub(super) async fn proven_key(
     }
 }
 
-/// What the tokens of a request are bound to: the proven key, wherever there is one.
+/// What the tokens of a request are bound to: the proven key, wherever there is one, or else the certificate that was shown, where
+/// the client's tokens are to be bound.
 ///
 /// # Errors
-/// `invalid_dpop_proof` where the client's tokens have to be bound and nothing was proven.
-pub(super) fn bind(client: &Client, jkt: Option<String>) -> Result<Option<Confirmation>, OAuthError> {
-    match jkt {
-        Some(jkt) => Ok(Some(Confirmation::Dpop(jkt))),
-        None if client.dpop_bound || client.profile.requires_bound_tokens() => {
+/// `invalid_dpop_proof` or `invalid_request` where they have to be bound and nothing was proven.
+pub(super) fn bind(
+    client: &Client,
+    jkt: Option<String>,
+    certificate: Option<String>,
+) -> Result<Option<Confirmation>, OAuthError> {
+    let by_certificate = client.certificate_bound || client.profile.requires_bound_tokens() && !client.dpop_bound;
+    match (jkt, certificate.filter(|_| by_certificate)) {
+        (_, Some(digest)) if client.certificate_bound => Ok(Some(Confirmation::Certificate(digest))),
+        (_, None) if client.certificate_bound => {
+            Err(OAuthError::new(OAuthCode::InvalidRequest, "this client's tokens are bound to its certificate"))
+        }
+        (Some(jkt), _) => Ok(Some(Confirmation::Dpop(jkt))),
+        (None, Some(digest)) => Ok(Some(Confirmation::Certificate(digest))),
+        (None, None) if client.dpop_bound || client.profile.requires_bound_tokens() => {
             Err(invalid("this client's tokens are bound to a key: a DPoP proof is missing"))
         }
-        None => Ok(None),
+        (None, None) => Ok(None),
     }
+}
+
+/// The digest of the certificate that was shown on this connection (RFC 8705 section 3.1).
+pub(super) fn shown_certificate(parts: &Parts) -> Option<String> {
+    parts.extensions.get::<PeerCertificate>().map(|shown| shown.0.digest())
 }
 
 /// The nonce of a moment: the same on every node, and not to be foretold.

@@ -51,7 +51,8 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     let answer = async {
         let client = &authenticate(&app, &active, &parts, &form, "/token").await?.client;
         let request = TokenRequest::parse(&form)?;
-        let confirmation = dpop::bind(client, dpop::proven_key(&app, &parts, "/token", None).await?)?;
+        let jkt = dpop::proven_key(&app, &parts, "/token", None).await?;
+        let confirmation = dpop::bind(client, jkt, dpop::shown_certificate(&parts))?;
         let caller = Caller { app: &app, active: &active, client, confirmation };
         match request {
             TokenRequest::Code(request) => redeem(&caller, &request).await,

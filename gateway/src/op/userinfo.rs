@@ -55,6 +55,12 @@ enum Presented<'a> {
     Dpop(&'a str),
 }
 
+/// The keys that whoever presents a token proved to hold.
+struct Proven {
+    jkt: Option<String>,
+    certificate: Option<String>,
+}
+
 impl<'a> Presented<'a> {
     fn token(self) -> &'a str {
         match self {
@@ -83,7 +89,8 @@ async fn answer(app: &App, parts: &Parts, presented: Option<Presented<'_>>) -> R
         Err(error) if error.code == OAuthCode::TemporarilyUnavailable => return reply::oauth_error(&error),
         Err(error) => return reply::dpop_error(&error),
     };
-    match claims(app, presented, jkt.as_deref()).await {
+    let proven = Proven { jkt, certificate: dpop::shown_certificate(parts) };
+    match claims(app, presented, &proven).await {
         Ok(Found::Claims(claims)) => reply::json(StatusCode::OK, &Value::Object(claims)),
         Ok(Found::Nothing) => {
             let error = OAuthError::new(OAuthCode::InvalidToken, "the access token is not valid");
@@ -109,7 +116,7 @@ enum Found {
 }
 
 /// The claims that a token releases.
-async fn claims(app: &App, presented: Presented<'_>, jkt: Option<&str>) -> Result<Found, Error> {
+async fn claims(app: &App, presented: Presented<'_>, proven: &Proven) -> Result<Found, Error> {
     let (active, now) = (app.bundle(), app.now());
     let (grant, short) = match access(app, &active, presented.token()).await? {
         Standing::Good(grant) => (grant, None),
@@ -119,7 +126,8 @@ async fn claims(app: &App, presented: Presented<'_>, jkt: Option<&str>) -> Resul
     // A bound token comes with its proof, and only a bound one does (RFC 9449 section 7.2).
     let bound = match (&grant.confirmation, presented) {
         (None, Presented::Bearer(_)) => true,
-        (Some(Confirmation::Dpop(own)), Presented::Dpop(_)) => jkt == Some(own),
+        (Some(Confirmation::Dpop(own)), Presented::Dpop(_)) => proven.jkt.as_ref() == Some(own),
+        (Some(Confirmation::Certificate(own)), Presented::Bearer(_)) => proven.certificate.as_ref() == Some(own),
         _ => false,
     };
     match short {

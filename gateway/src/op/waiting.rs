@@ -81,8 +81,7 @@ pub async fn receive(State(app): State<Arc<App>>, Path(provider): Path<String>, 
     let certificate = parts.extensions.get::<PeerCertificate>().cloned();
     let visit = Visit::new(&app, &parts);
     let Ok(body) = request::bytes(body).await else { return reply::empty(StatusCode::BAD_REQUEST) };
-    let delivery =
-        Delivery { body: &body, certificate: certificate.as_ref().map(|certificate| certificate.0.as_slice()) };
+    let delivery = Delivery { body: &body, certificate: certificate.as_ref().map(|certificate| certificate.0.leaf()) };
     match visit.delivered(&provider, delivery).await {
         Ok(()) => reply::json(StatusCode::OK, &serde_json::json!({})),
         Err(status) => reply::empty(status),

@@ -331,7 +331,10 @@ async fn the_metadata_states_only_what_is_true() {
 async fn the_discovery_document_states_what_is_true() {
     let world = World::start().await;
     let metadata = world.browser().get(format!("{}/.well-known/openid-configuration", world.issuer())).await;
-    let metadata = serde_json::to_string_pretty(&metadata.json()).unwrap().replace(world.issuer(), "https://gateway");
+    let metadata = metadata.json();
+    let with_certificates = metadata["mtls_endpoint_aliases"]["token_endpoint"].as_str().unwrap().replace("/token", "");
+    let metadata = serde_json::to_string_pretty(&metadata).unwrap().replace(world.issuer(), "https://gateway");
+    let metadata = metadata.replace(&with_certificates, "https://mtls.gateway");
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/discovery.json");
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(&file, format!("{metadata}\n")).unwrap();

@@ -25,6 +25,7 @@ mod link;
 mod login;
 mod macao;
 mod matrix;
+mod mtls;
 mod mutual_tls;
 mod outcome;
 mod peers;

@@ -106,6 +106,7 @@ fn gateway_toml(parties: &Parties, bundle: &str) -> String {
          [bundle]\n{bundle}\n\n\
          [control]\nsocket = \"control.sock\"\n\n\
          [peers]\nlisten = \"127.0.0.1:0\"\nauthorities = \"ca/ca.pem\"\n\n\
+         [mutual_tls]\nlisten = \"127.0.0.1:0\"\nauthorities = \"ca/ca.pem\"\n\n\
          [egress]\ntrust = \"roots.pem\"\nprivate_addresses = true\n",
         parties.issuer, parties.listen
     )

@@ -23,7 +23,9 @@ pub enum KeyManagement {
 impl KeyManagement {
     const ALL: [Self; 2] = [Self::EcdhEs, Self::RsaOaep256];
 
-    fn name(self) -> &'static str {
+    /// The registered name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::EcdhEs => "ECDH-ES",
             Self::RsaOaep256 => "RSA-OAEP-256",
@@ -32,7 +34,7 @@ impl KeyManagement {
 }
 
 /// The content encryptions that are written and read (RFC 7518 section 5).
-const CONTENT: [&str; 3] = ["A256GCM", "A128GCM", "A128CBC-HS256"];
+pub const CONTENT: [&str; 3] = ["A256GCM", "A128GCM", "A128CBC-HS256"];
 
 /// Why an encrypted token is refused or cannot be made. Says nothing about which step failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,14 +50,23 @@ pub enum JweError {
     Crypto,
 }
 
-/// Encrypts `payload`, a signed token, to a public JWK with A256GCM. `cty` is `JWT` (RFC 7519 section 5.2).
+/// Encrypts `payload`, a signed token, to a public JWK. `cty` is `JWT` (RFC 7519 section 5.2).
 ///
 /// # Errors
-/// [`JweError::Crypto`] when the key does not serve for `management`.
-pub fn encrypt(payload: &[u8], management: KeyManagement, recipient: &Value) -> Result<String, JweError> {
+/// [`JweError::Crypto`] when the key does not serve for `management`; [`JweError::Header`] for a `content` encryption that is
+/// not one of [`CONTENT`].
+pub fn encrypt(
+    payload: &[u8],
+    management: KeyManagement,
+    content: &str,
+    recipient: &Value,
+) -> Result<String, JweError> {
+    if !CONTENT.contains(&content) {
+        return Err(JweError::Header);
+    }
     let jwk = read_jwk(recipient)?;
     let mut header = JweHeader::new();
-    header.set_content_encryption("A256GCM");
+    header.set_content_encryption(content);
     header.set_content_type("JWT");
     if let Some(kid) = jwk.key_id() {
         header.set_key_id(kid);
@@ -141,12 +152,17 @@ mod tests {
     #[test]
     fn both_ways_with_both_key_types() {
         let (private, public) = ec();
-        let token = encrypt(b"signed", KeyManagement::EcdhEs, &public).unwrap();
+        let token = encrypt(b"signed", KeyManagement::EcdhEs, "A256GCM", &public).unwrap();
         assert_eq!(decrypt(&token, KeyManagement::EcdhEs, &private).unwrap().as_slice(), b"signed");
         assert_eq!(decrypt(&token, KeyManagement::EcdhEs, &ec().0).unwrap_err(), JweError::Crypto);
+        for content in CONTENT {
+            let token = encrypt(b"signed", KeyManagement::EcdhEs, content, &public).unwrap();
+            assert_eq!(decrypt(&token, KeyManagement::EcdhEs, &private).unwrap().as_slice(), b"signed", "{content}");
+        }
+        assert_eq!(encrypt(b"signed", KeyManagement::EcdhEs, "A256CBC", &public).unwrap_err(), JweError::Header);
         let rsa = Jwk::generate_rsa_key(2048).unwrap();
         let public = Value::Object(rsa.to_public_key().unwrap().into());
-        let token = encrypt(b"signed", KeyManagement::RsaOaep256, &public).unwrap();
+        let token = encrypt(b"signed", KeyManagement::RsaOaep256, "A256GCM", &public).unwrap();
         let private = Value::Object(rsa.into());
         assert_eq!(decrypt(&token, KeyManagement::RsaOaep256, &private).unwrap().as_slice(), b"signed");
         assert_eq!(decrypt(&token, KeyManagement::EcdhEs, &private).unwrap_err(), JweError::Header);
@@ -156,7 +172,7 @@ mod tests {
     #[test]
     fn cve_2024_28180_dangerous_headers_never_reach_the_library() {
         let (private, public) = ec();
-        let token = encrypt(b"signed", KeyManagement::EcdhEs, &public).unwrap();
+        let token = encrypt(b"signed", KeyManagement::EcdhEs, "A256GCM", &public).unwrap();
         let rest = token.split_once('.').unwrap().1;
         for header in [
             json!({"alg": "ECDH-ES", "enc": "A256GCM", "zip": "DEF"}),
@@ -176,7 +192,7 @@ mod tests {
     #[test]
     fn cve_2025_54887_short_tags_are_refused() {
         let (private, public) = ec();
-        let token = encrypt(b"signed", KeyManagement::EcdhEs, &public).unwrap();
+        let token = encrypt(b"signed", KeyManagement::EcdhEs, "A256GCM", &public).unwrap();
         let (rest, _) = token.rsplit_once('.').unwrap();
         for length in [0, 1, 4, 12, 15] {
             let forged = format!("{rest}.{}", base64url(&vec![0; length]));

@@ -332,7 +332,11 @@ fn rsa(parameters: &'static sig::RsaParameters, n: &[u8], e: &[u8]) -> Result<Pa
 
 /// A set of public keys (RFC 7517 section 5). Keys that cannot be used are passed over, as the RFC asks.
 #[derive(Debug, Clone, Default)]
-pub struct KeySet(Vec<VerifyingKey>);
+pub struct KeySet {
+    verifying: Vec<VerifyingKey>,
+    /// Public JWKs that are not for signatures alone.
+    encrypting: Vec<Value>,
+}
 
 impl KeySet {
     /// Reads a JWK Set.
@@ -342,7 +346,23 @@ impl KeySet {
     pub fn parse(json: &[u8]) -> Result<Self, KeyError> {
         let set: Value = serde_json::from_slice(json).map_err(|_| KeyError::Malformed)?;
         let keys = set.get("keys").and_then(Value::as_array).ok_or(KeyError::Malformed)?;
-        Ok(Self(keys.iter().filter_map(|jwk| VerifyingKey::from_jwk(jwk).ok()).flatten().collect()))
+        let for_encryption = |jwk: &&Value| jwk.get("use").and_then(Value::as_str) != Some("sig");
+        Ok(Self {
+            verifying: keys.iter().filter_map(|jwk| VerifyingKey::from_jwk(jwk).ok()).flatten().collect(),
+            encrypting: keys.iter().filter(for_encryption).cloned().collect(),
+        })
+    }
+
+    /// The first key to which something can be encrypted under `alg`, of this type, as a JWK. One that is for encryption alone
+    /// goes before one that says nothing of its use.
+    #[must_use]
+    pub fn encrypting(&self, alg: &str, kty: &str) -> Option<&Value> {
+        let text = |jwk: &Value, name: &str| jwk.get(name).and_then(Value::as_str).map(str::to_owned);
+        let fits = |jwk: &&Value| {
+            text(jwk, "kty").as_deref() == Some(kty) && text(jwk, "alg").is_none_or(|stated| stated == alg)
+        };
+        let stated = self.encrypting.iter().filter(fits).find(|jwk| text(jwk, "use").as_deref() == Some("enc"));
+        stated.or_else(|| self.encrypting.iter().find(fits))
     }
 
     /// The keys that may have signed a token with this header: same algorithm and, when the header names one, same `kid`.
@@ -351,38 +371,38 @@ impl KeySet {
         algorithm: Algorithm,
         kid: Option<&'a str>,
     ) -> impl Iterator<Item = &'a VerifyingKey> {
-        self.0.iter().filter(move |key| {
+        self.verifying.iter().filter(move |key| {
             key.algorithm == algorithm && kid.is_none_or(|kid| key.kid.as_deref().is_none_or(|own| own == kid))
         })
     }
 
     /// The keys, in the order of the set.
     pub fn iter(&self) -> impl Iterator<Item = &VerifyingKey> {
-        self.0.iter()
+        self.verifying.iter()
     }
 
     /// True when the set has a key of this name.
     #[must_use]
     pub fn has_kid(&self, kid: &str) -> bool {
-        self.0.iter().any(|key| key.kid.as_deref() == Some(kid))
+        self.verifying.iter().any(|key| key.kid.as_deref() == Some(kid))
     }
 
     /// True when the set has the key of this RFC 7638 thumbprint, under whatever name.
     #[must_use]
     pub fn has_thumbprint(&self, thumbprint: &str) -> bool {
-        self.0.iter().any(|key| key.thumbprint == thumbprint)
+        self.verifying.iter().any(|key| key.thumbprint == thumbprint)
     }
 
     /// True when there is no usable key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.verifying.is_empty()
     }
 }
 
 impl FromIterator<VerifyingKey> for KeySet {
     fn from_iter<I: IntoIterator<Item = VerifyingKey>>(keys: I) -> Self {
-        Self(keys.into_iter().collect())
+        Self { verifying: keys.into_iter().collect(), encrypting: Vec::new() }
     }
 }
 

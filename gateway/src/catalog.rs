@@ -11,8 +11,9 @@ use std::sync::Arc;
 use adapters::Adapter;
 use adapters::registry::{Ports, Secrets, Settings};
 use certs::client_cert::distinguished_name;
+use certs::jwe::KeyManagement;
 use certs::key::KeySet;
-use gateway_core::client::{Client, ClientAuth, KeySource, SigningAlg};
+use gateway_core::client::{Client, ClientAuth, Encryption, KeyManagementAlg, KeySource, SigningAlg};
 use gateway_core::credential::CertificateName;
 use gateway_core::discovery::Verified;
 use gateway_core::document::{Problem, Problems};
@@ -21,6 +22,7 @@ use gateway_core::secret::Secret;
 use policies::set::{Document, Parts};
 use policies::vocabulary::Vocabulary;
 use policies::{PolicySet, Provider};
+use serde_json::Value;
 use url::Url;
 
 use crate::authority::Authority;
@@ -233,6 +235,34 @@ impl CatalogParts {
     }
 }
 
+/// The keys that are written in a client's document: it needs those for all that it registered.
+fn read_inline(client: &Client, json: &str, document: &Document, problems: &mut Problems) -> Option<Arc<KeySet>> {
+    let Ok(keys) = KeySet::parse(json.as_bytes()) else {
+        problems.push(document.problem("jwks: is no JWK Set"));
+        return None;
+    };
+    let signs = client.auth.is_by_key() || client.profile.requires_signed_messages();
+    if signs && keys.is_empty() {
+        problems.push(document.problem("jwks: holds no key that can verify a signature"));
+    }
+    for encryption in [client.encrypted.id_token, client.encrypted.userinfo].into_iter().flatten() {
+        if recipient(&keys, encryption).is_none() {
+            problems.push(document.problem(&format!("jwks: holds no key to encrypt to with {}", encryption.alg)));
+        }
+    }
+    Some(Arc::new(keys))
+}
+
+/// The key to which something is encrypted, and how.
+#[must_use]
+pub fn recipient(keys: &KeySet, encryption: Encryption) -> Option<(KeyManagement, &Value)> {
+    let (management, kty) = match encryption.alg {
+        KeyManagementAlg::EcdhEs => (KeyManagement::EcdhEs, "EC"),
+        KeyManagementAlg::RsaOaep256 => (KeyManagement::RsaOaep256, "RSA"),
+    };
+    keys.encrypting(management.name(), kty).map(|key| (management, key))
+}
+
 /// What a client's document says that does not fit the rest of the bundle.
 fn misfit(registered: &Registered, set: &PolicySet) -> Option<Problem> {
     let client = &registered.client;
@@ -279,13 +309,7 @@ fn read_clients(documents: &[Document], problems: &mut Problems) -> HashMap<Clie
     for document in documents {
         let Some(client) = collect(Client::from_document(&document.file, &document.text), problems) else { continue };
         let keys = match &client.keys {
-            Some(KeySource::Inline(json)) => match KeySet::parse(json.as_bytes()) {
-                Ok(keys) if !keys.is_empty() => Some(Arc::new(keys)),
-                _ => {
-                    problems.push(document.problem("jwks: holds no key that can verify a signature"));
-                    None
-                }
-            },
+            Some(KeySource::Inline(json)) => read_inline(&client, json, document, problems),
             _ => None,
         };
         if let ClientAuth::TlsCertified(CertificateName::Subject(name)) = &client.auth

@@ -420,7 +420,10 @@ fn compare_client(diff: &mut Diff, before: &Client, after: &Client) {
         ("its filings", before.filings != after.filings),
         ("where a sign-in begins", before.initiate_login_uri != after.initiate_login_uri),
         ("its usual service", before.default_service != after.default_service),
-        ("how what it is sent is signed", before.signed != after.signed),
+        (
+            "how what it is sent is signed and encrypted",
+            (before.signed, before.encrypted) != (after.signed, after.encrypted),
+        ),
     ];
     for (what, _) in changed.iter().filter(|(_, changed)| *changed) {
         // Whether somebody could gain by it is not told here, so it is looked at as if they could.

@@ -1,6 +1,7 @@
 //! Service documents: one government matter, its allow and forbid rows, and the claims it may be given.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,6 +149,8 @@ pub struct Service {
     pub resource: Url,
     /// The portals that offer it.
     pub clients: Vec<ClientId>,
+    /// What its access tokens look like.
+    pub access_token: TokenFormat,
     /// The clients that may ask about its tokens: they serve what a token of this service opens.
     pub resource_servers: Vec<ClientId>,
     /// What people call it.
@@ -172,6 +175,26 @@ pub struct Service {
     pub remember_consent: Option<Duration>,
     /// Cases with the answer that its author expects.
     pub examples: Vec<Example>,
+}
+
+/// What access tokens look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenFormat {
+    /// A random text: whoever serves what it opens asks the gateway (RFC 7662).
+    Opaque,
+    /// A signed token that resource servers can read (RFC 9068). It stays good for its five minutes there, whatever is revoked.
+    Jwt,
+}
+
+impl FromStr for TokenFormat {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "opaque" => Ok(Self::Opaque),
+            "jwt" => Ok(Self::Jwt),
+            _ => Err("must be opaque or jwt"),
+        }
+    }
 }
 
 /// The ground of a row that goes out because the person agrees.
@@ -273,6 +296,7 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Optio
         id: id?,
         resource: resource?,
         clients,
+        access_token: doc.optional("access_token").unwrap_or(TokenFormat::Opaque),
         resource_servers: doc.list("resource_servers"),
         name: name?,
         domain,

@@ -1,12 +1,13 @@
 //! A registered client: one portal.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::circumstances::{Place, Registered};
+use crate::circumstances::{Place, Registered, words};
 pub use crate::credential::{ClientAuth, KeySource, SecretDigest};
 use crate::credential::{read_auth, read_keys};
 use crate::document::{Problems, Section, Source};
@@ -76,6 +77,8 @@ pub struct Client {
     pub keys: Option<KeySource>,
     /// The algorithms of what it is sent signed.
     pub signed: SignedResponses,
+    /// What it is sent encrypted to one of its keys as well.
+    pub encrypted: EncryptedResponses,
     /// Whether its tokens are always bound to a key of its own (RFC 9449 section 5.2).
     pub dpop_bound: bool,
     /// Whether its tokens are always bound to its certificate (RFC 8705 section 3.4).
@@ -101,6 +104,8 @@ pub struct Client {
 pub struct SignedResponses {
     /// ID tokens.
     pub id_token: SigningAlg,
+    /// Answers of the userinfo endpoint, where the client wants them signed.
+    pub userinfo: Option<SigningAlg>,
     /// Answers at the authorization endpoint, where the client wants them signed (JARM).
     pub authorization: SigningAlg,
     /// Answers to introspection, where the client wants them signed (RFC 9701).
@@ -110,8 +115,48 @@ pub struct SignedResponses {
 impl SignedResponses {
     /// All of them.
     pub fn algorithms(&self) -> impl Iterator<Item = SigningAlg> {
-        [self.id_token, self.authorization, self.introspection].into_iter()
+        [self.id_token, self.authorization, self.introspection].into_iter().chain(self.userinfo)
     }
+}
+
+words!(
+    /// How the key of an encrypted answer travels (RFC 7518 section 4.1).
+    KeyManagementAlg, "key management algorithm" {
+        /// Agreed on P-256.
+        EcdhEs = "ECDH-ES",
+        /// Under an RSA key.
+        RsaOaep256 = "RSA-OAEP-256",
+    }
+);
+
+words!(
+    /// How an encrypted answer's content is encrypted (RFC 7518 section 5.1).
+    ContentAlg, "content encryption" {
+        /// AES-128 in CBC mode with HMAC, what the registration means when it says nothing.
+        A128CbcHs256 = "A128CBC-HS256",
+        /// AES-128 in GCM.
+        A128Gcm = "A128GCM",
+        /// AES-256 in GCM.
+        A256Gcm = "A256GCM",
+    }
+);
+
+/// How one kind of answer is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encryption {
+    /// How the key travels.
+    pub alg: KeyManagementAlg,
+    /// How the content is encrypted.
+    pub enc: ContentAlg,
+}
+
+/// The answers that are encrypted for a client; each is signed first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EncryptedResponses {
+    /// ID tokens.
+    pub id_token: Option<Encryption>,
+    /// Answers of the userinfo endpoint.
+    pub userinfo: Option<Encryption>,
 }
 
 /// A legal instrument that was filed, or recorded, for one recipient.
@@ -157,6 +202,19 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
     let (auth, keys) = (read_auth(doc), read_keys(doc));
     let profile = doc.optional("profile").unwrap_or(Profile::Baseline);
     let signed = read_signed(doc);
+    let encrypted = EncryptedResponses {
+        id_token: read_encryption(doc, "id_token_encrypted_response_alg", "id_token_encrypted_response_enc"),
+        userinfo: read_encryption(doc, "userinfo_encrypted_response_alg", "userinfo_encrypted_response_enc"),
+    };
+    if encrypted.userinfo.is_some() && signed.userinfo.is_none() {
+        doc.refuse_field(
+            "userinfo_encrypted_response_alg",
+            "needs userinfo_signed_response_alg: what is encrypted is signed",
+        );
+    }
+    if (encrypted.id_token.is_some() || encrypted.userinfo.is_some()) && keys.is_none() {
+        doc.refuse("what is encrypted is encrypted to a key: one of jwks and jwks_uri is needed");
+    }
     check_profile(doc, profile, auth.as_ref(), keys.as_ref(), signed);
     let default_service = doc.optional("default_service");
     let initiate_login_uri = doc.optional::<Url>("initiate_login_uri");
@@ -187,6 +245,7 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         auth: auth?,
         keys,
         signed,
+        encrypted,
         dpop_bound: doc.flag("dpop_bound_access_tokens", false),
         certificate_bound: doc.flag("tls_client_certificate_bound_access_tokens", false),
         default_service,
@@ -198,9 +257,21 @@ fn read_signed(doc: &Section<'_>) -> SignedResponses {
     let alg = |name| doc.optional(name).unwrap_or(SigningAlg::ES256);
     SignedResponses {
         id_token: alg("id_token_signed_response_alg"),
+        userinfo: doc.optional("userinfo_signed_response_alg"),
         authorization: alg("authorization_signed_response_alg"),
         introspection: alg("introspection_signed_response_alg"),
     }
+}
+
+fn read_encryption(doc: &Section<'_>, alg: &'static str, enc: &'static str) -> Option<Encryption> {
+    let content = doc.optional(enc);
+    let Some(alg) = doc.optional(alg) else {
+        if content.is_some() {
+            doc.refuse_field(enc, "stands alone: the alg is missing");
+        }
+        return None;
+    };
+    Some(Encryption { alg, enc: content.unwrap_or(ContentAlg::A128CbcHs256) })
 }
 
 /// What a profile asks of a registration.

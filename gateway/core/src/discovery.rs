@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::assurance::Assurance;
 use crate::authorize::ResponseMode;
-use crate::client::SigningAlg;
+use crate::client::{ContentAlg, KeyManagementAlg, SigningAlg};
 use crate::locale::Locale;
 
 /// What can be told of how claims were checked (OpenID Connect for Identity Assurance 1.0 section 9).
@@ -103,11 +103,17 @@ fn authentication(facts: &Facts<'_>) -> Value {
 }
 
 fn answers(facts: &Facts<'_>) -> Value {
+    let (encryption, content) = (KeyManagementAlg::ALL, ContentAlg::ALL);
     json!({
         "subject_types_supported": ["pairwise"],
         "id_token_signing_alg_values_supported": facts.signing,
         "authorization_signing_alg_values_supported": facts.signing,
         "introspection_signing_alg_values_supported": facts.signing,
+        "userinfo_signing_alg_values_supported": facts.signing,
+        "id_token_encryption_alg_values_supported": encryption,
+        "id_token_encryption_enc_values_supported": content,
+        "userinfo_encryption_alg_values_supported": encryption,
+        "userinfo_encryption_enc_values_supported": content,
         "claim_types_supported": ["normal"],
         "claims_supported": facts.claims,
         "authorization_response_iss_parameter_supported": true,

@@ -58,7 +58,7 @@ fn is_remote(client: &Client) -> bool {
 }
 
 /// The client's keys; fetched again when those at hand were found wanting.
-async fn keys(app: &App, registered: &Registered, again: bool) -> Result<Arc<KeySet>, ClientTokenError> {
+pub(super) async fn keys(app: &App, registered: &Registered, again: bool) -> Result<Arc<KeySet>, ClientTokenError> {
     let Some(KeySource::Uri(uri)) = &registered.client.keys else {
         return Ok(Arc::clone(registered.keys.as_ref().ok_or(JwsError::UnknownKey)?));
     };

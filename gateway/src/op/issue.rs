@@ -2,6 +2,7 @@
 //! `Permit` of their own.
 
 use axum::response::Response;
+use certs::key::Algorithm;
 use gateway_core::assertion::Assertion;
 use gateway_core::audit::{self, Event, LoginFacts};
 use gateway_core::claims::Claims;
@@ -17,12 +18,15 @@ use gateway_core::token::{
 use gateway_core::verified::{self, Verification};
 use policies::Permit;
 use policies::release::Released;
+use policies::service::TokenFormat;
 use serde_json::{Value, json};
 
 use super::flow::{Offer, Proof, consent_key};
+use super::protect::protect;
 use super::session::SessionError;
 use super::token::Caller;
 use super::{Visit, pushed};
+use crate::app::{Active, App};
 use crate::exports;
 use crate::http::reply;
 use crate::keys::algorithm;
@@ -274,10 +278,9 @@ pub(super) async fn tokens(
     grant: Taken<CodeGrant>,
     refresh: Option<RefreshGrant>,
 ) -> Result<Value, SessionError> {
-    let Caller { app, client, confirmation, .. } = caller;
+    let Caller { app, active, client, confirmation, registered } = caller;
     let now = app.now();
-    let access = app.entropy.token()?;
-    let alg = algorithm(client.signed.id_token);
+    let alg = client.signed.id_token;
     let expires_at = now.plus(ACCESS_TOKEN_LIFETIME);
     let access_grant = AccessGrant {
         grant: grant.id.clone(),
@@ -297,10 +300,11 @@ pub(super) async fn tokens(
         verified: grant.userinfo_verified.clone(),
         expires_at,
     };
-    let hash = alg.hash(access.expose().as_bytes());
+    let access = access_token(app, active, &access_grant)?;
+    let hash = algorithm(alg).hash(access.expose().as_bytes());
     let at_hash = base64url(hash.get(..hash.len() / 2).unwrap_or_default());
     let claims = id_token(&app.issuer, &grant, permit.stated(), at_hash, now);
-    let id_token = app.keys.sign(alg, "JWT", &claims);
+    let id_token = protect(app, registered, alg, client.encrypted.id_token, &claims).await;
     let id_token = id_token.map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let sealed = app.seals.record(access.expose(), &access_grant)?;
     let mut batch = Batch::of(Write::Put(Key::of_secret(ACCESS, access.expose()), sealed, Some(expires_at)));
@@ -319,6 +323,30 @@ pub(super) async fn tokens(
     }
     app.store.commit(Class::Ephemeral, batch, now).await?;
     Ok(answer)
+}
+
+/// An access token: a secret that means nothing to anybody else or, where the service's resource servers read tokens
+/// themselves, one that says what they need (RFC 9068 section 2.2).
+fn access_token(app: &App, active: &Active, grant: &AccessGrant) -> Result<Secret<String>, SessionError> {
+    let secret = app.entropy.token()?;
+    let service = active.catalog.policies().service(&grant.service);
+    let Some(service) = service.filter(|service| service.access_token == TokenFormat::Jwt) else { return Ok(secret) };
+    let claims = json!({
+        "iss": app.issuer,
+        "sub": grant.subject,
+        "aud": service.resource,
+        "client_id": grant.client,
+        "scope": grant.scopes.join(" "),
+        "jti": secret.expose(),
+        "iat": grant.issued_at.0,
+        "exp": grant.expires_at.0,
+        "acr": grant.acr.acr(),
+    });
+    let mut claims = claims.as_object().cloned().unwrap_or_default();
+    claims.extend(grant.auth_time.map(|time| ("auth_time".to_owned(), time.0.into())));
+    claims.extend(grant.confirmation.as_ref().map(|confirmation| ("cnf".to_owned(), confirmation.cnf())));
+    let signed = app.keys.sign(Algorithm::ES256, "at+jwt", &claims);
+    Ok(Secret::new(signed.map_err(|error| StoreError::Unavailable(error.to_string()))?))
 }
 
 /// Why a code is not issued.

@@ -15,6 +15,7 @@
 //! | `issue` | the only place that mints codes and tokens; takes a `Permit`, and for tokens a taken grant |
 //! | [`pushed`], `request_object` | `/par`; requests that their client signed |
 //! | `client_keys`, `dpop` | what a client signed; proofs that it holds a key |
+//! | `protect` | what a client is sent signed and encrypted |
 //! | `access` | what a token stands for now |
 //! | [`introspect`], [`revoke`] | `/introspect`, `/revoke` |
 //! | [`token`], `refresh`, [`userinfo`], [`discovery`] | the endpoints for portals' back ends |
@@ -37,6 +38,7 @@ pub mod link;
 pub mod login;
 pub mod matching;
 mod person;
+mod protect;
 pub mod pushed;
 mod refresh;
 mod request_object;

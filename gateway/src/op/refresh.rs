@@ -27,7 +27,7 @@ pub(super) const USED: &str = "refreshed";
 /// A FAPI client keeps its token: it cannot be used without the client's key, and an answer that got lost would otherwise lose
 /// the grant (FAPI 2.0 Security Profile section 5.3.2.1).
 pub(super) async fn refresh(caller: &Caller<'_>, request: &RefreshRequest) -> Result<Value, OAuthError> {
-    let Caller { app, active, client, confirmation } = caller;
+    let Caller { app, active, client, confirmation, .. } = caller;
     let now = app.now();
     let used = Key::of_secret(USED, request.token.expose());
     let found = find(app, request.token.expose(), now).await.map_err(|error| internal(&*error))?;

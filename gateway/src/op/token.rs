@@ -26,6 +26,7 @@ use serde_json::Value;
 use super::client_auth::authenticate;
 use super::{dpop, issue};
 use crate::app::{Active, App};
+use crate::catalog::Registered;
 use crate::http::{reply, request};
 use crate::receipts::is_withdrawn;
 use crate::store::take::take;
@@ -49,11 +50,12 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     };
     let active = app.bundle();
     let answer = async {
-        let client = &authenticate(&app, &active, &parts, &form, "/token").await?.client;
+        let registered = authenticate(&app, &active, &parts, &form, "/token").await?;
+        let client = &registered.client;
         let request = TokenRequest::parse(&form)?;
         let jkt = dpop::proven_key(&app, &parts, "/token", None).await?;
         let confirmation = dpop::bind(client, jkt, dpop::shown_certificate(&parts))?;
-        let caller = Caller { app: &app, active: &active, client, confirmation };
+        let caller = Caller { app: &app, active: &active, registered, client, confirmation };
         match request {
             TokenRequest::Code(request) => redeem(&caller, &request).await,
             TokenRequest::Refresh(request) => super::refresh::refresh(&caller, &request).await,
@@ -77,12 +79,14 @@ pub(super) struct Caller<'a> {
     pub(super) active: &'a Active,
     /// Who asks.
     pub(super) client: &'a Client,
+    /// The same, with its keys.
+    pub(super) registered: &'a Registered,
     /// What the tokens are bound to.
     pub(super) confirmation: Option<Confirmation>,
 }
 
 async fn redeem(caller: &Caller<'_>, request: &CodeRequest) -> Result<Value, OAuthError> {
-    let Caller { app, active, client, confirmation } = caller;
+    let Caller { app, active, client, confirmation, .. } = caller;
     let now = app.now();
     let taken_key = Key::of_secret(TAKEN, request.code.expose());
     let Some(grant) = find(app, &request.code, now).await? else {

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 use super::access::{Error, Standing, access};
 use super::dpop;
+use super::protect::protect;
 use crate::app::App;
 use crate::http::{reply, request};
 
@@ -92,6 +93,7 @@ async fn answer(app: &App, parts: &Parts, presented: Option<Presented<'_>>) -> R
     let proven = Proven { jkt, certificate: dpop::shown_certificate(parts) };
     match claims(app, presented, &proven).await {
         Ok(Found::Claims(claims)) => reply::json(StatusCode::OK, &Value::Object(claims)),
+        Ok(Found::Token(token)) => reply::token("application/jwt", token),
         Ok(Found::Nothing) => {
             let error = OAuthError::new(OAuthCode::InvalidToken, "the access token is not valid");
             reply::bearer_error(StatusCode::UNAUTHORIZED, Some(&error))
@@ -109,6 +111,8 @@ async fn answer(app: &App, parts: &Parts, presented: Option<Presented<'_>>) -> R
 enum Found {
     /// What it releases.
     Claims(Map<String, Value>),
+    /// The same, as its client wants it: signed, and encrypted too (OpenID Connect Core section 5.3.2).
+    Token(String),
     /// It is good for nothing.
     Nothing,
     /// It was good, but the login behind it is no longer sure or fresh enough: a new one would do (RFC 9470).
@@ -146,5 +150,9 @@ async fn claims(app: &App, presented: Presented<'_>, proven: &Proven) -> Result<
     let verified = verified::retain(grant.verified.clone(), &stands);
     claims.extend(verified.map(|verified| ("verified_claims".to_owned(), verified)));
     claims.insert("sub".to_owned(), grant.subject.clone().into());
-    Ok(Found::Claims(claims))
+    let registered = active.catalog.client(&grant.client).ok_or("the client is gone")?;
+    let Some(alg) = registered.client.signed.userinfo else { return Ok(Found::Claims(claims)) };
+    claims.insert("iss".to_owned(), app.issuer.as_str().into());
+    claims.insert("aud".to_owned(), grant.client.as_str().into());
+    Ok(Found::Token(protect(app, registered, alg, registered.client.encrypted.userinfo, &claims).await?))
 }

@@ -30,6 +30,7 @@ mod mutual_tls;
 mod outcome;
 mod peers;
 mod policy_flaws;
+mod protected;
 mod refresh;
 mod secrecy;
 mod session;

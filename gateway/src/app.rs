@@ -227,6 +227,11 @@ impl App {
         self.active.load_full()
     }
 
+    /// The way out.
+    pub fn http(&self) -> &dyn Http {
+        self.egress.as_ref()
+    }
+
     /// The draft that is tried beside the bundle in effect.
     pub fn shadow(&self) -> Option<Arc<PolicySet>> {
         self.shadow.load_full()

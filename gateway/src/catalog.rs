@@ -115,7 +115,8 @@ impl Catalog {
             Some(KeySource::Uri(uri)) => Some(uri.clone()),
             _ => None,
         });
-        self.settings.values().flat_map(Settings::hosts).chain(keys).collect()
+        let told = self.clients().filter_map(|client| client.backchannel_logout_uri.clone());
+        self.settings.values().flat_map(Settings::hosts).chain(keys).chain(told).collect()
     }
 
     /// Opens an adapter for every provider. Callbacks are `{issuer}/callback/{provider}`, one for each.

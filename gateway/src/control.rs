@@ -22,6 +22,7 @@ use crate::app::{App, Source};
 use crate::bundle;
 use crate::catalog::{self, Catalog};
 use crate::exports::Exports;
+use crate::notices;
 use crate::seal::Seals;
 use crate::store::Store;
 
@@ -62,6 +63,8 @@ pub enum Order {
         /// How many.
         last: usize,
     },
+    /// Say which clients have not heard of a logout.
+    Logouts,
     /// Count the people whose data crossed a border in a year.
     Exports {
         /// The year.
@@ -94,6 +97,10 @@ fn refused(error: impl std::error::Error) -> Vec<String> {
 pub async fn carry_out(order: Order, office: &Office<'_>) -> Answer {
     match order {
         Order::Decisions { last } => Ok(json!(office.store.decisions(last).await.map_err(refused)?)),
+        Order::Logouts => {
+            let shown = notices::shown(office.store, office.seals, office.now).await;
+            Ok(json!(shown.map_err(refused)?))
+        }
         Order::Exports { year } => {
             let exports = Exports::new(office.store);
             Ok(json!(exports.count(year, office.now).await.map_err(refused)?))
@@ -146,7 +153,7 @@ async fn change(order: Order, office: &Office<'_>, signers: &KeySet, secrets: &P
             let state = in_effect(&activations, now).await?;
             Ok(json!({"live": state.live, "shadow": state.shadow, "waiting": state.waiting, "changes": state.epoch}))
         }
-        Order::Decisions { .. } | Order::Exports { .. } => Err(Vec::new()),
+        Order::Decisions { .. } | Order::Exports { .. } | Order::Logouts => Err(Vec::new()),
     }
 }
 

@@ -25,6 +25,7 @@ pub mod exports;
 pub mod http;
 pub mod keys;
 pub mod links;
+pub mod notices;
 pub mod op;
 pub mod pages;
 pub mod ports;

@@ -11,6 +11,7 @@ use gateway::app::StartError;
 use gateway::bundle::Bundle;
 use gateway::catalog::Catalog;
 use gateway::config::{BundleConfig, Config};
+use gateway::control::Order;
 use gateway::keys::lasting_secret;
 use gateway::links::Links;
 use gateway::ports::{Clock as _, Entropy, SystemClock};
@@ -59,6 +60,12 @@ enum Command {
     Links {
         #[command(subcommand)]
         command: LinksCommand,
+    },
+    /// List the portals that have not heard of a logout yet, or never will.
+    Logouts {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
     },
     /// Check, prove, explain and change trust policy.
     Policy {
@@ -135,6 +142,7 @@ async fn main() -> ExitCode {
         Command::MasterKey { file } => master_key(&file),
         Command::ClientSecret => client_secret(),
         Command::Links { command } => links(&command).await,
+        Command::Logouts { config } => logouts(&config).await,
         Command::Policy { command } => commands::policy::run(command).await,
         Command::Audit { command: Audit::Verify { config } } => verify(&config).await,
     };
@@ -221,6 +229,12 @@ async fn open_store(path: &Path) -> Result<(Store, Seals), Failed> {
     let seals = Seals::new(certs::vault::Vault::load(&config.master_key)?);
     let store = Store::open(&config.store, seals.key("audit")?).await?;
     Ok((store, seals))
+}
+
+async fn logouts(path: &Path) -> Result<(), Failed> {
+    let listed = commands::order(path, Order::Logouts).await?;
+    listed.as_array().into_iter().flatten().for_each(|line| say(&line.to_string()));
+    Ok(())
 }
 
 async fn links(command: &LinksCommand) -> Result<(), Failed> {

@@ -15,6 +15,7 @@ use crate::app::{App, StartError};
 use crate::config::Config;
 use crate::control;
 use crate::http::{listener, routes};
+use crate::notices;
 use crate::ports::Clock;
 
 /// How often keys, certificate, bundle and expired records are looked after.
@@ -157,7 +158,12 @@ async fn clients(app: &App, config: &Config) -> Result<Option<TcpListener>, Star
 async fn tend(app: Arc<App>, certificate: Arc<ReloadingCert>, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(TEND) => app.tend(Some(&certificate)).await,
+            () = tokio::time::sleep(TEND) => {
+                app.tend(Some(&certificate)).await;
+                if let Err(error) = notices::send_due(&app).await {
+                    tracing::warn!(%error, "logout notices");
+                }
+            }
             _ = stop.changed() => return,
         }
     }

@@ -4,11 +4,14 @@
 //             auth: { method: client_secret_basic | client_secret_post | private_key_jwt | none, secret?, jwk? },
 //             metadata?, par?, dpop?, userinfo? (false: do not call it), token_params?, expose_tokens? }
 //
+// POST /backchannel takes logout tokens (Back-Channel Logout 1.0 section 2.6), GET /heard lists what they said, and GET
+// /answer?status=N makes the next ones be answered with N. The answer of a login names the end_session_endpoint.
+//
 // GET /login starts; its query parameters override `params` (an empty value removes one). /callback answers JSON, or a page
 // with the same JSON in <pre id="result"> when the Accept header begins with text/html.
 import { body, escape, page, redirect, send, serve, settings, trusting } from './peer.mjs';
 import { randomBytes } from 'node:crypto';
-import { decodeJwt, decodeProtectedHeader, importJWK } from 'jose';
+import { createRemoteJWKSet, customFetch, decodeJwt, decodeProtectedHeader, importJWK, jwtVerify } from 'jose';
 import * as oidc from 'openid-client';
 
 const config = settings();
@@ -102,9 +105,27 @@ async function callback(req, url) {
   const ask = config.userinfo !== false && client.serverMetadata().userinfo_endpoint;
   const userinfo = ask ? await oidc.fetchUserInfo(client, tokens.access_token, claims.sub, options) : undefined;
   return {
-    ok: true, id_token_header: decodeProtectedHeader(tokens.id_token), id_token_claims: claims, userinfo,
+    ok: true, end_session_endpoint: client.serverMetadata().end_session_endpoint, id_token: tokens.id_token, id_token_header: decodeProtectedHeader(tokens.id_token), id_token_claims: claims, userinfo,
     token_response_keys: Object.keys(tokens).sort(), ...(config.expose_tokens ? { token_response: { ...tokens } } : {}),
   };
+}
+
+const heard = []; // logout tokens, verified
+let status = 200;
+
+/** Every check of Back-Channel Logout section 2.6; the keys are the ones that discovery names. */
+async function backchannel(req, res) {
+  const token = new URLSearchParams(await body(req)).get('logout_token');
+  if (status !== 200) return send(res, status, 'text/plain', 'not now');
+  const { issuer, jwks_uri } = (await configuration(false)).serverMetadata();
+  const keys = createRemoteJWKSet(new URL(jwks_uri), { [customFetch]: fetch });
+  const { payload } = await jwtVerify(token, keys, { issuer, audience: client_id, typ: 'logout+jwt', requiredClaims: ['iat', 'exp', 'jti'] });
+  const event = payload.events?.['http://schemas.openid.net/event/backchannel-logout'];
+  if (typeof event !== 'object' || 'nonce' in payload || !(payload.sub || payload.sid) || heard.some(({ jti }) => jti === payload.jti)) {
+    return send(res, 400, 'application/json', JSON.stringify({ error: 'invalid_request' }));
+  }
+  heard.push(payload);
+  return send(res, 200, 'text/plain', '');
 }
 
 /** The library's own words: `error` is what the gateway said, `code` is the check that failed here. */
@@ -126,7 +147,12 @@ serve(config, async (req, res) => {
   try {
     if (url.pathname === '/login') await login(req, res, url);
     else if (url.pathname === new URL(redirectUri).pathname) answer(req, res, await callback(req, url));
-    else if (url.pathname === '/') page(res, 'Portal', '<p><a id="login" href="/login">Sign in</a></p>');
+    else if (url.pathname === '/backchannel') await backchannel(req, res);
+    else if (url.pathname === '/heard') send(res, 200, 'application/json', JSON.stringify(heard));
+    else if (url.pathname === '/answer') {
+      status = Number(url.searchParams.get('status'));
+      send(res, 200, 'text/plain', '');
+    } else if (url.pathname === '/') page(res, 'Portal', '<p><a id="login" href="/login">Sign in</a></p>');
     else send(res, 404, 'text/plain', 'not found');
   } catch (error) {
     answer(req, res, failure(error));

@@ -53,6 +53,11 @@ pub enum Event {
         /// Who gave it back.
         client: ClientId,
     },
+    /// A session ended; these clients are told.
+    SessionEnded {
+        /// Who is told.
+        clients: Vec<ClientId>,
+    },
     /// A person took their consent back.
     ConsentWithdrawn {
         /// The receipt.

@@ -95,6 +95,10 @@ pub struct Client {
     pub registered_in: Option<Registered>,
     /// The legal instruments under which its operator may receive data across a border.
     pub filings: Vec<Filing>,
+    /// Exactly where a browser may go after signing out.
+    pub post_logout_redirect_uris: Vec<RedirectUri>,
+    /// Where it is told that somebody signed out (OpenID Connect Back-Channel Logout section 2.2).
+    pub backchannel_logout_uri: Option<Url>,
     /// How long a refresh token of this client may be used in all; `None` where it gets none.
     pub refresh_lifetime: Option<Duration>,
 }
@@ -185,6 +189,12 @@ impl Client {
         CheckedRedirect::find(&self.redirect_uris, requested)
     }
 
+    /// `requested` as an address after signing out, when it is exactly a registered one.
+    #[must_use]
+    pub fn check_post_logout(&self, requested: &str) -> Option<CheckedRedirect> {
+        CheckedRedirect::find(&self.post_logout_redirect_uris, requested)
+    }
+
     /// A public client cannot keep a secret.
     #[must_use]
     pub fn is_public(&self) -> bool {
@@ -217,10 +227,8 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
     }
     check_profile(doc, profile, auth.as_ref(), keys.as_ref(), signed);
     let default_service = doc.optional("default_service");
-    let initiate_login_uri = doc.optional::<Url>("initiate_login_uri");
-    if initiate_login_uri.as_ref().is_some_and(|uri| uri.scheme() != "https") {
-        doc.refuse_field("initiate_login_uri", "must use https");
-    }
+    let (initiate_login_uri, backchannel_logout_uri) =
+        (read_https(doc, "initiate_login_uri"), read_https(doc, "backchannel_logout_uri"));
     if sector.as_ref().is_some_and(|sector: &Sector| sector.as_str().starts_with(Sector::ANONYMOUS)) {
         doc.refuse_field("sector", "this beginning belongs to anonymous services");
     }
@@ -250,7 +258,17 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         certificate_bound: doc.flag("tls_client_certificate_bound_access_tokens", false),
         default_service,
         initiate_login_uri,
+        backchannel_logout_uri,
+        post_logout_redirect_uris: doc.list("post_logout_redirect_uris"),
     })
+}
+
+fn read_https(doc: &Section<'_>, name: &'static str) -> Option<Url> {
+    let uri = doc.optional::<Url>(name)?;
+    if uri.scheme() != "https" || uri.fragment().is_some() {
+        doc.refuse_field(name, "must use https and have no fragment");
+    }
+    Some(uri)
 }
 
 fn read_signed(doc: &Section<'_>) -> SignedResponses {

@@ -55,6 +55,9 @@ fn endpoints(facts: &Facts<'_>) -> Value {
     let mut part = json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/authorize"),
+        "end_session_endpoint": format!("{issuer}/logout"),
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
         "jwks_uri": format!("{issuer}/jwks"),
         "tls_client_certificate_bound_access_tokens": facts.mutual_tls.is_some(),
     });

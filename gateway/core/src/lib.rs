@@ -35,6 +35,7 @@ pub mod interaction;
 pub mod jurisdiction;
 pub mod link;
 pub mod locale;
+pub mod logout;
 pub mod names;
 pub mod papers;
 pub mod params;

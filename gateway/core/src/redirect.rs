@@ -70,7 +70,8 @@ impl FromStr for RedirectUri {
 
 /// A redirect URI that was compared with the client's registration: the only thing the gateway redirects a browser to.
 ///
-/// It is made by [`Client::check_redirect`](crate::client::Client::check_redirect) and nowhere else.
+/// It is made by [`Client::check_redirect`](crate::client::Client::check_redirect) and
+/// [`Client::check_post_logout`](crate::client::Client::check_post_logout), and nowhere else.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CheckedRedirect(RedirectUri);

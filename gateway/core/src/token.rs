@@ -151,6 +151,8 @@ pub struct CodeGrant {
     pub asked_acr: AcrRequest,
     /// The rule by which each claim was released: one that no longer stands releases nothing.
     pub rules: BTreeMap<String, String>,
+    /// The session, as this client knows it; none at a service that knows nobody.
+    pub sid: Option<String>,
     /// The scopes of the request.
     pub scopes: Vec<String>,
     /// The person, as this client's sector knows them.
@@ -285,6 +287,9 @@ pub fn id_token(
     if let Some(verified) = &grant.id_token_verified {
         set("verified_claims", verified.clone());
     }
+    if let Some(sid) = &grant.sid {
+        set("sid", sid.clone().into());
+    }
     if let Some(time) = grant.auth_time {
         set("auth_time", time.0.into());
     }
@@ -326,6 +331,7 @@ mod tests {
             account: "account".into(),
             asked_acr: AcrRequest::default(),
             rules: BTreeMap::new(),
+            sid: None,
             scopes: vec!["openid".into()],
             subject: "person".into(),
             amr: vec!["mfa".into()],

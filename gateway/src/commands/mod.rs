@@ -1,3 +1,27 @@
 //! Commands with more to them than a few lines.
 
 pub(crate) mod policy;
+
+use std::path::Path;
+
+use gateway::app::Source;
+use gateway::config::Config;
+use gateway::control::{self, Office, Order};
+use gateway::ports::{Clock as _, SystemClock};
+use serde_json::Value;
+
+use crate::{Failed, open_store, problems};
+
+/// Gives an order to the gateway that runs, or carries it out on its store when none does.
+pub(crate) async fn order(path: &Path, order: Order) -> Result<Value, Failed> {
+    let config = Config::load(path).map_err(|found| problems(&found))?;
+    if let Some(socket) = &config.control
+        && let Some(answer) = control::order(socket, &order).await
+    {
+        return answer.map_err(Failed);
+    }
+    let (store, seals) = open_store(path).await?;
+    let source = Source::open(&config.bundle)?;
+    let office = Office { store: &store, seals: &seals, source: &source, now: SystemClock.now() };
+    control::carry_out(order, &office).await.map_err(Failed)
+}

@@ -9,7 +9,7 @@ use gateway::app::Source;
 use gateway::bundle::{self, Bundle, Manifest};
 use gateway::catalog;
 use gateway::config::{BundleConfig, Config};
-use gateway::control::{self, Office, Order};
+use gateway::control::Order;
 use gateway::ports::{Clock as _, SystemClock};
 use gateway_core::document::nearest;
 use gateway_core::time::{Date, Timestamp};
@@ -19,7 +19,7 @@ use policies::diff::Direction;
 use policies::replay::{Summary, replay};
 use serde_json::{Value, json};
 
-use crate::{Failed, open_store, problems, say};
+use crate::{Failed, problems, say};
 
 /// What can be done with trust policy.
 #[derive(Subcommand)]
@@ -229,9 +229,12 @@ async fn documents(path: &Option<PathBuf>, node: &Node) -> Result<Bundle, Failed
     }
 }
 
+fn path(node: &Node) -> Result<PathBuf, Failed> {
+    node.config.clone().ok_or_else(|| Failed(vec!["--config is needed for this".to_owned()]))
+}
+
 fn load(node: &Node) -> Result<Config, Failed> {
-    let path = node.config.as_deref().ok_or_else(|| Failed(vec!["--config is needed for this".to_owned()]))?;
-    Config::load(path).map_err(|found| problems(&found))
+    Config::load(&path(node)?).map_err(|found| problems(&found))
 }
 
 fn signers(node: &Node) -> Result<KeySet, Failed> {
@@ -241,19 +244,8 @@ fn signers(node: &Node) -> Result<KeySet, Failed> {
     }
 }
 
-/// Gives an order to the gateway that runs, or carries it out on its store when none does.
 async fn order(node: &Node, order: Order) -> Result<Value, Failed> {
-    let config = load(node)?;
-    if let Some(socket) = &config.control
-        && let Some(answer) = control::order(socket, &order).await
-    {
-        return answer.map_err(Failed);
-    }
-    let path: &Path = node.config.as_deref().unwrap_or(Path::new("."));
-    let (store, seals) = open_store(path).await?;
-    let source = Source::open(&config.bundle)?;
-    let office = Office { store: &store, seals: &seals, source: &source, now: SystemClock.now() };
-    control::carry_out(order, &office).await.map_err(Failed)
+    super::order(&path(node)?, order).await
 }
 
 fn test(set: &PolicySet) -> Result<(), Failed> {

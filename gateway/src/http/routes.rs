@@ -15,8 +15,8 @@ use http::{HeaderValue, Request, StatusCode};
 use super::reply;
 use crate::app::App;
 use crate::op::{
-    account, authorize, callback, consent, direct, discovery, introspect, link, login, matching, pushed, revoke, token,
-    userinfo, waiting,
+    account, authorize, callback, consent, direct, discovery, introspect, link, login, logout, matching, pushed,
+    revoke, token, userinfo, waiting,
 };
 use crate::pages;
 
@@ -41,6 +41,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/account/undo", post(account::undo))
         .route("/account/withdraw", post(account::withdraw))
         .route("/account/sign-out", post(account::sign_out))
+        .route("/logout", get(logout::get).post(logout::post))
+        .route("/logout/confirm", post(logout::confirm))
         .route("/callback/{provider}", get(callback::get).post(callback::post))
         .route("/receive/{provider}", post(waiting::receive))
         .route("/match/{authority}", post(matching::post))

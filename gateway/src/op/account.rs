@@ -9,8 +9,8 @@ use axum::response::Response;
 use gateway_core::error::Failure;
 use gateway_core::link::Actor;
 use gateway_core::locale::Locale;
+use gateway_core::logout::LogoutRequest;
 use http::{Request, StatusCode};
-use url::Url;
 
 use super::Visit;
 use super::session::{Session, SessionError};
@@ -39,7 +39,7 @@ pub async fn show(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
             let page = Account::signed_in(&visit.active, locale, provider, (&entries, &receipts), recent);
             reply::page(StatusCode::OK, page.html(), None)
         }
-        Ok(None) => reply::page(StatusCode::OK, Account::signed_out(&visit.active, locale, None).html(), None),
+        Ok(None) => reply::page(StatusCode::OK, Account::signed_out(locale).html(), None),
         Err(response) => *response,
     }
 }
@@ -77,33 +77,15 @@ pub async fn withdraw(State(app): State<Arc<App>>, request: Request<Body>) -> Re
     }
 }
 
-/// `POST /account/sign-out`: this gateway's session ends. The provider's is the provider's: the page says so, and leads
-/// to where it can be ended, if that is known.
+/// `POST /account/sign-out`: this gateway's session ends, and every portal that it served is told. The provider's is the provider's:
+/// the page says so, and leads to where it can be ended, if that is known.
 pub async fn sign_out(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
     let visit = Visit::new(&app, &parts);
     if !request::is_same_origin(&parts, &app.issuer) {
         return visit.failure_page(StatusCode::FORBIDDEN, Failure::WrongStep, None);
     }
-    let session = match visit.present().await {
-        Ok(session) => session,
-        Err(response) => return *response,
-    };
-    let locale = visit.chosen_locale();
-    let ended = session.as_ref().map(|session| {
-        let provider = &session.assertion.provider;
-        let adapter = visit.active.adapters.get(provider);
-        let back = Url::parse(&format!("{}/account", app.issuer)).ok();
-        let logout = adapter.zip(back).and_then(|(adapter, back)| adapter.logout(&back));
-        (provider, logout.map(String::from))
-    });
-    let mut response = reply::page(StatusCode::OK, Account::signed_out(&visit.active, locale, ended).html(), None);
-    // Whoever comes to this browser next continues nothing of this person's.
-    visit.forget_all(&mut response);
-    match visit.end_session(&mut response).await {
-        Ok(()) => response,
-        Err(error) => visit.internal(&error, None),
-    }
+    visit.log_out(&LogoutRequest::default()).await
 }
 
 /// How recent a sign-in has to be for its person to change links: at a shared machine the next person is not far.

@@ -10,7 +10,7 @@ use axum::response::Response;
 use gateway_core::assertion::Assertion;
 use gateway_core::error::Failure;
 use gateway_core::ids::{ProviderId, TransactionId};
-use gateway_core::interaction::{Hop, LinkQuestion, Origin, Stage, Transaction};
+use gateway_core::interaction::{Hop, LinkQuestion, Stage, Transaction};
 use gateway_core::params::Params;
 use gateway_core::secret::Secret;
 use http::{Request, StatusCode};
@@ -109,7 +109,7 @@ impl Visit<'_> {
         };
         match self.person(&assertion, None).await {
             Ok(known) => {
-                let proof = Proof { origin: Origin::ThisLogin, assertion, known };
+                let proof = Proof { session: None, assertion, known };
                 self.proceed(transaction, Some(proof), None).await
             }
             Err(error) => self.internal(&error, Some(&transaction)),

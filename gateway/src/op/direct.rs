@@ -176,7 +176,8 @@ impl Visit<'_> {
                 self.app.store.commit(Class::Durable, Batch::of(write), self.now).await?;
             }
             let mut response = reply::see_other(address.as_str());
-            self.begin_session(&mut response, &known.person, &assertion).await?;
+            let id = self.app.entropy.token()?.expose().clone();
+            self.begin_session(&mut response, id, &known.person, &assertion).await?;
             reply::drop_cookie(&mut response, COOKIE);
             Ok::<_, Error>(response)
         };

@@ -34,15 +34,23 @@ use crate::store::{Batch, Class, Key, Write};
 /// A proven login on its way to a release.
 #[derive(Debug, Clone)]
 pub(super) struct Proof {
-    pub(super) origin: Origin,
+    /// The session that it comes from; none, when it was given in this sign-in.
+    pub(super) session: Option<String>,
     pub(super) assertion: Assertion,
     pub(super) known: Known,
+}
+
+impl Proof {
+    /// Where it comes from.
+    pub(super) fn origin(&self) -> Origin {
+        if self.session.is_some() { Origin::Session } else { Origin::ThisLogin }
+    }
 }
 
 /// An assertion that waits, sealed, for the person's answer.
 #[derive(Serialize, Deserialize)]
 struct Waiting {
-    from_session: bool,
+    session: Option<String>,
     person: PersonId,
     assertion: Assertion,
 }
@@ -83,7 +91,7 @@ impl Visit<'_> {
         let preferred = session.assertion.provider.clone();
         match self.person(&session.assertion, None).await {
             Ok(known) if known.person == session.person => {
-                let proof = Proof { origin: Origin::Session, assertion: session.assertion, known };
+                let proof = Proof { session: Some(session.id), assertion: session.assertion, known };
                 self.proceed(transaction, Some(proof), Some(&preferred)).await
             }
             // The link was undone or moved meanwhile: the old login proves nothing about this person.
@@ -326,8 +334,7 @@ impl Visit<'_> {
         proof: Proof,
     ) -> Result<Secret<String>, SessionError> {
         let secret = self.app.entropy.token()?;
-        let from_session = proof.origin == Origin::Session;
-        let waiting = Waiting { from_session, person: proof.known.person, assertion: proof.assertion };
+        let waiting = Waiting { session: proof.session, person: proof.known.person, assertion: proof.assertion };
         let sealed = self.app.seals.record(secret.expose(), &waiting)?;
         // Whoever links an account may wait for another provider meanwhile.
         let until = transaction.expires_at.plus(2 * gateway_core::interaction::TRANSACTION_LIFETIME);
@@ -370,9 +377,8 @@ impl Visit<'_> {
             return Ok(None);
         };
         let waiting: Waiting = self.app.seals.open_record(secret, &sealed)?;
-        let origin = if waiting.from_session { Origin::Session } else { Origin::ThisLogin };
         let known = self.person(&waiting.assertion, Some(waiting.person)).await?;
-        Ok(Some(Proof { origin, assertion: waiting.assertion, known }))
+        Ok(Some(Proof { session: waiting.session, assertion: waiting.assertion, known }))
     }
 
     /// The release that waits, judged anew: the policy may have changed since the page was shown.

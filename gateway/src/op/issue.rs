@@ -6,10 +6,10 @@ use certs::key::Algorithm;
 use gateway_core::assertion::Assertion;
 use gateway_core::audit::{self, Event, LoginFacts};
 use gateway_core::claims::Claims;
-use gateway_core::consent::Receipt;
+use gateway_core::consent::{Mode, Receipt};
 use gateway_core::error::Failure;
 use gateway_core::ids::base64url;
-use gateway_core::interaction::{Origin, Transaction};
+use gateway_core::interaction::Transaction;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use gateway_core::token::{
@@ -57,14 +57,20 @@ impl Visit<'_> {
                 let to = transaction.request.reply_to();
                 let mut response = self.client_response(&to, &[("code", code.expose())]);
                 Self::forget(&mut response, &transaction);
-                if proof.origin == Origin::Session {
+                if proof.session.is_some() {
                     return response;
                 }
-                match self.begin_session(&mut response, &proof.known.person, &proof.assertion).await {
+                let began = match self.session_id(&transaction) {
+                    Ok(id) => self.begin_session(&mut response, id, &proof.known.person, &proof.assertion).await,
+                    Err(error) => Err(error),
+                };
+                match began {
                     Ok(()) => response,
                     Err(error) => self.internal(&error, Some(&transaction)),
                 }
             }
+            // The person signed out in another tab, while this one was asking them.
+            Err(IssueError::SignedOut) => self.stop(transaction, Failure::Expired),
             Err(IssueError::Finished) => self.stop(transaction, Failure::AlreadyFinished),
             // Another tab linked this very person a moment ago: the question is put again, for the person as linked.
             Err(IssueError::Again) => {
@@ -90,7 +96,8 @@ impl Visit<'_> {
             [transaction.id.as_str(), &offer.subject, &offer.proposal.fingerprint(), &agreed.join(" ")].join("\n");
         let code = Secret::new(base64url(&self.app.seals.derived("code", &basis).map_err(SessionError::from)?));
         let receipt_id = receipt.map(|receipt| receipt.id.clone()).unwrap_or_default();
-        let agreed = Agreed { transaction, proof, offer, receipt: receipt_id, released: &released };
+        let session = self.living_session(transaction, proof).await?;
+        let agreed = Agreed { transaction, proof, offer, receipt: receipt_id, released: &released, session };
         // The code is laid down before anything says that it was issued, so that whoever finds the sign-in finished also
         // finds its code. Nobody knows it before it is sent; one that never is ends by itself.
         self.lay_down(&code, &self.code_grant(&agreed)).await?;
@@ -109,6 +116,24 @@ impl Visit<'_> {
             }
             Err(error) => Err(SessionError::from(error).into()),
         }
+    }
+
+    /// The session that this release belongs to: the one it comes from, if that still lives, or the one that it begins. None at a
+    /// service that knows nobody: a session would tell it who came twice.
+    async fn living_session(&self, transaction: &Transaction, proof: &Proof) -> Result<Option<String>, IssueError> {
+        if let Some(id) = &proof.session
+            && self.session().await?.is_none_or(|session| session.id != *id)
+        {
+            return Err(IssueError::SignedOut);
+        }
+        let service = self.active.catalog.policies().service(&transaction.request.service);
+        if service.is_none_or(|service| service.consent == Mode::Anonymous) {
+            return Ok(None);
+        }
+        Ok(Some(match &proof.session {
+            Some(id) => id.clone(),
+            None => self.session_id(transaction)?,
+        }))
     }
 
     /// Whether a sign-in was finished with this code, just now.
@@ -142,6 +167,11 @@ impl Visit<'_> {
         let mut batch = Batch::of(finished).recording(Event::CodeIssued(Box::new(self.facts(agreed))));
         batch.writes.extend(transaction.request.pushed.as_deref().map(|digest| pushed::spend(digest, self.now)));
         batch.writes.extend(proof.known.write.clone());
+        if let Some(session) = &agreed.session {
+            let until = self.session_ends(&proof.assertion);
+            let party = self.party(session, &transaction.request.client, &offer.subject, until);
+            batch.writes.push(party.map_err(|error| StoreError::Unavailable(error.to_string()))?);
+        }
         batch.writes.extend(exports::marks(released, &proof.known.person, &self.app.pairwise, self.now));
         if let Some(receipt) = answer {
             let account = self.links().account_of(&proof.assertion);
@@ -186,7 +216,7 @@ impl Visit<'_> {
     }
 
     fn facts(&self, agreed: &Agreed<'_>) -> LoginFacts {
-        let Agreed { transaction, proof, offer, receipt, released } = agreed;
+        let Agreed { transaction, proof, offer, receipt, released, .. } = agreed;
         let origin = |released: &&Released| audit::Origin {
             claim: released.row.claim.to_string(),
             row: released.row.id.clone(),
@@ -200,7 +230,7 @@ impl Visit<'_> {
             decision: self.decision(&transaction.request, &offer.login, "permit", offer.permit.rules()),
             asked: offer.permit.asked(),
             reached: offer.permit.reached(),
-            from_session: proof.origin == Origin::Session,
+            from_session: proof.session.is_some(),
             released: released.iter().map(origin).collect(),
             receipt: receipt.clone(),
             crossing: offer.proposal.crossing,
@@ -208,7 +238,7 @@ impl Visit<'_> {
     }
 
     fn code_grant(&self, agreed: &Agreed<'_>) -> CodeGrant {
-        let Agreed { transaction, proof, offer, receipt, released } = agreed;
+        let Agreed { transaction, proof, offer, receipt, released, session } = agreed;
         let request = &transaction.request;
         let mut id_token_claims = Claims::default();
         let mut userinfo_claims = Claims::default();
@@ -237,6 +267,7 @@ impl Visit<'_> {
             account: self.links().account_of(&proof.assertion),
             asked_acr: request.acr.clone(),
             rules: released.iter().map(|released| (released.claim().to_string(), released.row.rule())).collect(),
+            sid: session.as_deref().map(|session| self.sid(session, &request.client)),
             scopes: request.claims.scopes.clone(),
             subject: offer.subject.clone(),
             amr: self.methods(&proof.assertion),
@@ -258,6 +289,8 @@ struct Agreed<'a> {
     /// The receipt's id; empty where none was needed.
     receipt: String,
     released: &'a [&'a Released],
+    /// The session that it belongs to, if any.
+    session: Option<String>,
 }
 
 fn finished_key(transaction: &Transaction) -> Key {
@@ -355,6 +388,9 @@ enum IssueError {
     /// The sign-in was finished before, and its code is gone.
     #[error("finished already")]
     Finished,
+    /// The session that the proof comes from has ended.
+    #[error("signed out meanwhile")]
+    SignedOut,
     /// The person was linked by another tab meanwhile.
     #[error("to be put again")]
     Again,

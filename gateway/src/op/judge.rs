@@ -33,7 +33,7 @@ impl Visit<'_> {
     /// **The** question to policy, for every path that rests on an assertion.
     pub(super) fn judge(&self, request: &AuthorizationRequest, proof: &Proof) -> Judged {
         let (assertion, policies) = (&proof.assertion, self.active.catalog.policies());
-        let in_answer = proof.origin == Origin::ThisLogin && assertion.is_in_answer();
+        let in_answer = proof.origin() == Origin::ThisLogin && assertion.is_in_answer();
         let age = self.age(assertion, in_answer);
         let login = policies.login(assertion, age, self.now.week_minute(), self.now.date());
         let verdict = match &login {
@@ -142,7 +142,7 @@ impl Visit<'_> {
         let asked_for = request.subject.as_ref();
         let right_subject = asked_for.is_none_or(|asked| self.subject(request, proof).as_ref() == Some(asked));
         let verdict = verdict.as_ref().map(|_| ()).map_err(|refusal| refusal.failure);
-        Evidence { origin: proof.origin, verdict, right_subject }
+        Evidence { origin: proof.origin(), verdict, right_subject }
     }
 
     /// The person, as this client's sector knows them.

@@ -92,7 +92,7 @@ impl Visit<'_> {
     /// Whether a link is to be offered: only to somebody who has just proved an account, and has none linked there.
     pub(super) async fn link_offer(&self, transaction: &Transaction, proof: &Proof) -> Result<LinkOffer, LinkError> {
         let request = &transaction.request;
-        let asked = transaction.link != LinkQuestion::Open || proof.origin != Origin::ThisLogin;
+        let asked = transaction.link != LinkQuestion::Open || proof.origin() != Origin::ThisLogin;
         let Some(link) = self.link_with(transaction).filter(|link| !asked && link.provider != proof.assertion.provider)
         else {
             return Ok(LinkOffer::NotWanted);
@@ -161,7 +161,7 @@ impl Visit<'_> {
         }
         let stored = async {
             let known = self.person(&assertion, None).await?;
-            let proof = Proof { origin: Origin::ThisLogin, assertion, known };
+            let proof = Proof { session: None, assertion, known };
             Ok::<_, AnyError>(self.lay_aside(&transaction, proof).await?)
         };
         match stored.await {

@@ -6,6 +6,7 @@
 //! | [`login`] | the chooser, leaving for a provider, giving up |
 //! | [`callback`] | `/callback/{provider}` |
 //! | [`account`] | a person's ledger, and signing out |
+//! | [`logout`] | `/logout`, and telling portals |
 //! | [`direct`] | sign-ins that began at the provider |
 //! | [`link`] | linking another account in the middle of a sign-in |
 //! | [`matching`] | an authority's word that two accounts are one person's |
@@ -36,6 +37,7 @@ mod issue;
 mod judge;
 pub mod link;
 pub mod login;
+pub mod logout;
 pub mod matching;
 mod person;
 mod protect;

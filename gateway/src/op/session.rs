@@ -4,7 +4,8 @@
 
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
-use gateway_core::ids::PersonId;
+use gateway_core::ids::{PersonId, base64url};
+use gateway_core::interaction::Transaction;
 use gateway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,8 @@ const TABLE: &str = "session";
 /// A person who signed in, in this browser.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Session {
+    /// Names it in records; nobody outside hears of it.
+    pub(super) id: String,
     /// Who they are behind all their providers.
     pub(super) person: PersonId,
     /// What was proved.
@@ -50,26 +53,39 @@ impl Visit<'_> {
         Ok((!session.ends_at.is_past(self.now)).then_some(session))
     }
 
-    /// Ends the session of this browser.
-    pub(super) async fn end_session(&self, response: &mut Response) -> Result<(), SessionError> {
-        if let Some(secret) = request::cookie(self.parts, COOKIE) {
-            let batch = Batch::of(Write::Delete(Key::of_secret(TABLE, secret)));
-            self.app.store.commit(Class::Ephemeral, batch, self.now).await?;
-        }
+    /// Ends the session of this browser; the cookie that is left names nothing any more.
+    pub(super) async fn delete_session(&self) -> Result<(), StoreError> {
+        let Some(secret) = request::cookie(self.parts, COOKIE) else { return Ok(()) };
+        let batch = Batch::of(Write::Delete(Key::of_secret(TABLE, secret)));
+        self.app.store.commit(Class::Ephemeral, batch, self.now).await
+    }
+
+    /// Takes the session's cookie from the browser.
+    pub(super) fn forget_session(response: &mut Response) {
         reply::drop_cookie(response, COOKIE);
-        Ok(())
+    }
+
+    /// When a session that rests on this sign-in ends.
+    pub(super) fn session_ends(&self, assertion: &Assertion) -> Timestamp {
+        assertion.received_at.plus(self.app.session_lifetime)
+    }
+
+    /// The name of the session that this transaction begins: the same, however often its last form is posted.
+    pub(super) fn session_id(&self, transaction: &Transaction) -> Result<String, SessionError> {
+        Ok(base64url(&self.app.seals.derived("session", transaction.id.as_str())?))
     }
 
     /// Puts a new session in place of the browser's old one. It ends a fixed time after the sign-in that it rests on.
     pub(super) async fn begin_session(
         &self,
         response: &mut Response,
+        id: String,
         person: &PersonId,
         assertion: &Assertion,
     ) -> Result<(), SessionError> {
-        let ends_at = assertion.received_at.plus(self.app.session_lifetime);
+        let ends_at = self.session_ends(assertion);
         let secret = self.app.entropy.token()?;
-        let session = Session { person: person.clone(), assertion: assertion.clone(), ends_at };
+        let session = Session { id, person: person.clone(), assertion: assertion.clone(), ends_at };
         let sealed = self.app.seals.record(secret.expose(), &session)?;
         let mut batch = Batch::of(Write::Put(Key::of_secret(TABLE, secret.expose()), sealed, Some(ends_at)));
         if let Some(old) = request::cookie(self.parts, COOKIE) {

@@ -34,7 +34,6 @@ pub struct Account {
     lines: Vec<Line>,
     consents: Vec<Agreed>,
     notice: String,
-    logout: String,
 }
 
 /// An answer that somebody gave, as it is shown.
@@ -83,30 +82,20 @@ impl Account {
             lines: entries.iter().map(line).collect(),
             consents: receipts.iter().map(|line| agreed(active, t, locale, &line.receipt, recent)).collect(),
             notice: if recent { String::new() } else { t.get("account-not-recent") },
-            logout: String::new(),
         }
     }
 
-    /// The page of somebody who is not signed in, or is no more; `logout` ends the session at their provider.
+    /// The page of somebody who is not signed in.
     #[must_use]
-    pub fn signed_out(active: &Active, locale: Locale, ended: Option<(&ProviderId, Option<String>)>) -> Self {
+    pub fn signed_out(locale: Locale) -> Self {
         let t = Texts(locale);
-        let notice = match &ended {
-            None => t.get("account-nobody"),
-            Some((provider, logout)) => {
-                let text = if logout.is_some() { "account-ended-here" } else { "account-ended-no-logout" };
-                t.with(text, "provider", &provider_name(active, provider, locale))
-            }
-        };
-        let logout = ended.and_then(|(_, logout)| logout).unwrap_or_default();
         Self {
             t,
             here: "/account".to_owned(),
             signed_in: String::new(),
             lines: Vec::new(),
             consents: Vec::new(),
-            notice,
-            logout,
+            notice: t.get("account-nobody"),
         }
     }
 

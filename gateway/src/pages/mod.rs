@@ -4,6 +4,7 @@ mod account;
 mod consent;
 mod direct;
 mod link;
+mod logout;
 pub mod texts;
 
 use askama::Template;
@@ -21,6 +22,7 @@ pub use account::Account;
 pub use consent::Consent;
 pub use direct::{Direct, DirectChoice};
 pub use link::{Link, Sides};
+pub use logout::{Ended, Logout, Told};
 
 /// The style sheet.
 pub const STYLE: &str = include_str!("static/style.css");

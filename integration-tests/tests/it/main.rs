@@ -23,6 +23,7 @@ mod iam_smart_refusals;
 mod iam_smart_waiting;
 mod link;
 mod login;
+mod logout;
 mod macao;
 mod matrix;
 mod mtls;

@@ -1,17 +1,17 @@
 //! Real third-party peers: a certified provider, a certified relying party, and a real browser.
 
-use integration_tests::World;
 use integration_tests::peers::{Peer, certificate, chromium, folder, screenshots};
 use integration_tests::servers::free_port;
 use integration_tests::world::{SECRET, client_document, secret_line, service_document};
+use integration_tests::{Browser, World};
 use serde_json::{Value, json};
 
 const PORTAL_SERVICE: &str = "npm-service";
 
 /// A world with a portal on npm `openid-client` and, upstream, a provider on npm `oidc-provider`.
-struct Npm {
-    world: World,
-    portal: String,
+pub(crate) struct Npm {
+    pub(crate) world: World,
+    pub(crate) portal: String,
     _peers: Vec<Peer>,
 }
 
@@ -24,7 +24,7 @@ fn provider_document(issuer: &str, auth: &str) -> String {
     )
 }
 
-async fn npm(upstream_auth: &str, portal: Value, client_lines: (&str, &str)) -> Npm {
+pub(crate) async fn npm(upstream_auth: &str, portal: Value, client_lines: (&str, &str)) -> Npm {
     let (provider_port, portal_port) = (free_port(), free_port());
     let (issuer, portal_url) =
         (format!("https://localhost:{provider_port}"), format!("https://localhost:{portal_port}"));
@@ -33,7 +33,8 @@ async fn npm(upstream_auth: &str, portal: Value, client_lines: (&str, &str)) -> 
         method => format!("token_endpoint_auth_method = \"{method}\"\nclient_secret_file = \"npm.secret\""),
     };
     let redirect = format!("{portal_url}/callback");
-    let client = client_document("npm-portal", &redirect, client_lines.0, client_lines.1);
+    let client =
+        client_document("npm-portal", &redirect, client_lines.0, &client_lines.1.replace("@PORTAL@", &portal_url));
     let service = service_document(PORTAL_SERVICE, &["npm-portal"], &["npm", "hk-iam-smart"], "");
     let world = World::with(&[
         ("providers/npm.toml", &provider_document(&issuer, &auth)),
@@ -76,9 +77,14 @@ async fn npm(upstream_auth: &str, portal: Value, client_lines: (&str, &str)) -> 
 impl Npm {
     /// A whole login by a plain HTTP client; what the portal's library says at the end.
     async fn login(&self, query: &str, ticked: &[&str]) -> Value {
-        let (world, mut browser) = (&self.world, self.world.browser());
+        self.login_in(&mut self.world.browser(), query, ticked).await
+    }
+
+    /// The same in this browser.
+    pub(crate) async fn login_in(&self, browser: &mut Browser, query: &str, ticked: &[&str]) -> Value {
+        let world = &self.world;
         let start = browser.get(format!("{}/login{query}", self.portal)).await.target();
-        let address = world.to_provider(&mut browser, start.as_str(), "npm").await;
+        let address = world.to_provider(browser, start.as_str(), "npm").await;
         let issuer = format!("https://localhost:{}", address.port().unwrap());
         let interaction = browser.follow_within(&address, &issuer).await;
         let mut reply = browser.post(&interaction.url, &[("login", "ana")]).await;

@@ -1,0 +1,205 @@
+//! Telling clients that a session ended (OpenID Connect Back-Channel Logout 1.0): laid down with the end itself, sent at once,
+//! and tried again until the client says that it heard, or a day is over. Operators see what waits and what was given up.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use gateway_core::ids::ClientId;
+use gateway_core::logout;
+use gateway_core::time::Timestamp;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::keys::algorithm;
+use crate::seal::{SealError, Seals};
+use crate::store::{Batch, Class, Key, Store, StoreError, Write};
+
+/// Notices that wait, in the order in which they are due.
+const WAITING: &str = "logout-notice";
+/// Those that were given up.
+const GIVEN_UP: &str = "logout-given-up";
+/// Which node is sending one just now.
+const CLAIM: &str = "logout-claim";
+/// How many are looked at together.
+const PAGE: usize = 100;
+/// How long a client has to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long after each failed attempt the next one is made.
+const PAUSES: [u64; 7] = [15, 60, 300, 1_200, 3_600, 14_400, 43_200];
+/// How long operators see what was given up.
+const KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// One client that has to be told of one session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Notice {
+    /// Names it.
+    pub id: String,
+    /// Whom to tell.
+    pub client: ClientId,
+    /// The person, as the client knows them.
+    pub subject: String,
+    /// The session, as the client knows it.
+    pub sid: String,
+    /// When the session ended.
+    pub made_at: Timestamp,
+    /// How often it was tried.
+    pub attempts: usize,
+    /// Why the last attempt failed.
+    pub failure: String,
+    /// When it is tried next.
+    pub due: Timestamp,
+}
+
+/// What operators are told of a notice: no person and no session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Shown {
+    /// Who has not heard.
+    pub client: ClientId,
+    /// Since when.
+    pub since: Timestamp,
+    /// How often it was tried.
+    pub attempts: usize,
+    /// Why the last attempt failed.
+    pub failure: String,
+    /// When it is tried next; nothing, when it was given up.
+    pub next: Option<Timestamp>,
+}
+
+/// Why notices cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum NoticeError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Sealing.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A stored notice is not one of ours.
+    #[error("a stored notice cannot be read: {0}")]
+    Unreadable(#[from] serde_json::Error),
+}
+
+impl Notice {
+    fn key(&self) -> Key {
+        Key::new(WAITING, &format!("{:020}-{}", self.due.0, self.id))
+    }
+
+    /// The write that lays it down.
+    ///
+    /// # Errors
+    /// [`NoticeError`].
+    pub fn laid_down(&self, seals: &Seals) -> Result<Write, NoticeError> {
+        let key = self.key();
+        let sealed = seals.at_rest(key.as_str(), &serde_json::to_vec(self)?)?;
+        Ok(Write::Put(key, sealed, None))
+    }
+
+    fn shown(&self, next: Option<Timestamp>) -> Shown {
+        Shown {
+            client: self.client.clone(),
+            since: self.made_at,
+            attempts: self.attempts,
+            failure: self.failure.clone(),
+            next,
+        }
+    }
+}
+
+/// What waits and what was given up, for operators.
+///
+/// # Errors
+/// [`NoticeError`].
+pub async fn shown(store: &Store, seals: &Seals, now: Timestamp) -> Result<Vec<Shown>, NoticeError> {
+    let mut all = Vec::new();
+    for (table, given_up) in [(GIVEN_UP, true), (WAITING, false)] {
+        for (key, sealed) in store.list(table, None, PAGE, now).await? {
+            let notice: Notice = serde_json::from_slice(&seals.open_at_rest(key.as_str(), &sealed)?)?;
+            let next = (!given_up).then_some(notice.due);
+            all.push(notice.shown(next));
+        }
+    }
+    Ok(all)
+}
+
+/// Sends every notice that is due; nodes share them.
+///
+/// # Errors
+/// [`NoticeError`]; what was not sent waits.
+pub async fn send_due(app: &App) -> Result<(), NoticeError> {
+    let now = app.now();
+    let mut sending = Vec::new();
+    for (key, sealed) in app.store.list(WAITING, None, PAGE, now).await? {
+        let notice: Notice = serde_json::from_slice(&app.seals.open_at_rest(key.as_str(), &sealed)?)?;
+        if notice.due > now {
+            break;
+        }
+        sending.push(notice);
+    }
+    join_all(sending.iter().map(|notice| send(app, notice))).await.into_iter().try_for_each(|sent| sent.map(|_| ()))
+}
+
+/// Sends one notice. True when the client has heard.
+///
+/// # Errors
+/// [`NoticeError`]; it waits then.
+pub async fn send(app: &App, notice: &Notice) -> Result<bool, NoticeError> {
+    let now = app.now();
+    let claim = Key::new(CLAIM, &format!("{}-{}", notice.id, notice.attempts));
+    let claim = Batch::of(Write::Insert(claim, Vec::new(), Some(now.plus(2 * PATIENCE))));
+    match app.store.commit(Class::Ephemeral, claim, now).await {
+        // Another node is at it.
+        Err(StoreError::Conflict) => return Ok(false),
+        claimed => claimed?,
+    }
+    let before = notice.key();
+    let change = match deliver(app, notice).await {
+        Ok(()) => Batch::of(Write::Delete(before)),
+        Err(failure) => {
+            tracing::warn!(client = %notice.client, attempts = notice.attempts + 1, failure, "a client did not hear of a logout");
+            let mut notice = Notice { failure, ..notice.clone() };
+            let pause = PAUSES.get(notice.attempts).copied();
+            notice.attempts += 1;
+            let again = match pause {
+                Some(pause) => {
+                    notice.due = now.plus(Duration::from_secs(pause));
+                    notice.laid_down(&app.seals)?
+                }
+                None => {
+                    let key = Key::new(GIVEN_UP, &notice.id);
+                    let sealed = app.seals.at_rest(key.as_str(), &serde_json::to_vec(&notice)?)?;
+                    Write::Put(key, sealed, Some(now.plus(KEPT)))
+                }
+            };
+            app.store.commit(Class::Durable, Batch::of(Write::Delete(before)).and(again), now).await?;
+            return Ok(false);
+        }
+    };
+    app.store.commit(Class::Durable, change, now).await?;
+    Ok(true)
+}
+
+/// One attempt (Back-Channel Logout section 2.5): heard means status 200 or 204.
+async fn deliver(app: &App, notice: &Notice) -> Result<(), String> {
+    let active = app.bundle();
+    let Some(client) = active.catalog.client(&notice.client).map(|registered| &registered.client) else {
+        // Nobody is left to be told.
+        return Ok(());
+    };
+    let Some(uri) = &client.backchannel_logout_uri else { return Ok(()) };
+    let unique = app.entropy.token().map_err(|error| error.to_string())?;
+    let claims = logout::token(&app.issuer, &client.id, &notice.subject, &notice.sid, unique.expose(), app.now());
+    let token = app.keys.sign(algorithm(client.signed.id_token), "logout+jwt", &claims);
+    let token = token.map_err(|error| error.to_string())?;
+    let request = http::Request::post(uri.as_str())
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(ACCEPT, "application/json")
+        .body(format!("logout_token={token}").into_bytes())
+        .map_err(|error| error.to_string())?;
+    match tokio::time::timeout(PATIENCE, app.http().send(request)).await {
+        Ok(Ok(answer)) if matches!(answer.status().as_u16(), 200 | 204) => Ok(()),
+        Ok(Ok(answer)) => Err(format!("status {}", answer.status().as_u16())),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    }
+}

@@ -1,0 +1,256 @@
+//! `/logout` (OpenID Connect RP-Initiated Logout 1.0): the session ends here, and every portal that it served is told. What
+//! could not be ended is said, in words.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use certs::jws::Unverified;
+use certs::key::Algorithm;
+use futures_util::future::join_all;
+use gateway_core::audit::Event;
+use gateway_core::client::Client;
+use gateway_core::error::Failure;
+use gateway_core::ids::{ClientId, ProviderId};
+use gateway_core::locale::Locale;
+use gateway_core::logout::{Hint, LogoutRequest, Registry, sid};
+use gateway_core::params::Params;
+use gateway_core::time::Timestamp;
+use http::{Request, StatusCode};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::Visit;
+use super::session::{Session, SessionError};
+use crate::app::App;
+use crate::http::{reply, request};
+use crate::notices::{self, Notice, NoticeError};
+use crate::pages::{Ended, Logout, Told};
+use crate::store::{Batch, Class, Key, Write};
+
+/// The clients that a session served.
+const PARTY: &str = "party";
+/// The most that are looked at; a browser serves no more in half a day.
+const PARTIES: usize = 500;
+
+/// A client that a session served.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Party {
+    client: ClientId,
+    subject: String,
+}
+
+/// `GET /logout`.
+pub async fn get(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let (parts, _) = request.into_parts();
+    let visit = Visit::new(&app, &parts);
+    match request::query(&parts) {
+        Ok(params) => visit.asked_to_log_out(&params).await,
+        Err(_) => visit.failure_page(StatusCode::BAD_REQUEST, Failure::MalformedRequest, None),
+    }
+}
+
+/// `POST /logout`. A portal's cross-site POST comes without our cookies, so the browser brings the same request again by GET.
+pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let visit = Visit::new(&app, &parts);
+    match request::form(&parts, body).await {
+        Ok(params) => reply::see_other(&format!("{}/logout?{}", app.issuer, params.encode())),
+        Err(_) => visit.failure_page(StatusCode::BAD_REQUEST, Failure::MalformedRequest, None),
+    }
+}
+
+/// `POST /logout/confirm`: the person said yes.
+pub async fn confirm(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let visit = Visit::new(&app, &parts);
+    let form = request::form(&parts, body).await.ok().filter(|_| request::is_same_origin(&parts, &app.issuer));
+    let Some(form) = form else { return visit.failure_page(StatusCode::FORBIDDEN, Failure::WrongStep, None) };
+    match LogoutRequest::parse(&form, &visit) {
+        Ok(asked) => visit.log_out(&asked).await,
+        Err(failure) => visit.failure_page(StatusCode::BAD_REQUEST, failure, None),
+    }
+}
+
+impl Registry for Visit<'_> {
+    fn client(&self, id: &ClientId) -> Option<&Client> {
+        self.active.catalog.client(id).map(|registered| &registered.client)
+    }
+
+    fn hint(&self, id_token: &str) -> Option<Hint> {
+        let claims = Unverified::parse(id_token).ok()?.verify(&self.app.keys.verifying(), &Algorithm::ALL).ok()?;
+        // An old token still says which session it was: expiry is not looked at (RP-Initiated Logout section 4).
+        let ours = certs::claims::text(&claims, "iss").ok()? == self.app.issuer;
+        let client = certs::claims::text(&claims, "aud").ok()?.parse().ok()?;
+        let sid = certs::claims::text(&claims, "sid").ok().map(str::to_owned);
+        ours.then_some(Hint { client, sid })
+    }
+}
+
+impl Visit<'_> {
+    /// Ends the session when its own portal asks; anybody else's request is put to the person first, so that no page elsewhere can
+    /// sign people out.
+    async fn asked_to_log_out(&self, params: &Params) -> Response {
+        let asked = match LogoutRequest::parse(params, self) {
+            Ok(asked) => asked,
+            Err(failure) => return self.failure_page(StatusCode::BAD_REQUEST, failure, None),
+        };
+        let session = match self.session_or_none().await {
+            Ok(session) => session,
+            Err(error) => return self.internal(&error, None),
+        };
+        let own = session.as_ref().is_some_and(|session| {
+            asked.client.as_ref().is_some_and(|client| asked.sid.as_ref() == Some(&self.sid(&session.id, client)))
+        });
+        if session.is_none() || own {
+            return self.log_out(&asked).await;
+        }
+        let locale = asked.locale.unwrap_or_else(|| self.chosen_locale());
+        let client = asked.client.as_ref().and_then(|id| self.active.catalog.client(id));
+        let client = client.map(|registered| registered.client.name.get(locale));
+        let page = Logout::question(locale, client, params);
+        reply::page(StatusCode::OK, page.html(), None)
+    }
+
+    /// Ends this browser's session, tells everybody it served, and leads on. To end what does not exist is a success.
+    pub(super) async fn log_out(&self, asked: &LogoutRequest) -> Response {
+        let session = match self.session_or_none().await {
+            Ok(session) => session,
+            Err(error) => return self.internal(&error, None),
+        };
+        let told = match &session {
+            Some(session) => self.end(session).await,
+            None => Ok(Vec::new()),
+        };
+        let told = match told {
+            Ok(told) => told,
+            Err(error) => return self.internal(&error, None),
+        };
+        let target = asked.target();
+        let upstream = session.as_ref().map(|session| self.upstream(&session.assertion.provider));
+        let all_ended = told.iter().all(|(_, ended)| *ended == Ended::Yes)
+            && !upstream.as_ref().is_some_and(|(_, place)| place.is_some());
+        let mut response = match &target {
+            Some(target) if all_ended => reply::see_other(target),
+            _ => {
+                let locale = asked.locale.unwrap_or_else(|| self.chosen_locale());
+                let page = Logout::done(&self.active, locale, self.told(&told, locale), upstream, target);
+                reply::page(StatusCode::OK, page.html(), asked.redirect.as_ref())
+            }
+        };
+        // Whoever comes to this browser next continues nothing of this person's.
+        self.forget_all(&mut response);
+        Self::forget_session(&mut response);
+        response
+    }
+
+    /// The provider of a session, and where the person can end their sign-in there, if that is known.
+    fn upstream(&self, provider: &ProviderId) -> (ProviderId, Option<String>) {
+        let adapter = self.active.adapters.get(provider);
+        let back = Url::parse(&format!("{}/account", self.app.issuer)).ok();
+        let place = adapter.zip(back).and_then(|(adapter, back)| adapter.logout(&back));
+        (provider.clone(), place.map(String::from))
+    }
+
+    fn told(&self, told: &[(ClientId, Ended)], locale: Locale) -> Vec<Told> {
+        let name = |id: &ClientId| {
+            let registered = self.active.catalog.client(id);
+            registered.map_or_else(|| id.to_string(), |registered| registered.client.name.get(locale).to_owned())
+        };
+        told.iter().map(|(client, ended)| Told { client: name(client), ended: *ended }).collect()
+    }
+
+    async fn session_or_none(&self) -> Result<Option<Session>, SessionError> {
+        match self.session().await {
+            Err(SessionError::Seal(_)) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// Ends this browser's session: on record, with a notice laid down for each client that wants one. Each is told at once; those
+    /// that do not hear are told again later.
+    async fn end(&self, session: &Session) -> Result<Vec<(ClientId, Ended)>, NoticeError> {
+        let mut parties = self.lay_down_notices(session).await?;
+        self.delete_session().await?;
+        // Whoever got a code from another tab in between.
+        parties.extend(self.lay_down_notices(session).await?);
+        let tell = async |(client, notice): (ClientId, Option<Notice>)| -> Result<(ClientId, Ended), NoticeError> {
+            let ended = match notice {
+                None => Ended::CannotBeTold,
+                Some(notice) if notices::send(self.app, &notice).await? => Ended::Yes,
+                Some(_) => Ended::NotYet,
+            };
+            Ok((client, ended))
+        };
+        // All at once: one that does not answer makes nobody wait for the others.
+        join_all(parties.into_iter().map(tell)).await.into_iter().collect()
+    }
+
+    /// Lays down, in one commit, whom to tell; the clients that the session served, each with its notice if it wants one.
+    async fn lay_down_notices(&self, session: &Session) -> Result<Vec<(ClientId, Option<Notice>)>, NoticeError> {
+        let parties = self.parties(&session.id).await?;
+        if parties.is_empty() {
+            return Ok(Vec::new());
+        }
+        let clients = parties.iter().map(|(_, party)| party.client.clone()).collect();
+        let mut batch = Batch::default().recording(Event::SessionEnded { clients });
+        let mut told = Vec::new();
+        for (key, party) in parties {
+            batch = batch.and(Write::Delete(key));
+            let client = self.active.catalog.client(&party.client).map(|registered| &registered.client);
+            let wants = client.is_some_and(|client| client.backchannel_logout_uri.is_some());
+            let notice = wants.then(|| self.notice(session, &party));
+            if let Some(notice) = &notice {
+                batch = batch.and(notice.laid_down(&self.app.seals)?);
+            }
+            told.push((party.client, notice));
+        }
+        self.app.store.commit(Class::Durable, batch, self.now).await?;
+        Ok(told)
+    }
+
+    fn notice(&self, session: &Session, party: &Party) -> Notice {
+        let sid = self.sid(&session.id, &party.client);
+        Notice {
+            id: sid.clone(),
+            client: party.client.clone(),
+            subject: party.subject.clone(),
+            sid,
+            made_at: self.now,
+            attempts: 0,
+            failure: String::new(),
+            due: self.now,
+        }
+    }
+
+    /// The session as one client knows it.
+    pub(super) fn sid(&self, session: &str, client: &ClientId) -> String {
+        sid(self.app.pairwise.expose(), session, client)
+    }
+
+    /// The write that remembers whom a session served, as long as the session lasts.
+    pub(super) fn party(
+        &self,
+        session: &str,
+        client: &ClientId,
+        subject: &str,
+        until: Timestamp,
+    ) -> Result<Write, NoticeError> {
+        let key = Key::new(PARTY, &format!("{session}/{client}"));
+        let party = Party { client: client.clone(), subject: subject.to_owned() };
+        let sealed = self.app.seals.at_rest(key.as_str(), &serde_json::to_vec(&party)?)?;
+        Ok(Write::Put(key, sealed, Some(until)))
+    }
+
+    async fn parties(&self, session: &str) -> Result<Vec<(Key, Party)>, NoticeError> {
+        let first = Key::new(PARTY, &format!("{session}/"));
+        let listed = self.app.store.list(PARTY, Some(&first), PARTIES, self.now).await?;
+        let mut parties = Vec::new();
+        for (key, sealed) in listed.into_iter().take_while(|(key, _)| key.as_str().starts_with(first.as_str())) {
+            let party = serde_json::from_slice(&self.app.seals.open_at_rest(key.as_str(), &sealed)?)?;
+            parties.push((key, party));
+        }
+        Ok(parties)
+    }
+}

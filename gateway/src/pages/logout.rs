@@ -1,0 +1,104 @@
+//! Signing out: the question, and what came of it.
+
+use askama::Template;
+use gateway_core::ids::ProviderId;
+use gateway_core::locale::Locale;
+use gateway_core::params::Params;
+
+use super::link::provider_name;
+use super::render;
+use super::texts::Texts;
+use crate::app::Active;
+
+/// Whether a portal's own sign-in ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It said so.
+    Yes,
+    /// It did not answer, and will be told again.
+    NotYet,
+    /// It has no place where it could be told.
+    CannotBeTold,
+}
+
+/// A portal, and whether its own sign-in ended.
+pub struct Told {
+    /// Its name.
+    pub client: String,
+    /// Whether it ended.
+    pub ended: Ended,
+}
+
+/// The page.
+#[derive(Template)]
+#[template(path = "logout.html")]
+pub struct Logout {
+    t: Texts,
+    here: String,
+    title: String,
+    lead: String,
+    fields: Vec<(String, String)>,
+    told: Vec<(String, String)>,
+    upstream: String,
+    target: String,
+}
+
+impl Logout {
+    /// The question whether to sign out: `params` is the request that it is about.
+    #[must_use]
+    pub fn question(locale: Locale, client: Option<&str>, params: &Params) -> Self {
+        let t = Texts(locale);
+        let mut params = params.clone();
+        params.remove(&["lang"]);
+        Self {
+            t,
+            here: format!("/logout?{}", params.encode()),
+            title: t.get("logout-title"),
+            lead: client.map_or_else(|| t.get("logout-asked"), |client| t.with("logout-asked-by", "client", client)),
+            fields: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            told: Vec::new(),
+            upstream: String::new(),
+            target: String::new(),
+        }
+    }
+
+    /// What came of it: each portal, the provider with the place to end the sign-in there, and where to go on.
+    #[must_use]
+    pub fn done(
+        active: &Active,
+        locale: Locale,
+        told: Vec<Told>,
+        upstream: Option<(ProviderId, Option<String>)>,
+        target: Option<String>,
+    ) -> Self {
+        let t = Texts(locale);
+        let words = |ended| match ended {
+            Ended::Yes => t.get("logout-ended"),
+            Ended::NotYet => t.get("logout-not-yet"),
+            Ended::CannotBeTold => t.get("logout-cannot"),
+        };
+        let lead = match &upstream {
+            None => t.get("logout-nobody"),
+            Some((provider, place)) => {
+                let text = if place.is_some() { "account-ended-here" } else { "account-ended-no-logout" };
+                t.with(text, "provider", &provider_name(active, provider, locale))
+            }
+        };
+        Self {
+            t,
+            here: String::new(),
+            title: t.get("logout-done"),
+            lead,
+            fields: Vec::new(),
+            told: told.into_iter().map(|told| (told.client, words(told.ended))).collect(),
+            upstream: upstream.and_then(|(_, place)| place).unwrap_or_default(),
+            target: target.unwrap_or_default(),
+        }
+    }
+
+    /// The page.
+    #[must_use]
+    pub fn html(&self) -> String {
+        render(self)
+    }
+}

@@ -1,0 +1,200 @@
+//! Signing out: at a portal's request and at one's own, and who hears of it.
+
+use gateway::control::{self, Order};
+use gateway::notices;
+use integration_tests::rp::{claims, query};
+use integration_tests::world::{SECRET, client_document, secret_line, service_document};
+use integration_tests::{Browser, Reply, Rp, World};
+use serde_json::{Value, json};
+
+use crate::peers::npm;
+
+const BYE: &str = "https://portal.example/bye";
+
+async fn world() -> (World, Rp) {
+    let lines = format!("{}\npost_logout_redirect_uris = [\"{BYE}\"]", secret_line());
+    let client = client_document("portal", "https://portal.example/cb", "client_secret_basic", &lines);
+    let service = service_document("matter", &["portal"], &["hk-iam-smart"], "remember_consent = \"30d\"");
+    let world = World::with(&[("clients/portal.toml", &client), ("services/matter.toml", &service)]).await;
+    let rp = world.client("portal", Some(SECRET), "https://portal.example/cb");
+    (world, rp)
+}
+
+async fn id_token(world: &World, rp: &Rp, browser: &mut Browser) -> String {
+    let back = world.sign_in(browser, &rp.authorize("matter", &[]), "hk-iam-smart", "hk-chan").await;
+    let tokens = rp.redeem(&query(&back, "code").unwrap()).await.json();
+    tokens["id_token"].as_str().unwrap().to_owned()
+}
+
+fn end(world: &World, pairs: &[(&str, &str)]) -> String {
+    format!("{}/logout?{}", world.issuer(), integration_tests::browser::encode(pairs))
+}
+
+async fn is_signed_in(rp: &Rp, browser: &mut Browser) -> bool {
+    let silent = browser.get(rp.authorize("matter", &[("prompt", "none")])).await.target();
+    query(&silent, "code").is_some()
+}
+
+/// The form of a page with its hidden fields, posted.
+async fn confirmed(browser: &mut Browser, page: &Reply, names: &[&str]) -> Reply {
+    let fields: Vec<(&str, String)> =
+        names.iter().filter_map(|name| page.field(name).map(|value| (*name, value))).collect();
+    let form: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let url = page.url.join("/logout/confirm").unwrap();
+    browser.post(url, &form).await
+}
+
+/// OpenID Connect RP-Initiated Logout section 2: the portal that holds the session's ID token ends it, and gets its browser back
+/// with its `state`. A portal that cannot be told is named on a page first.
+#[tokio::test(flavor = "multi_thread")]
+async fn rp_initiated_logout_2_a_portal_ends_the_session_it_has() {
+    let (world, rp) = world().await;
+    let mut browser = world.browser();
+    let token = id_token(&world, &rp, &mut browser).await;
+    assert!(claims(&token)["sid"].is_string());
+    assert!(is_signed_in(&rp, &mut browser).await);
+    let url = end(&world, &[("id_token_hint", &token), ("post_logout_redirect_uri", BYE), ("state", "s1")]);
+    let page = browser.get(&url).await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    assert!(page.body.contains("测试") && page.body.contains(&format!("{BYE}?state=s1")), "{}", page.body);
+    assert!(!is_signed_in(&rp, &mut browser).await);
+    // To end what does not exist is a success, however often.
+    let again = browser.get(&url).await;
+    assert_eq!(again.target().as_str(), format!("{BYE}?state=s1"));
+    // By POST, as a portal's page does it across sites.
+    let form = [("id_token_hint", token.as_str()), ("post_logout_redirect_uri", BYE)];
+    let body = integration_tests::browser::encode(&form);
+    let posted = browser
+        .send(
+            http::Method::POST,
+            &format!("{}/logout", world.issuer()),
+            Some(body),
+            &[("sec-fetch-site", "cross-site")],
+        )
+        .await;
+    assert_eq!(browser.get(posted.target()).await.target().as_str(), BYE);
+}
+
+/// Nobody else signs a person out without asking: not a page without a token, and not with a token of another session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_has_to_have_the_person_asked() {
+    let (world, rp) = world().await;
+    let (mut browser, mut other) = (world.browser(), world.browser());
+    id_token(&world, &rp, &mut browser).await;
+    let others = id_token(&world, &rp, &mut other).await;
+    for pairs in [vec![], vec![("client_id", "portal")], vec![("id_token_hint", others.as_str()), ("state", "x")]] {
+        let page = browser.get(end(&world, &pairs)).await;
+        assert!(page.body.contains("action=\"/logout/confirm\""), "{}", page.body);
+        assert!(is_signed_in(&rp, &mut browser).await);
+    }
+    // CSRF: a form from elsewhere confirms nothing.
+    let url = format!("{}/logout/confirm", world.issuer());
+    let forged = browser
+        .send(http::Method::POST, &url, Some("client_id=portal".into()), &[("sec-fetch-site", "cross-site")])
+        .await;
+    assert_eq!(forged.status, 403);
+    assert!(is_signed_in(&rp, &mut browser).await);
+    let pairs = [("client_id", "portal"), ("post_logout_redirect_uri", BYE), ("state", "\"><script>")];
+    let page = browser.get(end(&world, &pairs)).await;
+    assert!(!page.body.contains("\"><script>"), "{}", page.body);
+    let done = confirmed(&mut browser, &page, &["client_id", "post_logout_redirect_uri"]).await;
+    assert!(done.status.is_success() && done.body.contains(BYE), "{}", done.body);
+    assert!(!is_signed_in(&rp, &mut browser).await);
+    assert!(is_signed_in(&rp, &mut other).await, "the other browser is another session");
+}
+
+/// Requests that are wrong end nothing and lead nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_requests_to_log_out_end_nothing() {
+    let (world, rp) = world().await;
+    let mut browser = world.browser();
+    let token = id_token(&world, &rp, &mut browser).await;
+    let broken = format!("{}A", &token[..token.len() - 2]);
+    for pairs in [
+        vec![("id_token_hint", token.as_str()), ("post_logout_redirect_uri", "https://evil.example/")],
+        vec![("id_token_hint", token.as_str()), ("post_logout_redirect_uri", "https://portal.example/cb")],
+        vec![("id_token_hint", token.as_str()), ("client_id", "gd-bay-area-services")],
+        vec![("id_token_hint", broken.as_str())],
+        vec![("id_token_hint", "a.b.c")],
+        vec![("client_id", "nobody")],
+        vec![("post_logout_redirect_uri", BYE)],
+        vec![("id_token_hint", token.as_str()), ("state", "a"), ("state", "b")],
+    ] {
+        let page = browser.get(end(&world, &pairs)).await;
+        assert_eq!((page.status.as_u16(), page.location()), (400, None), "{pairs:?}");
+        assert!(is_signed_in(&rp, &mut browser).await, "{pairs:?}");
+    }
+    // An old token still says which session it was (section 4).
+    world.clock.advance(600);
+    let page = browser.get(end(&world, &[("id_token_hint", &token)])).await;
+    assert_eq!(page.status, 200);
+    assert!(!is_signed_in(&rp, &mut browser).await);
+}
+
+/// CVE-2025-32441: what was asked in one tab is not given after the person signed out in another.
+#[tokio::test(flavor = "multi_thread")]
+async fn cve_2025_32441_signed_out_is_signed_out_in_every_tab() {
+    let (world, rp) = world().await;
+    let mut browser = world.browser();
+    let token = id_token(&world, &rp, &mut browser).await;
+    let question = browser.get(rp.authorize("matter", &[("prompt", "consent")])).await;
+    let page = browser.follow_within(question.target(), world.issuer()).await;
+    let mut tab = browser.clone();
+    browser.get(end(&world, &[("id_token_hint", &token)])).await;
+    let question = page.field("question").unwrap();
+    let form = [("question", question.as_str()), ("decision", "allow"), ("export", "yes")];
+    let refused = tab.post(&page.url, &form).await;
+    assert_eq!(refused.location().and_then(|back| query(&back, "code")), None, "{}", refused.body);
+}
+
+/// OpenID Connect Back-Channel Logout with a certified client: told at once; told again when it did not hear; operators see it.
+#[tokio::test(flavor = "multi_thread")]
+async fn back_channel_logout_with_openid_client() {
+    let lines = format!(
+        "{}\nbackchannel_logout_uri = \"@PORTAL@/backchannel\"\npost_logout_redirect_uris = [\"@PORTAL@/\"]",
+        secret_line()
+    );
+    let portal = json!({"auth": {"method": "client_secret_basic", "secret": SECRET}});
+    let npm = npm("client_secret_basic", portal, ("client_secret_basic", &lines)).await;
+    let (world, home) = (&npm.world, format!("{}/", npm.portal));
+    let heard = async || -> Value { world.browser().get(format!("{}/heard", npm.portal)).await.json() };
+    for answers in [true, false] {
+        let mut browser = world.browser();
+        let result = npm.login_in(&mut browser, "", &[]).await;
+        assert_eq!(result["ok"], true, "{result:#}");
+        let claims = &result["id_token_claims"];
+        let status = if answers { 200 } else { 503 };
+        world.browser().get(format!("{}/answer?status={status}", npm.portal)).await;
+        let before = heard().await.as_array().unwrap().len();
+        let endpoint = result["end_session_endpoint"].as_str().unwrap();
+        let pairs = [("id_token_hint", result["id_token"].as_str().unwrap()), ("post_logout_redirect_uri", &home)];
+        let done = browser.get(format!("{endpoint}?{}", integration_tests::browser::encode(&pairs))).await;
+        let app = world.demo.gateway.app();
+        let waiting = async || notices::shown(&app.store, &app.seals, world.now()).await.unwrap();
+        if answers {
+            assert_eq!(done.target().as_str(), home, "everybody has ended: no page in between");
+        } else {
+            assert!(done.body.contains("暂时联系不上"), "{}", done.body);
+            let shown = waiting().await;
+            assert_eq!((shown.len(), shown[0].attempts, shown[0].failure.as_str()), (1, 1, "status 503"));
+            // `gateway logouts` asks the same of the running gateway.
+            let socket = world.data.join("control.sock");
+            let listed = control::order(&socket, &Order::Logouts).await.unwrap().unwrap();
+            assert_eq!((&listed[0]["client"], &listed[0]["attempts"]), (&json!("npm-portal"), &json!(1)));
+            // Not before its time, and then again.
+            notices::send_due(app).await.unwrap();
+            assert_eq!(waiting().await[0].attempts, 1);
+            world.clock.advance(16);
+            notices::send_due(app).await.unwrap();
+            assert_eq!(waiting().await[0].attempts, 2);
+            world.browser().get(format!("{}/answer?status=200", npm.portal)).await;
+            world.clock.advance(61);
+            notices::send_due(app).await.unwrap();
+        }
+        assert!(waiting().await.is_empty());
+        let heard = heard().await;
+        assert_eq!(heard.as_array().unwrap().len(), before + 1);
+        let last = heard.as_array().unwrap().last().unwrap();
+        assert_eq!((&last["sid"], &last["sub"]), (&claims["sid"], &claims["sub"]));
+    }
+}

@@ -125,8 +125,12 @@ impl Visit<'_> {
 
     /// The language asked for on this page, or by the browser.
     pub(super) fn chosen_locale(&self) -> Locale {
-        let params = request::query(self.parts).ok();
-        let chosen = params.as_ref().and_then(|params| params.one("lang").ok().flatten()).and_then(Locale::from_tag);
-        chosen.unwrap_or_else(|| self.locale(None))
+        self.asked_locale().unwrap_or_else(|| self.locale(None))
+    }
+
+    /// The language asked for on this page.
+    pub(super) fn asked_locale(&self) -> Option<Locale> {
+        let params = request::query(self.parts).ok()?;
+        params.one("lang").ok().flatten().and_then(Locale::from_tag)
     }
 }

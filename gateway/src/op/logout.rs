@@ -106,7 +106,7 @@ impl Visit<'_> {
         if session.is_none() || own {
             return self.log_out(&asked).await;
         }
-        let locale = asked.locale.unwrap_or_else(|| self.chosen_locale());
+        let locale = self.asked_locale().or(asked.locale).unwrap_or_else(|| self.locale(None));
         let client = asked.client.as_ref().and_then(|id| self.active.catalog.client(id));
         let client = client.map(|registered| registered.client.name.get(locale));
         let page = Logout::question(locale, client, params);
@@ -134,7 +134,7 @@ impl Visit<'_> {
         let mut response = match &target {
             Some(target) if all_ended => reply::see_other(target),
             _ => {
-                let locale = asked.locale.unwrap_or_else(|| self.chosen_locale());
+                let locale = self.asked_locale().or(asked.locale).unwrap_or_else(|| self.locale(None));
                 let page = Logout::done(&self.active, locale, self.told(&told, locale), upstream, target);
                 reply::page(StatusCode::OK, page.html(), asked.redirect.as_ref())
             }

@@ -314,15 +314,23 @@ async fn the_metadata_states_only_what_is_true() {
     let reply = browser.get(format!("{}/.well-known/openid-configuration", world.issuer())).await;
     assert_eq!(reply.headers["content-type"], "application/json");
     let metadata = reply.json();
-    for endpoint in ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"] {
-        let address = metadata[endpoint].as_str().unwrap();
-        assert!(address.starts_with(world.issuer()));
-        assert_ne!(browser.get(address).await.status, 404, "{endpoint}");
+    let aliases = &metadata["mtls_endpoint_aliases"];
+    let with_certificates = aliases["token_endpoint"].as_str().unwrap().trim_end_matches("/token");
+    let mut endpoints = 0;
+    for (host, document) in [(world.issuer(), &metadata), (with_certificates, aliases)] {
+        let named = document.as_object().unwrap().iter();
+        for (endpoint, address) in named.filter(|(name, _)| name.ends_with("_endpoint") || *name == "jwks_uri") {
+            let address = address.as_str().unwrap();
+            assert!(address.starts_with(host));
+            assert_ne!(browser.get(address).await.status, 404, "{endpoint}");
+            endpoints += 1;
+        }
     }
+    assert_eq!(endpoints, 8 + 5);
     assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);
     assert_eq!(metadata["subject_types_supported"], serde_json::json!(["pairwise"]));
     assert_eq!(metadata["acr_values_supported"].as_array().unwrap().len(), 9);
-    assert!(metadata.get("registration_endpoint").is_none() && metadata.get("end_session_endpoint").is_none());
+    assert!(metadata.get("registration_endpoint").is_none());
     assert_eq!(browser.get(format!("{}/nothing", world.issuer())).await.failure(), Some("CB-105"));
 }
 

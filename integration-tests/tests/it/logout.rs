@@ -84,7 +84,7 @@ async fn a_stranger_has_to_have_the_person_asked() {
     let others = id_token(&world, &rp, &mut other).await;
     for pairs in [vec![], vec![("client_id", "portal")], vec![("id_token_hint", others.as_str()), ("state", "x")]] {
         let page = browser.get(end(&world, &pairs)).await;
-        assert!(page.body.contains("action=\"/logout/confirm\""), "{}", page.body);
+        assert!(page.body.contains("action=\"/logout/confirm?lang="), "{}", page.body);
         assert!(is_signed_in(&rp, &mut browser).await);
     }
     // CSRF: a form from elsewhere confirms nothing.

@@ -205,7 +205,15 @@ async fn whole_logins_in_a_real_browser() {
                 json!({"focusAndEnter": "button[value=allow]"}),
                 json!({"expectUrl": network}),
                 json!({"expectText": {"text": "陳大文"}}),
+                json!({"goto": format!("{}/logout", world.issuer())}),
             ],
+            shot("logout"),
+            vec![
+                json!({"focusAndEnter": "form[action^='/logout/confirm'] button"}),
+                json!({"expectUrl": "/logout/confirm"}),
+                json!({"expectNo": "form[action^='/logout/confirm']"}),
+            ],
+            shot("signed-out"),
         ]
         .concat()
     };

@@ -26,6 +26,8 @@ pub struct Keyed {
     pub key: Arc<SigningKey>,
     /// Signs proofs.
     pub proof_key: Arc<SigningKey>,
+    /// Whether it only names itself.
+    pub public: bool,
     clock: Arc<TestClock>,
 }
 
@@ -58,6 +60,7 @@ impl Keyed {
             rp: world.client("keyed", None, redirect),
             key: Arc::new(key),
             proof_key: Arc::new(SigningKey::generate(Algorithm::ES256).expect("a key")),
+            public: false,
             clock: Arc::clone(&world.clock),
         };
         (world, keyed)
@@ -82,9 +85,12 @@ impl Keyed {
         object(json!({"iss": id, "sub": id, "aud": self.rp.issuer, "exp": now + 60, "iat": now, "jti": unique()}))
     }
 
-    /// A sound assertion, as form fields.
+    /// A sound assertion, as form fields; of a public client its name.
     #[must_use]
     pub fn assertion(&self) -> Vec<(String, String)> {
+        if self.public {
+            return vec![("client_id".into(), self.rp.client_id.clone())];
+        }
         let token = jws::sign(&self.key, "JWT", &self.assertion_claims()).expect("a signature");
         vec![("client_assertion_type".into(), ASSERTION.into()), ("client_assertion".into(), token)]
     }

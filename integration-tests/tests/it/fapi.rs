@@ -313,3 +313,48 @@ async fn nonce(client: &Keyed) -> String {
 fn other_key() -> certs::key::SigningKey {
     certs::key::SigningKey::generate(certs::key::Algorithm::ES256).unwrap()
 }
+
+/// FAPI 2.0 Security Profile section 5.4.1: a signature that the rest of the world may use is not taken from a FAPI client.
+#[tokio::test(flavor = "multi_thread")]
+async fn fapi2_5_4_1_nothing_signed_with_rs256_is_taken() {
+    let rsa = certs::key::SigningKey::generate(certs::key::Algorithm::RS256).unwrap();
+    let mut jwk = rsa.public_jwk().clone();
+    jwk["alg"] = "RS256".into();
+    for (profile, status) in [("baseline", 201), ("fapi2", 401)] {
+        // The inline keys of `Keyed` are replaced by the RSA key.
+        let (world, client) = Keyed::world(profile, "").await;
+        let file = world.data.join("bundle/clients/keyed.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let keys = format!("jwks = '{}'", json!({"keys": [jwk]}));
+        let text: Vec<&str> =
+            text.lines().map(|line| if line.starts_with("jwks") { keys.as_str() } else { line }).collect();
+        std::fs::write(&file, text.join("\n")).unwrap();
+        world.demo.gateway.app().tend(None).await;
+        let assertion = certs::jws::sign(&rsa, "JWT", &client.assertion_claims()).unwrap();
+        let mut form = client.rp.params(SERVICE);
+        form.push(("client_assertion_type".into(), integration_tests::keyed::ASSERTION.into()));
+        form.push(("client_assertion".into(), assertion));
+        assert_eq!(client.post("/par", &form, &[]).await.status, status, "{profile}");
+    }
+}
+
+/// RFC 9449 section 5: who cannot keep a secret has its refresh token bound to the key of its proofs.
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc9449_5_a_public_clients_refresh_token_is_bound() {
+    let (world, mut client) = Keyed::world("baseline", "").await;
+    let file = world.data.join("bundle/clients/keyed.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replace("\"private_key_jwt\"", "\"none\"\nrefresh_lifetime = \"8h\"");
+    std::fs::write(&file, text).unwrap();
+    world.demo.gateway.app().tend(None).await;
+    client.public = true;
+    let changes = [("scope", "openid profile offline_access"), ("prompt", "consent")];
+    let back = signed_in(&world, &client.rp.authorize(SERVICE, &changes)).await;
+    let tokens = client.redeem(&query(&back, "code").unwrap()).await.json();
+    let refresh = tokens["refresh_token"].as_str().unwrap_or_else(|| panic!("{tokens}")).to_owned();
+    let form = [("grant_type".to_owned(), "refresh_token".to_owned()), ("refresh_token".to_owned(), refresh)];
+    let thief = client.with_other_proof_key();
+    assert_eq!(thief.send_proven("/token", &form).await.json()["error"], "invalid_grant");
+    assert_eq!(client.send("/token", &form, &[]).await.json()["error"], "invalid_grant", "without a proof");
+    assert_eq!(client.send_proven("/token", &form).await.json()["token_type"], "DPoP", "nothing was lost");
+}

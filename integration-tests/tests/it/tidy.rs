@@ -101,16 +101,18 @@ fn rustsec_2023_0071_the_rsa_crate_has_one_user() {
     assert_eq!(users("ring"), ["rustls-webpki"]);
 }
 
-/// What `docs/identity-systems.md` says is tested is tested by tests of these names.
+/// What the tables of the documentation say is tested is tested by tests of these names.
 #[test]
-fn the_table_of_facts_names_tests_that_exist() {
-    let text = fs::read_to_string(root().join("docs/identity-systems.md")).unwrap();
+fn the_tables_of_facts_name_tests_that_exist() {
     let sources: String = all_sources().into_iter().map(|(_, text)| text).collect();
-    let rows = text.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.rsplit('|').nth(1));
-    let names: Vec<&str> =
-        rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|n| !n.contains('/')).collect();
-    assert!(names.len() > 40, "{}", names.len());
-    for name in names {
-        assert!(sources.contains(&format!("fn {name}(")), "{name}");
+    for (file, least) in [("docs/identity-systems.md", 40), ("docs/conformance.md", 80)] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let rows = text.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.rsplit('|').nth(1));
+        let names: Vec<&str> =
+            rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|n| !n.contains('/')).collect();
+        assert!(names.len() > least, "{file}: {}", names.len());
+        for name in names {
+            assert!(sources.contains(&format!("fn {name}(")), "{file}: {name}");
+        }
     }
 }

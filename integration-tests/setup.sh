@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what is missing on a Debian or Ubuntu machine that has a Rust toolchain.
 #   setup.sh build   what compiling needs: a C compiler, OpenSSL headers
-#   setup.sh test    what the tests need besides: PostgreSQL, Redis, Chromium, Node 20 and the npm peers
+#   setup.sh test    what the tests need besides: PostgreSQL, Redis, Chromium, Node 20, and the peers from
+#                    Debian, npm and PyPI
 #   setup.sh path    prints the folder of the Node that the tests use
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -31,7 +32,8 @@ build)
     install gcc libc6-dev make pkg-config libssl-dev
     ;;
 test)
-    install postgresql redis-server chromium libnss3-tools fonts-noto-cjk openssl
+    install postgresql redis-server chromium libnss3-tools fonts-noto-cjk openssl python3 python3-venv \
+        apache2-bin libapache2-mod-auth-openidc
     if ! node_serves node && ! node_serves "$node_folder/node"; then
         # Debian 12 has Node 18; the peers want 20. The npm registry carries Node itself.
         command -v npm >/dev/null || install nodejs npm
@@ -42,6 +44,12 @@ test)
         command -v npm >/dev/null || install nodejs npm
         npm ci --no-audit --no-fund
         touch node_modules/.complete
+    fi
+    python=$here/../target/python
+    if [ ! -e "$python/.complete" ] || [ requirements.txt -nt "$python/.complete" ]; then
+        python3 -m venv "$python"
+        "$python/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
+        touch "$python/.complete"
     fi
     ;;
 path)

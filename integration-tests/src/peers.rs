@@ -45,6 +45,47 @@ fn command(script: &str, settings: &Value) -> Command {
     command
 }
 
+/// The first code block of this language on a page of the documentation.
+#[must_use]
+pub fn code_of(page: &str, language: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let (_, code) = text.split_once(&format!("```{language}\n")).expect("a code block");
+    code.split_once("\n```").expect("its end").0.to_owned()
+}
+
+/// A program of the documentation that runs as its reader would run it, until this value is dropped.
+pub struct Sample {
+    _child: Child,
+}
+
+impl Sample {
+    /// Starts a command and waits until its port answers.
+    pub async fn start(mut command: Command, port: u16) -> Self {
+        let log = Stdio::piped();
+        let mut child = command.stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn().expect("it is installed");
+        for _ in 0..200 {
+            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                return Self { _child: child };
+            }
+            if child.try_wait().is_ok_and(|ended| ended.is_some()) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let _ = child.kill().await;
+        let mut text = String::new();
+        let _ = child.stderr.take().expect("a pipe").read_to_string(&mut text).await;
+        panic!("it did not start: {text}")
+    }
+}
+
+/// The Python that the peers from PyPI are installed for.
+#[must_use]
+pub fn python() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/python")
+}
+
 /// Runs a list of steps in Chromium; what the steps collected, one list for each run.
 pub async fn chromium(settings: &Value) -> Value {
     let mut child = command("browser.mjs", settings).stdout(Stdio::piped()).spawn().expect("node is installed");

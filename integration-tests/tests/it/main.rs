@@ -31,6 +31,7 @@ mod mutual_tls;
 mod outcome;
 mod peers;
 mod policy_flaws;
+mod portals;
 mod protected;
 mod refresh;
 mod secrecy;

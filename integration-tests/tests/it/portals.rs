@@ -1,0 +1,116 @@
+//! The few lines that a portal's developer writes, run as the documentation has them.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use integration_tests::World;
+use integration_tests::peers::{Sample, certificate, code_of, python};
+use integration_tests::servers::free_port;
+use integration_tests::world::{SECRET, client_document, secret_line, service_document};
+use serde_json::Value;
+use tokio::process::Command;
+
+const SERVICE: &str = "sample-matter";
+
+/// A world with a client whose callback is at this port.
+async fn world(port: u16, profile: &str) -> World {
+    let portal = format!("https://localhost:{port}");
+    let lines = format!("{}\nprofile = \"{profile}\"\npost_logout_redirect_uris = [\"{portal}/bye\"]", secret_line());
+    let client = client_document("sample", &format!("{portal}/callback"), "client_secret_basic", &lines);
+    let service = service_document(SERVICE, &["sample"], &["hk-iam-smart"], "");
+    World::with(&[("clients/sample.toml", &client), (&format!("services/{SERVICE}.toml"), &service)]).await
+}
+
+/// A whole login at a portal that runs at this port; what it shows at the end.
+async fn login(world: &World, port: u16) -> Value {
+    let mut browser = world.browser();
+    let start = browser.get(format!("https://localhost:{port}/login")).await.target();
+    let back = world.sign_in(&mut browser, start.as_str(), "hk-iam-smart", "hk-chan").await;
+    let shown = browser.get(back).await;
+    assert_eq!(shown.status, 200, "{}", shown.body);
+    shown.json()
+}
+
+/// What the environment of a sample says.
+fn settings(command: &mut Command, world: &World) {
+    command
+        .env("ISSUER", world.issuer())
+        .env("CLIENT_ID", "sample")
+        .env("CLIENT_SECRET", SECRET)
+        .env("SERVICE", format!("https://services.example/{SERVICE}"))
+        .env("SESSION_SECRET", "of this test alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_authlib() {
+    let port = free_port();
+    let world = world(port, "baseline").await;
+    let file = world.data.join("portal.py");
+    std::fs::write(&file, code_of("portals/python-authlib.md", "python")).unwrap();
+    let (cert, key) = certificate(&world.data, "python");
+    let mut command = Command::new(python());
+    command.args(["-m", "flask", "--app"]).arg(&file).args(["run", "--port", &port.to_string(), "--cert"]);
+    command.arg(cert).arg("--key").arg(key).env("REQUESTS_CA_BUNDLE", &world.demo.ca);
+    settings(&mut command, &world);
+    let _portal = Sample::start(command, port).await;
+    let shown = login(&world, port).await;
+    assert_eq!(shown["userinfo"]["name"], "CHAN, Tai Man", "{shown}");
+    assert_eq!(shown["id_token"]["sub"], shown["userinfo"]["sub"]);
+    assert_eq!(shown["id_token"]["iss"], world.issuer());
+}
+
+/// The old module, as Debian has it: no PKCE, its own defaults, and a whole sign-out.
+#[tokio::test(flavor = "multi_thread")]
+async fn apache_mod_auth_openidc() {
+    let port = free_port();
+    let world = world(port, "legacy").await;
+    let (cert, key) = certificate(&world.data, "apache");
+    let folder = world.data.join("apache");
+    std::fs::create_dir_all(folder.join("htdocs")).unwrap();
+    std::fs::write(folder.join("htdocs/index.html"), "signed in").unwrap();
+    let ca = folder.join("ca.pem");
+    std::fs::write(&ca, std::fs::read(&world.demo.ca).unwrap()).unwrap();
+    // Its workers are somebody else.
+    for path in [world.data.parent().unwrap(), &world.data, &folder] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let modules: String =
+        ["mpm_event", "authn_core", "authz_core", "authz_user", "dir", "headers", "ssl", "auth_openidc"]
+            .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
+            .concat();
+    let at = |path: &std::path::Path| path.display().to_string();
+    let base = format!(
+        "{modules}ServerName localhost\nListen 127.0.0.1:{port}\nUser www-data\nGroup www-data\n\
+         PidFile {folder}/pid\nDefaultRuntimeDir {folder}\nErrorLog {folder}/error.log\nDocumentRoot {folder}/htdocs\n\
+         SSLEngine on\nSSLCertificateFile {cert}\nSSLCertificateKeyFile {key}\nOIDCCABundlePath {ca}\n\
+         Header always set x-name \"expr=%{{reqenv:OIDC_CLAIM_name}}\"\n",
+        folder = at(&folder),
+        cert = at(&cert),
+        key = at(&key),
+        ca = at(&ca),
+    );
+    let file = folder.join("apache.conf");
+    std::fs::write(&file, base + &code_of("portals/apache.md", "apache")).unwrap();
+    let mut command = Command::new("/usr/sbin/apache2");
+    command.arg("-f").arg(&file).arg("-DFOREGROUND");
+    settings(&mut command, &world);
+    command
+        .env("PORTAL", format!("https://localhost:{port}"))
+        .env("SERVICE", format!("https%3A%2F%2Fservices.example%2F{SERVICE}"));
+    let _portal = Sample::start(command, port).await;
+    let (mut browser, home) = (world.browser(), format!("https://localhost:{port}/"));
+    // The module sends nobody on who does not look like a browser.
+    browser.headers.push(("accept", "text/html".to_owned()));
+    let log = || std::fs::read_to_string(folder.join("error.log")).unwrap_or_default();
+    let start = browser.get(&home).await;
+    let start = start.location().unwrap_or_else(|| panic!("{}", log()));
+    let back = world.sign_in(&mut browser, start.as_str(), "hk-iam-smart", "hk-chan").await;
+    let shown = browser.follow_within(back, &home).await;
+    assert_eq!(shown.body, "signed in", "{}", log());
+    assert_eq!(shown.headers["x-name"], "CHAN, Tai Man");
+    let bye = format!("{home}callback?logout=https%3A%2F%2Flocalhost%3A{port}%2Fbye");
+    let end = browser.get(bye).await.target();
+    assert!(end.as_str().starts_with(&format!("{}/logout?", world.issuer())), "{end}");
+    let page = browser.get(&end).await;
+    assert!(page.body.contains(&format!("{home}bye")), "{}", page.body);
+    assert!(browser.get(&home).await.target().as_str().starts_with(world.issuer()), "signed out there as well");
+}

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use integration_tests::World;
-use integration_tests::peers::{Sample, certificate, code_of, python};
+use integration_tests::peers::{Sample, certificate, code_of, folder, python};
 use integration_tests::servers::free_port;
 use integration_tests::world::{SECRET, client_document, secret_line, service_document};
 use serde_json::Value;
@@ -113,4 +113,36 @@ async fn apache_mod_auth_openidc() {
     let page = browser.get(&end).await;
     assert!(page.body.contains(&format!("{home}bye")), "{}", page.body);
     assert!(browser.get(&home).await.target().as_str().starts_with(world.issuer()), "signed out there as well");
+}
+
+/// FAPI 2.0 in fifty lines.
+#[tokio::test(flavor = "multi_thread")]
+async fn javascript_openid_client() {
+    let port = free_port();
+    let key = josekit::jwk::Jwk::generate_ec_key(josekit::jwk::alg::ec::EcCurve::P256).unwrap();
+    let public = Value::Object(key.to_public_key().unwrap().into());
+    let lines = format!("profile = \"fapi2\"\njwks = '{}'", serde_json::json!({"keys": [public]}));
+    let redirect = format!("https://localhost:{port}/callback");
+    let client = client_document("sample", &redirect, "private_key_jwt", &lines);
+    let service = service_document(SERVICE, &["sample"], &["hk-iam-smart"], "");
+    let documents = [("clients/sample.toml", client.as_str()), (&format!("services/{SERVICE}.toml"), service.as_str())];
+    let world = World::with(&documents).await;
+    let (cert, tls_key) = certificate(&world.data, "node");
+    let client_key = world.data.join("client.jwk");
+    std::fs::write(&client_key, Value::Object(key.into()).to_string()).unwrap();
+    let mut command = Command::new("node");
+    // Its packages are found from where the peers are installed.
+    let code = code_of("portals/javascript-openid-client.md", "js");
+    command.current_dir(folder()).args(["--input-type=module", "--eval", &code]);
+    settings(&mut command, &world);
+    command
+        .env("PORTAL", format!("https://localhost:{port}"))
+        .env("NODE_EXTRA_CA_CERTS", &world.demo.ca)
+        .env("CLIENT_KEY", &client_key)
+        .env("TLS_CERT", cert)
+        .env("TLS_KEY", tls_key);
+    let _portal = Sample::start(command, port).await;
+    let shown = login(&world, port).await;
+    assert_eq!(shown["userinfo"]["name"], "CHAN, Tai Man", "{shown}");
+    assert_eq!(shown["id_token"]["sub"], shown["userinfo"]["sub"]);
 }

@@ -1,6 +1,7 @@
 //! Telling clients that a session ended (OpenID Connect Back-Channel Logout 1.0): laid down with the end itself, sent at once,
 //! and tried again until the client says that it heard, or a day is over. Operators see what waits and what was given up.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -11,7 +12,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::keys::algorithm;
+use crate::op::protect;
 use crate::seal::{SealError, Seals};
 use crate::store::{Batch, Class, Key, Store, StoreError, Write};
 
@@ -23,6 +24,10 @@ const GIVEN_UP: &str = "logout-given-up";
 const CLAIM: &str = "logout-claim";
 /// How many are looked at together.
 const PAGE: usize = 100;
+/// How many pages, at most, are looked through for what is due.
+const PAGES: usize = 20;
+/// How many of one client are sent at a time.
+const SHARE: usize = 20;
 /// How long a client has to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long after each failed attempt the next one is made.
@@ -128,15 +133,35 @@ pub async fn shown(store: &Store, seals: &Seals, now: Timestamp) -> Result<Vec<S
 /// [`NoticeError`]; what was not sent waits.
 pub async fn send_due(app: &App) -> Result<(), NoticeError> {
     let now = app.now();
-    let mut sending = Vec::new();
-    for (key, sealed) in app.store.list(WAITING, None, PAGE, now).await? {
-        let notice: Notice = serde_json::from_slice(&app.seals.open_at_rest(key.as_str(), &sealed)?)?;
-        if notice.due > now {
-            break;
+    let (mut after, mut sending, mut shares) = (None, Vec::new(), HashMap::<ClientId, usize>::new());
+    for _ in 0..PAGES {
+        let page = app.store.list(WAITING, after.as_ref(), PAGE, now).await?;
+        let notices: Vec<Notice> = page.iter().filter_map(|(key, sealed)| read(app, key, sealed)).collect();
+        let all_due = notices.iter().all(|notice| notice.due <= now);
+        for notice in notices.into_iter().filter(|notice| notice.due <= now) {
+            // A portal that does not answer takes nobody else's turn.
+            let share = shares.entry(notice.client.clone()).or_default();
+            *share += 1;
+            if *share <= SHARE {
+                sending.push(notice);
+            }
         }
-        sending.push(notice);
+        match page.last() {
+            Some((key, _)) if all_due && page.len() == PAGE => after = Some(key.clone()),
+            _ => break,
+        }
     }
     join_all(sending.iter().map(|notice| send(app, notice))).await.into_iter().try_for_each(|sent| sent.map(|_| ()))
+}
+
+/// A stored notice; one that cannot be read is named in the log and stops nobody.
+fn read(app: &App, key: &Key, sealed: &[u8]) -> Option<Notice> {
+    let plain = app.seals.open_at_rest(key.as_str(), sealed).ok();
+    let notice = plain.and_then(|plain| serde_json::from_slice(&plain).ok());
+    if notice.is_none() {
+        tracing::error!(key = key.as_str(), "a stored logout notice cannot be read");
+    }
+    notice
 }
 
 /// Sends one notice. True when the client has heard.
@@ -182,14 +207,15 @@ pub async fn send(app: &App, notice: &Notice) -> Result<bool, NoticeError> {
 /// One attempt (Back-Channel Logout section 2.5): heard means status 200 or 204.
 async fn deliver(app: &App, notice: &Notice) -> Result<(), String> {
     let active = app.bundle();
-    let Some(client) = active.catalog.client(&notice.client).map(|registered| &registered.client) else {
+    let Some(registered) = active.catalog.client(&notice.client) else {
         // Nobody is left to be told.
         return Ok(());
     };
+    let client = &registered.client;
     let Some(uri) = &client.backchannel_logout_uri else { return Ok(()) };
     let unique = app.entropy.token().map_err(|error| error.to_string())?;
     let claims = logout::token(&app.issuer, &client.id, &notice.subject, &notice.sid, unique.expose(), app.now());
-    let token = app.keys.sign(algorithm(client.signed.id_token), "logout+jwt", &claims);
+    let token = protect::signed_id_token(app, registered, "logout+jwt", &claims).await;
     let token = token.map_err(|error| error.to_string())?;
     let request = http::Request::post(uri.as_str())
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")

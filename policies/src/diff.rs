@@ -18,7 +18,7 @@ use crate::classes::Classes;
 use crate::condition::span;
 use crate::decide::{Demand, Facts};
 use crate::provider::Provider;
-use crate::service::{OnMissing, Release, Service};
+use crate::service::{OnMissing, Release, Service, TokenFormat};
 use crate::set::PolicySet;
 
 /// What a change does to trust.
@@ -326,6 +326,14 @@ fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
     }
     if before.name != after.name || before.resource != after.resource || before.domain != after.domain {
         diff.push(Direction::Neutral, id, "has another name, resource or domain".to_owned(), None);
+    }
+    if before.access_token != after.access_token {
+        diff.tell(
+            after.access_token == TokenFormat::Jwt,
+            id,
+            "who holds its tokens can read them, or no longer".to_owned(),
+            None,
+        );
     }
     for server in after.resource_servers.iter().filter(|server| !before.resource_servers.contains(server)) {
         diff.tell(true, id, format!("{server} may now ask about its tokens"), None);

@@ -282,6 +282,10 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Optio
     let consent = doc.optional("consent").unwrap_or(Mode::Required);
     check_consent(doc, consent, &release);
     check_masks(doc, words, &release);
+    let access_token = doc.optional("access_token").unwrap_or(TokenFormat::Opaque);
+    if access_token == TokenFormat::Jwt && consent == Mode::Anonymous {
+        doc.refuse_field("access_token", "names the person to whoever reads it; an anonymous service knows nobody");
+    }
     let remember_consent = doc.duration("remember_consent");
     if remember_consent.is_some_and(|span| span > Duration::from_secs(366 * 86_400)) {
         doc.refuse_field("remember_consent", "must be at most 366d");
@@ -296,7 +300,7 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Optio
         id: id?,
         resource: resource?,
         clients,
-        access_token: doc.optional("access_token").unwrap_or(TokenFormat::Opaque),
+        access_token,
         resource_servers: doc.list("resource_servers"),
         name: name?,
         domain,

@@ -25,7 +25,7 @@ use crate::instrument::Instrument;
 use crate::provider::{AssuranceRow, Provider};
 use crate::release::{Gate, ReleaseError, Released, release, wanted};
 use crate::rules::{Index, Rules};
-use crate::service::{Groups, Row, Service, group_from_document};
+use crate::service::{Groups, Row, Service, TokenFormat, group_from_document};
 use crate::vocabulary::{Vocabulary, unknown};
 
 /// A document, as it was found.
@@ -182,7 +182,19 @@ impl PolicySet {
         let instruments = service.instruments.iter().filter(|id| !self.instruments.contains_key(*id));
         reasons.extend(instruments.map(|id| format!("instrument {}", unknown(id, known()))));
         reasons.dedup();
+        reasons.extend(self.joined_sectors(service));
         reasons
+    }
+
+    /// A token that resource servers read names the person as its client's sector does, so theirs has to be the same one.
+    fn joined_sectors(&self, service: &Service) -> Option<String> {
+        let sector = |id: &ClientId| self.recipients.get(id).map(|recipient| &recipient.client.sector);
+        let readers = service.resource_servers.iter().filter(|_| service.access_token == TokenFormat::Jwt);
+        let mut pairs = readers.flat_map(|server| service.clients.iter().map(move |client| (server, client)));
+        let (server, client) = pairs.find(|(server, client)| sector(server) != sector(client))?;
+        Some(format!(
+            "access_token: {server} would read a `sub` of {client}'s sector: they share a sector, or tokens are opaque"
+        ))
     }
 
     /// The version of the bundle.

@@ -188,6 +188,22 @@ fn data_does_not_hop_from_region_to_region_unless_the_service_says_so() {
     assert!(hop("regional_hop = true").0.is_ok());
 }
 
+/// A token that can be read names the person to its readers as its client knows them: to nobody of another sector, and of somebody
+/// anonymous not at all.
+#[test]
+fn a_token_that_can_be_read_joins_no_sectors() {
+    let rows = |lines: &str| {
+        let row = "[[allow]]\nproviders = [\"hk\"]\nidentity = 1\nauthentication = 1\n";
+        compile(&[("s", &format!("{lines}\n{row}"))]).map(|_| ()).map_err(|problems| problems.join("\n"))
+    };
+    assert_eq!(rows("access_token = \"jwt\"\nresource_servers = [\"portal\"]"), Ok(()));
+    assert_eq!(rows("access_token = \"opaque\"\nresource_servers = [\"kiosk\"]"), Ok(()));
+    let joined = rows("access_token = \"jwt\"\nresource_servers = [\"kiosk\"]").unwrap_err();
+    assert!(joined.contains("kiosk would read a `sub` of portal's sector"), "{joined}");
+    let anonymous = rows("access_token = \"jwt\"\nconsent = \"anonymous\"").unwrap_err();
+    assert!(anonymous.contains("an anonymous service knows nobody"), "{anonymous}");
+}
+
 /// CVE-2025-64103: an assurance that was asked for as essential is never quietly lowered.
 #[test]
 fn cve_2025_64103_what_the_client_asks_for_only_narrows() {

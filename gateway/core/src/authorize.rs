@@ -42,7 +42,7 @@ pub fn parse(
 ) -> Result<AuthorizationRequest, Refusal> {
     let client = find_client(params, registry)?;
     let redirect = find_redirect(params, client)?;
-    let mut reply = ReplyTo { client: client.id.clone(), redirect, mode: ResponseMode::Query, state: None };
+    let mut reply = reply_to(client, redirect);
     let mut draft = Draft { params, arrival, registry, client, reply: &mut reply, request: Parts::default() };
     for (_, check) in CHECKS {
         if let Err(error) = check(&mut draft) {
@@ -82,7 +82,14 @@ pub fn parse(
 pub fn reply_address(params: &Params, registry: &dyn Registry) -> Result<ReplyTo, Refusal> {
     let client = find_client(params, registry)?;
     let redirect = find_redirect(params, client)?;
-    Ok(ReplyTo { client: client.id.clone(), redirect, mode: ResponseMode::Query, state: None })
+    Ok(reply_to(client, redirect))
+}
+
+/// How a client is answered before its request is read: signed, where its profile says that everything is.
+fn reply_to(client: &Client, redirect: CheckedRedirect) -> ReplyTo {
+    let signed = client.profile.requires_signed_messages();
+    let mode = if signed { ResponseMode::QueryJwt } else { ResponseMode::Query };
+    ReplyTo { client: client.id.clone(), redirect, mode, state: None }
 }
 
 fn find_client<'r>(params: &Params, registry: &'r dyn Registry) -> Result<&'r Client, Refusal> {
@@ -119,6 +126,32 @@ struct Draft<'a> {
     reply: &'a mut ReplyTo,
     request: Parts,
 }
+
+/// Every parameter that is read, or refused.
+pub const PARAMETERS: [&str; 22] = [
+    "client_id",
+    "redirect_uri",
+    "state",
+    "response_mode",
+    "request",
+    "request_uri",
+    "registration",
+    "response_type",
+    "scope",
+    "code_challenge",
+    "code_challenge_method",
+    "dpop_jkt",
+    "nonce",
+    "prompt",
+    "max_age",
+    "resource",
+    "claims",
+    "acr_values",
+    "id_token_hint",
+    "login_hint",
+    "ui_locales",
+    "display",
+];
 
 type Check = fn(&mut Draft<'_>) -> Result<(), OAuthError>;
 
@@ -167,16 +200,17 @@ fn check_state(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
 }
 
 fn check_response_mode(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
-    draft.reply.mode = match draft.params.one("response_mode")? {
+    let mode = match draft.params.one("response_mode")? {
         None => ResponseMode::Query,
         Some(asked) => {
             let known = ResponseMode::NAMES.iter().find(|(name, _)| *name == asked);
             known.map(|(_, mode)| *mode).ok_or_else(|| invalid("response_mode is not one of ours"))?
         }
     };
-    if draft.client.profile.requires_signed_messages() && !draft.reply.mode.is_signed() {
+    if draft.client.profile.requires_signed_messages() && !mode.is_signed() {
         return Err(invalid("this client's answers are signed: response_mode must be jwt"));
     }
+    draft.reply.mode = mode;
     Ok(())
 }
 

@@ -169,6 +169,21 @@ fn fapi2_message_signing_5_3_1_only_signed_messages() {
     assert!(arrived(profile, "&response_mode=jwt", Arrival { pushed: false, signed: true }).is_err());
 }
 
+/// FAPI 2.0 Message Signing section 5.4: a refusal is signed as well, however early it comes.
+#[test]
+fn fapi2_message_signing_5_4_every_refusal_is_signed() {
+    let client = Client::from_document("a", &document("profile = \"fapi2-message-signing\"")).unwrap();
+    let registry = OneClient(client);
+    for more in ["", "&response_mode=query", "&response_mode=nonsense", "&state=x&state=y"] {
+        let params = Params::parse(format!("{BASE}{more}").as_bytes()).unwrap();
+        match parse(&params, Arrival::default(), &registry, Timestamp(1_000)) {
+            Err(Refusal::Reply(to, _)) => assert!(to.mode.is_signed(), "{more}"),
+            other => panic!("{more}: {other:?}"),
+        }
+        assert!(reply_address(&params, &registry).unwrap().mode.is_signed());
+    }
+}
+
 /// RFC 9449 section 10.
 #[test]
 fn rfc9449_10_dpop_jkt_is_a_thumbprint() {

@@ -123,6 +123,11 @@ impl Params {
         self.0.retain(|(name, _)| !names.contains(&name.as_str()));
     }
 
+    /// Lets go of parameters of any other name.
+    pub fn keep(&mut self, names: &[&str]) {
+        self.0.retain(|(name, _)| names.contains(&name.as_str()));
+    }
+
     /// Adds a parameter.
     pub fn add(&mut self, name: &str, value: &str) {
         self.0.push((name.to_owned(), value.to_owned()));

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use certs::jws::{Unverified, Verified};
+use certs::key::Algorithm;
 use gateway_core::authorize::{self, Arrival, AuthorizationRequest, Refusal, Registry};
 use gateway_core::client::Client;
 use gateway_core::error::{Failure, OAuthCode, OAuthError};
@@ -14,6 +16,7 @@ use gateway_core::ids::{ClientId, ServiceId, TransactionId};
 use gateway_core::interaction::{LinkQuestion, Stage, TRANSACTION_LIFETIME, Transaction};
 use gateway_core::params::Params;
 use http::{Request, StatusCode};
+use serde_json::{Map, Value};
 
 use super::pushed::{self, Opened};
 use super::{Visit, request_object};
@@ -143,12 +146,21 @@ impl Registry for Visit<'_> {
     }
 
     fn hinted_subject(&self, client: &Client, id_token: &str) -> Option<String> {
-        let keys = self.app.keys.verifying();
-        let unverified = certs::jws::Unverified::parse(id_token).ok()?;
-        let claims = unverified.verify(&keys, &certs::key::Algorithm::ALL).ok()?;
         // An old token still names the person: expiry is not looked at (OpenID Connect Core section 3.1.2.1).
-        let ours = certs::claims::text(&claims, "iss").ok()? == self.app.issuer;
+        let claims = self.own_id_token(id_token)?;
         let theirs = certs::claims::has_audience(&claims, client.id.as_str()).ok()?;
-        (ours && theirs).then(|| certs::claims::text(&claims, "sub").ok().map(str::to_owned))?
+        theirs.then(|| certs::claims::text(&claims, "sub").ok().map(str::to_owned))?
+    }
+}
+
+impl Visit<'_> {
+    /// The claims of an ID token of ours, however old. Other tokens that we sign are none: of those that have its type, only an ID
+    /// token says which access token it came with (`at_hash`).
+    pub(super) fn own_id_token(&self, token: &str) -> Option<Verified<Map<String, Value>>> {
+        let unverified = Unverified::parse(token).ok()?;
+        let typ = unverified.typ() == Some("JWT");
+        let claims = unverified.verify(&self.app.keys.verifying(), &Algorithm::ALL).ok()?;
+        let ours = certs::claims::text(&claims, "iss").ok()? == self.app.issuer;
+        (ours && typ && claims.contains_key("at_hash")).then_some(claims)
     }
 }

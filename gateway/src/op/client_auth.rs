@@ -25,6 +25,9 @@ const LONGEST: u64 = 300;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// What an assertion may say that it is: anything but another kind of token that its client signs.
+const ASSERTION_TYPES: &[&str] = &["jwt", "client-authentication+jwt"];
+
 /// What a client presented. Exactly one of these: RFC 6749 section 2.3 forbids more than one method in a request.
 enum Credential<'a> {
     None(&'a str),
@@ -157,7 +160,7 @@ fn unproven(error: ClientTokenError) -> OAuthError {
 /// Verifies a client assertion (RFC 7523 section 3) and uses it up.
 async fn assertion(app: &App, registered: &Registered, token: &str, endpoint: &str) -> Result<(), OAuthError> {
     let now = app.now();
-    let claims = client_keys::verify(app, registered, token).await.map_err(unproven)?;
+    let claims = client_keys::verify(app, registered, token, ASSERTION_TYPES).await.map_err(unproven)?;
     let until = check(app, &registered.client, &claims, endpoint, now)?;
     // Recorded after the signature: a forgery must not burn somebody's identifier (Keycloak issue 49215).
     let jti = claims::text(&claims, "jti").map_err(|_| invalid())?;
@@ -190,8 +193,10 @@ fn check(
         // FAPI 2.0 Security Profile section 5.3.2.1: the issuer, as one text.
         text("aud")? == app.issuer
     } else {
-        let endpoints = ["/token", endpoint].map(|path| format!("{}{path}", app.issuer));
-        audience(&app.issuer) || endpoints.iter().any(|url| audience(url))
+        let hosts = [Some(&app.issuer), app.mutual_tls.get()];
+        let mut hosts = hosts.into_iter().flatten();
+        let at = |host: &String| ["/token", endpoint].iter().any(|path| audience(&format!("{host}{path}")));
+        audience(&app.issuer) || hosts.any(at)
     };
     if text("iss")? != id || text("sub")? != id || !for_us || jti.is_empty() || jti.len() > 256 {
         return Err(invalid());

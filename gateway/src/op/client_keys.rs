@@ -15,7 +15,7 @@ const STRONG: [Algorithm; 3] = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::P
 
 /// Why a client's token is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ClientTokenError {
+pub enum ClientTokenError {
     /// The token, or the client has no keys.
     #[error(transparent)]
     Token(#[from] JwsError),
@@ -29,16 +29,20 @@ pub(super) fn allowed(client: &Client) -> &'static [Algorithm] {
     if client.profile.is_fapi() { &STRONG } else { &Algorithm::ALL }
 }
 
-/// The claims of a token that one of the client's keys signed.
+/// The claims of a token that one of the client's keys signed, and that says it is of one of these types, or nothing.
 pub(super) async fn verify(
     app: &App,
     registered: &Registered,
     token: &str,
+    types: &[&str],
 ) -> Result<Verified<Map<String, Value>>, ClientTokenError> {
     let allowed = allowed(&registered.client);
     let verify = |keys: &KeySet| Unverified::parse(token)?.verify(keys, allowed);
-    // What cannot be a token at all is no reason to fetch anything.
-    Unverified::parse(token)?;
+    // What cannot be such a token at all is no reason to fetch anything.
+    let unverified = Unverified::parse(token)?;
+    if !unverified.typ().is_none_or(|typ| types.iter().any(|known| known.eq_ignore_ascii_case(typ))) {
+        return Err(JwsError::Header.into());
+    }
     match verify(&*keys(app, registered, false).await?) {
         Err(JwsError::UnknownKey | JwsError::Signature) if is_remote(&registered.client) => {
             Ok(verify(&*keys(app, registered, true).await?)?)

@@ -28,16 +28,24 @@ fn invalid(why: &'static str) -> OAuthError {
     OAuthError::new(OAuthCode::InvalidDpopProof, why)
 }
 
-/// The thumbprint of the key whose proof came with a request; none when no proof did.
+/// A key that somebody proved to hold, by a proof that is yet to be used up.
+pub(super) struct Held {
+    /// The key's thumbprint.
+    pub(super) jkt: String,
+    name: String,
+    until: Timestamp,
+}
+
+/// The key whose proof came with a request; none when no proof did. Nothing is stored: see [`use_up`].
 ///
 /// # Errors
 /// `invalid_dpop_proof`, or `use_dpop_nonce` when it does not answer a nonce of ours (RFC 9449 section 8).
-pub(super) async fn proven_key(
+pub(super) fn held_key(
     app: &App,
     parts: &Parts,
     path: &str,
     access_token: Option<&str>,
-) -> Result<Option<String>, OAuthError> {
+) -> Result<Option<Held>, OAuthError> {
     let mut values = parts.headers.get_all(HEADER).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -57,9 +65,19 @@ pub(super) async fn proven_key(
         return Err(OAuthError::new(OAuthCode::UseDpopNonce, "the DPoP proof has to answer the nonce of DPoP-Nonce"));
     }
     let name = keyed(b"dpop", &[proof.jkt().as_bytes(), proof.jti().as_bytes()]);
-    let used = Write::Insert(Key::new(USED, &base64url(&name)), Vec::new(), Some(Timestamp(proof.until() + 1)));
-    match app.store.commit(Class::Ephemeral, Batch::of(used), now).await {
-        Ok(()) => Ok(Some(proof.jkt().to_owned())),
+    let until = Timestamp(proof.until() + 1);
+    Ok(Some(Held { jkt: proof.jkt().to_owned(), name: base64url(&name), until }))
+}
+
+/// Uses a proof up, once everything else of its request was found right: whoever has nothing to redeem stores nothing.
+///
+/// # Errors
+/// `invalid_dpop_proof` when it was used before.
+pub(super) async fn use_up(app: &App, held: Option<&Held>) -> Result<(), OAuthError> {
+    let Some(held) = held else { return Ok(()) };
+    let used = Write::Insert(Key::new(USED, &held.name), Vec::new(), Some(held.until));
+    match app.store.commit(Class::Ephemeral, Batch::of(used), app.now()).await {
+        Ok(()) => Ok(()),
         Err(StoreError::Conflict) => Err(invalid("the DPoP proof was used before")),
         Err(error) => Err(super::token::internal(&error)),
     }
@@ -72,11 +90,11 @@ pub(super) async fn proven_key(
 /// `invalid_dpop_proof` or `invalid_request` where they have to be bound and nothing was proven.
 pub(super) fn bind(
     client: &Client,
-    jkt: Option<String>,
+    held: Option<&Held>,
     certificate: Option<String>,
 ) -> Result<Option<Confirmation>, OAuthError> {
     let by_certificate = client.certificate_bound || client.profile.requires_bound_tokens() && !client.dpop_bound;
-    match (jkt, certificate.filter(|_| by_certificate)) {
+    match (held.map(|held| held.jkt.clone()), certificate.filter(|_| by_certificate)) {
         (_, Some(digest)) if client.certificate_bound => Ok(Some(Confirmation::Certificate(digest))),
         (_, None) if client.certificate_bound => {
             Err(OAuthError::new(OAuthCode::InvalidRequest, "this client's tokens are bound to its certificate"))

@@ -103,7 +103,16 @@ impl Visit<'_> {
         self.lay_down(&code, &self.code_grant(&agreed)).await?;
         let name = Key::of_secret(CODES, code.expose());
         match self.commit_release(&agreed, answer.as_ref(), name.id()).await {
-            Ok(()) => Ok(code),
+            Ok(()) => {
+                // The person may have signed out in another tab while this was being written down: then it was for nothing.
+                if let Some(id) = &proof.session
+                    && self.session().await?.is_none_or(|session| session.id != *id)
+                {
+                    self.lay_down_notices(id).await.map_err(SessionError::from)?;
+                    return Err(IssueError::SignedOut);
+                }
+                Ok(code)
+            }
             Err(StoreError::Conflict) => {
                 let finished = self.app.store.get(Class::Durable, &finished_key(transaction), self.now).await;
                 let spent = self.is_spent(transaction.request.pushed.as_deref()).await;
@@ -132,7 +141,7 @@ impl Visit<'_> {
         }
         Ok(Some(match &proof.session {
             Some(id) => id.clone(),
-            None => self.session_id(transaction)?,
+            None => self.session_of(&proof.known.person, self.session_id(transaction)?).await?,
         }))
     }
 
@@ -311,7 +320,7 @@ pub(super) async fn tokens(
     grant: Taken<CodeGrant>,
     refresh: Option<RefreshGrant>,
 ) -> Result<Value, SessionError> {
-    let Caller { app, active, client, confirmation, registered } = caller;
+    let Caller { app, active, client, confirmation, recipient, .. } = caller;
     let now = app.now();
     let alg = client.signed.id_token;
     let expires_at = now.plus(ACCESS_TOKEN_LIFETIME);
@@ -337,7 +346,7 @@ pub(super) async fn tokens(
     let hash = algorithm(alg).hash(access.expose().as_bytes());
     let at_hash = base64url(hash.get(..hash.len() / 2).unwrap_or_default());
     let claims = id_token(&app.issuer, &grant, permit.stated(), at_hash, now);
-    let id_token = protect(app, registered, alg, client.encrypted.id_token, &claims).await;
+    let id_token = protect(app, alg, "JWT", recipient.as_ref(), &claims);
     let id_token = id_token.map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let sealed = app.seals.record(access.expose(), &access_grant)?;
     let mut batch = Batch::of(Write::Put(Key::of_secret(ACCESS, access.expose()), sealed, Some(expires_at)));

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use certs::jws::Unverified;
-use certs::key::Algorithm;
 use futures_util::future::join_all;
 use gateway_core::audit::Event;
 use gateway_core::client::Client;
@@ -22,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::Visit;
-use super::session::{Session, SessionError};
+use super::session::Session;
 use crate::app::App;
 use crate::http::{reply, request};
 use crate::notices::{self, Notice, NoticeError};
@@ -79,12 +77,11 @@ impl Registry for Visit<'_> {
     }
 
     fn hint(&self, id_token: &str) -> Option<Hint> {
-        let claims = Unverified::parse(id_token).ok()?.verify(&self.app.keys.verifying(), &Algorithm::ALL).ok()?;
         // An old token still says which session it was: expiry is not looked at (RP-Initiated Logout section 4).
-        let ours = certs::claims::text(&claims, "iss").ok()? == self.app.issuer;
+        let claims = self.own_id_token(id_token)?;
         let client = certs::claims::text(&claims, "aud").ok()?.parse().ok()?;
         let sid = certs::claims::text(&claims, "sid").ok().map(str::to_owned);
-        ours.then_some(Hint { client, sid })
+        Some(Hint { client, sid })
     }
 }
 
@@ -103,14 +100,18 @@ impl Visit<'_> {
         let own = session.as_ref().is_some_and(|session| {
             asked.client.as_ref().is_some_and(|client| asked.sid.as_ref() == Some(&self.sid(&session.id, client)))
         });
-        if session.is_none() || own {
+        // To end what does not exist is a success, and touches nothing else of this browser's.
+        if session.is_none() {
+            return self.signed_out(&asked, None, &[]);
+        }
+        if own {
             return self.log_out(&asked).await;
         }
         let locale = self.asked_locale().or(asked.locale).unwrap_or_else(|| self.locale(None));
         let client = asked.client.as_ref().and_then(|id| self.active.catalog.client(id));
         let client = client.map(|registered| registered.client.name.get(locale));
         let page = Logout::question(locale, client, params);
-        reply::page(StatusCode::OK, page.html(), None)
+        reply::page(StatusCode::OK, page.html(), asked.redirect.as_ref())
     }
 
     /// Ends this browser's session, tells everybody it served, and leads on. To end what does not exist is a success.
@@ -127,22 +128,30 @@ impl Visit<'_> {
             Ok(told) => told,
             Err(error) => return self.internal(&error, None),
         };
-        let target = asked.target();
-        let upstream = session.as_ref().map(|session| self.upstream(&session.assertion.provider));
-        let all_ended = told.iter().all(|(_, ended)| *ended == Ended::Yes)
-            && !upstream.as_ref().is_some_and(|(_, place)| place.is_some());
-        let mut response = match &target {
-            Some(target) if all_ended => reply::see_other(target),
-            _ => {
-                let locale = self.asked_locale().or(asked.locale).unwrap_or_else(|| self.locale(None));
-                let page = Logout::done(&self.active, locale, self.told(&told, locale), upstream, target);
-                reply::page(StatusCode::OK, page.html(), asked.redirect.as_ref())
-            }
-        };
+        let mut response = self.signed_out(asked, session.as_ref(), &told);
         // Whoever comes to this browser next continues nothing of this person's.
         self.forget_all(&mut response);
         Self::forget_session(&mut response);
         response
+    }
+
+    /// Where the browser goes when all is done: on, where there is nothing more to say, or to the page that says it. Whoever asked
+    /// knows already.
+    fn signed_out(&self, asked: &LogoutRequest, session: Option<&Session>, told: &[(ClientId, Ended)]) -> Response {
+        let target = asked.target();
+        let others: Vec<_> =
+            told.iter().filter(|(client, _)| target.is_none() || asked.client.as_ref() != Some(client)).collect();
+        let upstream = session.map(|session| self.upstream(&session.assertion.provider));
+        let all_ended = others.iter().all(|(_, ended)| *ended == Ended::Yes)
+            && !upstream.as_ref().is_some_and(|(_, place)| place.is_some());
+        match target {
+            Some(target) if all_ended => reply::see_other(&target),
+            target => {
+                let locale = self.asked_locale().or(asked.locale).unwrap_or_else(|| self.locale(None));
+                let page = Logout::done(&self.active, locale, self.told(&others, locale), upstream, target);
+                reply::page(StatusCode::OK, page.html(), asked.redirect.as_ref())
+            }
+        }
     }
 
     /// The provider of a session, and where the person can end their sign-in there, if that is known.
@@ -153,7 +162,7 @@ impl Visit<'_> {
         (provider.clone(), place.map(String::from))
     }
 
-    fn told(&self, told: &[(ClientId, Ended)], locale: Locale) -> Vec<Told> {
+    fn told(&self, told: &[&(ClientId, Ended)], locale: Locale) -> Vec<Told> {
         let name = |id: &ClientId| {
             let registered = self.active.catalog.client(id);
             registered.map_or_else(|| id.to_string(), |registered| registered.client.name.get(locale).to_owned())
@@ -161,20 +170,13 @@ impl Visit<'_> {
         told.iter().map(|(client, ended)| Told { client: name(client), ended: *ended }).collect()
     }
 
-    async fn session_or_none(&self) -> Result<Option<Session>, SessionError> {
-        match self.session().await {
-            Err(SessionError::Seal(_)) => Ok(None),
-            other => other,
-        }
-    }
-
     /// Ends this browser's session: on record, with a notice laid down for each client that wants one. Each is told at once; those
     /// that do not hear are told again later.
     async fn end(&self, session: &Session) -> Result<Vec<(ClientId, Ended)>, NoticeError> {
-        let mut parties = self.lay_down_notices(session).await?;
+        let mut parties = self.lay_down_notices(&session.id).await?;
         self.delete_session().await?;
         // Whoever got a code from another tab in between.
-        parties.extend(self.lay_down_notices(session).await?);
+        parties.extend(self.lay_down_notices(&session.id).await?);
         let tell = async |(client, notice): (ClientId, Option<Notice>)| -> Result<(ClientId, Ended), NoticeError> {
             let ended = match notice {
                 None => Ended::CannotBeTold,
@@ -188,8 +190,8 @@ impl Visit<'_> {
     }
 
     /// Lays down, in one commit, whom to tell; the clients that the session served, each with its notice if it wants one.
-    async fn lay_down_notices(&self, session: &Session) -> Result<Vec<(ClientId, Option<Notice>)>, NoticeError> {
-        let parties = self.parties(&session.id).await?;
+    pub(super) async fn lay_down_notices(&self, session: &str) -> Result<Vec<(ClientId, Option<Notice>)>, NoticeError> {
+        let parties = self.parties(session).await?;
         if parties.is_empty() {
             return Ok(Vec::new());
         }
@@ -210,8 +212,8 @@ impl Visit<'_> {
         Ok(told)
     }
 
-    fn notice(&self, session: &Session, party: &Party) -> Notice {
-        let sid = self.sid(&session.id, &party.client);
+    fn notice(&self, session: &str, party: &Party) -> Notice {
+        let sid = self.sid(session, &party.client);
         Notice {
             id: sid.clone(),
             client: party.client.clone(),

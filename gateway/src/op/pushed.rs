@@ -25,6 +25,9 @@ use crate::store::{Batch, Class, Key, StoreError, Write};
 /// How long a pushed request waits for its browser (RFC 9126 section 2.2; FAPI 2.0 allows less than ten minutes).
 const LIFETIME: Duration = Duration::from_secs(300);
 
+/// How long it is remembered that one was answered: longer than any sign-in that it began.
+const SPENT_FOR: Duration = Duration::from_secs(86_400);
+
 /// What every `request_uri` of ours begins with (RFC 9126 section 2.2).
 pub(super) const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
 
@@ -61,6 +64,10 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
 async fn push(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthError> {
     let visit = Visit::new(app, parts);
     let registered = authenticate(app, &visit.active, parts, form, "/par").await?;
+    // Whoever cannot prove who they are could fill the store.
+    if registered.client.is_public() {
+        return Err(OAuthError::new(OAuthCode::UnauthorizedClient, "a public client cannot push its requests"));
+    }
     if form.one("request_uri")?.is_some() {
         return Err(OAuthError::new(OAuthCode::InvalidRequest, "request_uri is for the authorization endpoint"));
     }
@@ -69,10 +76,12 @@ async fn push(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErr
         Some(object) => request_object::read(app, registered, object).await?,
         None => form.clone(),
     };
-    params.remove(&["client_secret", "client_assertion", "client_assertion_type"]);
+    // Nothing is kept that nobody would read.
+    params.keep(&authorize::PARAMETERS);
     // RFC 9449 section 10.1: a proof that comes with the request names the key as well as `dpop_jkt` does.
-    let jkt = dpop::proven_key(app, parts, "/par", None).await?;
-    match (jkt, params.one("dpop_jkt")?.map(str::to_owned)) {
+    let held = dpop::held_key(app, parts, "/par", None)?;
+    dpop::use_up(app, held.as_ref()).await?;
+    match (held.map(|held| held.jkt), params.one("dpop_jkt")?.map(str::to_owned)) {
         (Some(proven), Some(named)) if proven != named => {
             return Err(OAuthError::new(OAuthCode::InvalidDpopProof, "dpop_jkt names another key than the proof's"));
         }
@@ -145,5 +154,5 @@ impl Visit<'_> {
 /// Marks a pushed request as answered: part of the commit that a code waits for, so that there is one code and no more
 /// (FAPI 2.0 Security Profile section 5.3.2.2).
 pub(super) fn spend(digest: &str, now: Timestamp) -> Write {
-    Write::Insert(Key::new(SPENT, digest), Vec::new(), Some(now.plus(LIFETIME)))
+    Write::Insert(Key::new(SPENT, digest), Vec::new(), Some(now.plus(SPENT_FOR)))
 }

@@ -11,8 +11,8 @@ use gateway_core::token::{CodeGrant, RefreshGrant, RefreshRequest, invalid_refre
 use serde_json::Value;
 
 use super::access::Error;
-use super::issue;
 use super::token::{Caller, check_resource, decide, internal, is_revoked, may_refresh, replay, still_granted};
+use super::{dpop, issue};
 use crate::app::{Active, App};
 use crate::links::Links;
 use crate::receipts::is_withdrawn;
@@ -51,6 +51,12 @@ pub(super) async fn refresh(caller: &Caller<'_>, request: &RefreshRequest) -> Re
     let renewed = still_granted(active, renewed, now);
     let event = Event::TokenRefreshed { grant: grant.id.clone(), client: client.id.clone() };
     let rotates = client.profile.rotates_refresh_tokens();
+    // A token that was replaced while its client was held to other rules stays used.
+    let was_used = app.store.get(Class::Durable, &used, now).await.map_err(|error| internal(&error))?.is_some();
+    if !rotates && was_used {
+        return Err(replay(app, &used, &client.id, now, invalid_refresh()).await);
+    }
+    dpop::use_up(app, caller.held.as_ref()).await?;
     let (place, until) = if rotates {
         (used.clone(), refresh.expires_at)
     } else {

@@ -3,12 +3,16 @@
 use certs::claims;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::params::Params;
+use gateway_core::profile::Profile;
 use gateway_core::request_object::{invalid, params};
 use gateway_core::time::SKEW;
 
 use super::client_keys::{self, ClientTokenError};
 use crate::app::App;
 use crate::catalog::Registered;
+
+/// What a request object may say that it is (RFC 9101 section 10.8; older clients say nothing, or `JWT`).
+const OBJECT_TYPES: &[&str] = &["oauth-authz-req+jwt", "jwt"];
 
 /// The longest a request object may live, in seconds (FAPI 2.0 Message Signing section 5.3.1).
 const LONGEST: u64 = 3_600;
@@ -22,7 +26,7 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str) -> Re
     if client.keys.is_none() || is_unsigned(object) {
         return Err(OAuthError::new(OAuthCode::RequestNotSupported, "a request object has to be signed by its client"));
     }
-    let claims = client_keys::verify(app, registered, object).await.map_err(|error| match error {
+    let claims = client_keys::verify(app, registered, object, OBJECT_TYPES).await.map_err(|error| match error {
         ClientTokenError::Token(_) => invalid("the request object's signature, or its header, is not acceptable"),
         ClientTokenError::Unavailable => OAuthError::new(OAuthCode::TemporarilyUnavailable, "try again"),
     })?;
@@ -32,16 +36,25 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str) -> Re
     if fapi || claims.contains_key("exp") {
         claims::check_times(&claims, now, skew, LONGEST).map_err(|_| invalid("the request object is not valid now"))?;
     }
-    let begins = claims::time(&claims, "nbf").map_err(|_| invalid("nbf is not a time"))?;
+    let (begins, ends) = (claims::time(&claims, "nbf"), claims::time(&claims, "exp"));
+    let (begins, ends) = (begins.map_err(|_| invalid("nbf is not a time"))?, ends.ok().flatten());
+    if begins.zip(ends).is_some_and(|(begins, ends)| fapi && ends > begins.saturating_add(LONGEST)) {
+        return Err(invalid("the request object lives longer than an hour"));
+    }
     if begins.map_or(fapi, |begins| begins.saturating_add(LONGEST).saturating_add(skew) < now) {
         return Err(invalid("nbf is missing or too long ago"));
     }
     let ours = claims::has_audience(&claims, &app.issuer);
     let theirs = claims::text(&claims, "iss");
     // Only the oldest rules know request objects without issuer and audience (OpenID Connect Core section 6.1).
-    let named = fapi || claims.contains_key("iss") || claims.contains_key("aud");
+    let old = client.profile == Profile::Legacy;
+    let named = !old || claims.contains_key("iss") || claims.contains_key("aud");
     if named && !(ours == Ok(true) && theirs == Ok(client.id.as_str())) {
         return Err(invalid("the request object is from somebody else, or for somebody else"));
+    }
+    // RFC 9101 section 10.8: what names its client as its subject could serve as an assertion of who it is.
+    if claims.contains_key("sub") {
+        return Err(invalid("a request object has no sub"));
     }
     let params = params(&claims)?;
     if params.one("client_id").ok().flatten() != Some(client.id.as_str()) {

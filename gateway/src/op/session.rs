@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Visit;
 use crate::http::{reply, request};
+use crate::notices::NoticeError;
 use crate::ports::NoEntropy;
 use crate::seal::SealError;
 use crate::store::{Batch, Class, Key, StoreError, Write};
@@ -40,6 +41,8 @@ pub(super) enum SessionError {
     Seal(#[from] SealError),
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
+    #[error(transparent)]
+    Notice(#[from] NoticeError),
 }
 
 impl Visit<'_> {
@@ -75,14 +78,39 @@ impl Visit<'_> {
         Ok(base64url(&self.app.seals.derived("session", transaction.id.as_str())?))
     }
 
-    /// Puts a new session in place of the browser's old one. It ends a fixed time after the sign-in that it rests on.
+    /// The browser's session; one that cannot be read is none.
+    pub(super) async fn session_or_none(&self) -> Result<Option<Session>, SessionError> {
+        match self.session().await {
+            Err(SessionError::Seal(_)) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// The name of the session that a sign-in of this person leads to: the one that this browser has, where that is theirs, so that
+    /// whom it served is not forgotten when they sign in anew; or else `fresh`.
+    pub(super) async fn session_of(&self, person: &PersonId, fresh: String) -> Result<String, SessionError> {
+        let own = self.session_or_none().await?.filter(|old| old.person == *person);
+        Ok(own.map_or(fresh, |old| old.id))
+    }
+
+    /// Puts a new session in place of the browser's old one. It ends a fixed time after the sign-in that it rests on. Where the old one
+    /// was somebody else's, that ends: whom it served is told.
     pub(super) async fn begin_session(
         &self,
         response: &mut Response,
-        id: String,
+        fresh: String,
         person: &PersonId,
         assertion: &Assertion,
     ) -> Result<(), SessionError> {
+        let old = self.session_or_none().await?;
+        let id = match &old {
+            Some(old) if old.person == *person => old.id.clone(),
+            Some(old) => {
+                self.lay_down_notices(&old.id).await?;
+                fresh
+            }
+            None => fresh,
+        };
         let ends_at = self.session_ends(assertion);
         let secret = self.app.entropy.token()?;
         let session = Session { id, person: person.clone(), assertion: assertion.clone(), ends_at };

@@ -24,9 +24,10 @@ use policies::{Facts, Permit, Refusal};
 use serde_json::Value;
 
 use super::client_auth::authenticate;
+use super::dpop::Held;
+use super::protect::{Recipient, find_recipient};
 use super::{dpop, issue};
 use crate::app::{Active, App};
-use crate::catalog::Registered;
 use crate::http::{reply, request};
 use crate::receipts::is_withdrawn;
 use crate::store::take::take;
@@ -53,9 +54,11 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
         let registered = authenticate(&app, &active, &parts, &form, "/token").await?;
         let client = &registered.client;
         let request = TokenRequest::parse(&form)?;
-        let jkt = dpop::proven_key(&app, &parts, "/token", None).await?;
-        let confirmation = dpop::bind(client, jkt, dpop::shown_certificate(&parts))?;
-        let caller = Caller { app: &app, active: &active, registered, client, confirmation };
+        let held = dpop::held_key(&app, &parts, "/token", None)?;
+        let confirmation = dpop::bind(client, held.as_ref(), dpop::shown_certificate(&parts))?;
+        let recipient = find_recipient(&app, registered, client.encrypted.id_token).await;
+        let recipient = recipient.map_err(|error| internal(&error))?;
+        let caller = Caller { app: &app, active: &active, client, held, confirmation, recipient };
         match request {
             TokenRequest::Code(request) => redeem(&caller, &request).await,
             TokenRequest::Refresh(request) => super::refresh::refresh(&caller, &request).await,
@@ -79,8 +82,10 @@ pub(super) struct Caller<'a> {
     pub(super) active: &'a Active,
     /// Who asks.
     pub(super) client: &'a Client,
-    /// The same, with its keys.
-    pub(super) registered: &'a Registered,
+    /// The proof that came with the request, to be used up when all else is found right.
+    pub(super) held: Option<Held>,
+    /// The key that its ID tokens are encrypted to, if any.
+    pub(super) recipient: Option<Recipient>,
     /// What the tokens are bound to.
     pub(super) confirmation: Option<Confirmation>,
 }
@@ -113,6 +118,7 @@ async fn redeem(caller: &Caller<'_>, request: &CodeRequest) -> Result<Value, OAu
         confirmation: confirmation.clone().filter(|_| client.is_public()),
         expires_at: now.plus(lifetime),
     });
+    dpop::use_up(app, caller.held.as_ref()).await?;
     let (id, event) = (grant.id.clone(), Event::CodeRedeemed { grant: grant.id.clone(), client: client.id.clone() });
     // The mark outlives the code and every token that follows from it.
     let last = grant.issued_at.plus(CODE_LIFETIME).plus(ACCESS_TOKEN_LIFETIME);

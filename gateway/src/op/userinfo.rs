@@ -17,7 +17,8 @@ use serde_json::{Map, Value};
 
 use super::access::{Error, Standing, access};
 use super::dpop;
-use super::protect::protect;
+use super::dpop::Held;
+use super::protect::{find_recipient, protect};
 use crate::app::App;
 use crate::http::{reply, request};
 
@@ -58,7 +59,7 @@ enum Presented<'a> {
 
 /// The keys that whoever presents a token proved to hold.
 struct Proven {
-    jkt: Option<String>,
+    held: Option<Held>,
     certificate: Option<String>,
 }
 
@@ -81,19 +82,20 @@ fn from_header(parts: &Parts) -> Option<Presented<'_>> {
 
 async fn answer(app: &App, parts: &Parts, presented: Option<Presented<'_>>) -> Response {
     let Some(presented) = presented else { return reply::bearer_error(StatusCode::UNAUTHORIZED, None) };
-    let jkt = match presented {
+    let held = match presented {
         Presented::Bearer(_) => Ok(None),
-        Presented::Dpop(token) => dpop::proven_key(app, parts, "/userinfo", Some(token)).await,
+        Presented::Dpop(token) => dpop::held_key(app, parts, "/userinfo", Some(token)),
     };
-    let jkt = match jkt {
-        Ok(jkt) => jkt,
-        Err(error) if error.code == OAuthCode::TemporarilyUnavailable => return reply::oauth_error(&error),
+    let held = match held {
+        Ok(held) => held,
         Err(error) => return reply::dpop_error(&error),
     };
-    let proven = Proven { jkt, certificate: dpop::shown_certificate(parts) };
+    let proven = Proven { held, certificate: dpop::shown_certificate(parts) };
     match claims(app, presented, &proven).await {
         Ok(Found::Claims(claims)) => reply::json(StatusCode::OK, &Value::Object(claims)),
         Ok(Found::Token(token)) => reply::token("application/jwt", token),
+        Ok(Found::Used(error)) if error.code == OAuthCode::TemporarilyUnavailable => reply::oauth_error(&error),
+        Ok(Found::Used(error)) => reply::dpop_error(&error),
         Ok(Found::Nothing) => {
             let error = OAuthError::new(OAuthCode::InvalidToken, "the access token is not valid");
             reply::bearer_error(StatusCode::UNAUTHORIZED, Some(&error))
@@ -115,6 +117,8 @@ enum Found {
     Token(String),
     /// It is good for nothing.
     Nothing,
+    /// The proof that came with it was used before.
+    Used(OAuthError),
     /// It was good, but the login behind it is no longer sure or fresh enough: a new one would do (RFC 9470).
     FellShort(Assurance, Option<Duration>),
 }
@@ -130,14 +134,18 @@ async fn claims(app: &App, presented: Presented<'_>, proven: &Proven) -> Result<
     // A bound token comes with its proof, and only a bound one does (RFC 9449 section 7.2).
     let bound = match (&grant.confirmation, presented) {
         (None, Presented::Bearer(_)) => true,
-        (Some(Confirmation::Dpop(own)), Presented::Dpop(_)) => proven.jkt.as_ref() == Some(own),
+        (Some(Confirmation::Dpop(own)), Presented::Dpop(_)) => proven.held.as_ref().map(|held| &held.jkt) == Some(own),
         (Some(Confirmation::Certificate(own)), Presented::Bearer(_)) => proven.certificate.as_ref() == Some(own),
         _ => false,
     };
-    match short {
-        _ if !bound => return Ok(Found::Nothing),
-        Some((acr, max_age)) => return Ok(Found::FellShort(acr, max_age)),
-        None => {}
+    if !bound {
+        return Ok(Found::Nothing);
+    }
+    if let Err(error) = dpop::use_up(app, proven.held.as_ref()).await {
+        return Ok(Found::Used(error));
+    }
+    if let Some((acr, max_age)) = short {
+        return Ok(Found::FellShort(acr, max_age));
     }
     // What could not be released any more is not.
     let parties = (&grant.client, &grant.service, &grant.login.provider);
@@ -154,5 +162,6 @@ async fn claims(app: &App, presented: Presented<'_>, proven: &Proven) -> Result<
     let Some(alg) = registered.client.signed.userinfo else { return Ok(Found::Claims(claims)) };
     claims.insert("iss".to_owned(), app.issuer.as_str().into());
     claims.insert("aud".to_owned(), grant.client.as_str().into());
-    Ok(Found::Token(protect(app, registered, alg, registered.client.encrypted.userinfo, &claims).await?))
+    let recipient = find_recipient(app, registered, registered.client.encrypted.userinfo).await?;
+    Ok(Found::Token(protect(app, alg, "JWT", recipient.as_ref(), &claims)?))
 }

@@ -67,6 +67,16 @@ async fn rfc9126_4_a_pushed_request_is_one_clients_and_for_one_code() {
     let refused = second.post(&second_page.url, &form).await;
     assert_eq!((refused.location(), refused.failure()), (None, Some("CB-203")), "{}", refused.body);
     assert_eq!(world.browser().get(&authorize).await.failure(), Some("CB-201"));
+    // A sign-in may take longer than a pushed request lives: there is one code all the same.
+    let authorize = client.authorize(&client.push(false, &[]).await);
+    let (mut first, mut second) = (world.browser(), world.browser());
+    let first_page = world.to_consent(&mut first, &authorize, PERSON.0, PERSON.1).await;
+    let second_page = world.to_consent(&mut second, &authorize, PERSON.0, "hk-wong").await;
+    assert!(query(&world.agree(&mut first, &first_page, &[]).await, "code").is_some());
+    world.clock.advance(400);
+    let question = second_page.field("question").unwrap();
+    let form = [("question", question.as_str()), ("decision", "allow"), ("export", "yes")];
+    assert_eq!(second.post(&second_page.url, &form).await.failure(), Some("CB-203"));
     let late = client.authorize(&client.push(false, &[]).await);
     world.clock.advance(301);
     assert_eq!(world.browser().get(late).await.failure(), Some("CB-201"));
@@ -104,6 +114,10 @@ async fn rfc9126_2_what_is_pushed_is_checked_at_once() {
         let refused = client.send("/par", &form, &[]).await;
         assert_eq!(refused.json()["error"], error, "{form:?} {}", refused.body);
     }
+    // What nobody would read is not kept, however much of it there is.
+    let mut padded = params();
+    padded.extend((0..7).map(|n| (format!("pad{n}"), "x".repeat(8_000))));
+    assert_eq!(client.send("/par", &padded, &[]).await.status, 201);
     // Without the client's own proof of who it is, nothing is taken in.
     let refused = client.post("/par", &params(), &[]).await;
     assert_eq!((refused.status.as_u16(), &refused.json()["error"]), (401, &json!("invalid_client")));
@@ -156,6 +170,13 @@ async fn rfc9449_proofs_are_fresh_single_and_of_the_right_key() {
     let back = signed_in(&world, &client.authorize(&pushed)).await;
     let code = query(&back, "code").unwrap();
     assert_eq!(other.redeem(&code).await.json()["error"], "invalid_grant");
+    // A proof whose request came to nothing is not used up: nobody can fill the store with proofs for nothing.
+    let spare = nonce(&client).await;
+    let spare = client.proof(&client.proof_claims("POST", "/token", Some(&spare), None));
+    for _ in 0..2 {
+        let refused = client.send("/token", &client.code_form("invented"), &[("dpop", &spare)]).await;
+        assert_eq!(refused.json()["error"], "invalid_grant");
+    }
     // FAPI: no proof, no token.
     let bare = client.send("/token", &client.code_form(&code), &[]).await;
     assert_eq!(bare.json()["error"], "invalid_dpop_proof", "{}", bare.body);
@@ -235,6 +256,8 @@ async fn rfc9101_every_flaw_of_a_request_object_refuses_it() {
         ("nbf", json!(now + 61)),
         ("nbf", json!(now - 3_700)),
         ("nbf", Value::Null),
+        // RFC 9101 section 10.8: it could serve as an assertion.
+        ("sub", json!("keyed")),
         ("client_id", json!("gd-bay-area-services")),
         ("client_id", Value::Null),
         ("request", json!("a.b.c")),
@@ -243,7 +266,13 @@ async fn rfc9101_every_flaw_of_a_request_object_refuses_it() {
         let refused = push(with(name, value.clone())).await;
         assert_eq!(refused.json()["error"], "invalid_request_object", "{name}: {value} {}", refused.body);
     }
+    let mut longer = sound.clone();
+    (longer["nbf"], longer["exp"]) = (json!(now - 1_800), json!(now + 1_900));
+    let longer = client.request_object(&client.request_claims(&longer));
+    assert_eq!(push(longer).await.json()["error"], "invalid_request_object", "more than an hour");
     let claims = client.request_claims(&sound);
+    let typed = certs::jws::sign(&client.key, "dpop+jwt", &claims).unwrap();
+    assert_eq!(push(typed).await.json()["error"], "invalid_request_object", "another kind of token");
     let stranger = certs::jws::sign(&other_key(), "oauth-authz-req+jwt", &claims).unwrap();
     assert_eq!(push(stranger).await.json()["error"], "invalid_request_object");
     let unsigned = format!("eyJhbGciOiJub25lIn0.{}.", client.request_object(&claims).split('.').nth(1).unwrap());
@@ -302,6 +331,61 @@ async fn fapi2_5_3_2_1_a_refresh_token_is_not_rotated() {
         assert_eq!(client.userinfo(&access).await.status, 200);
     }
     assert_eq!(client.send("/token", &form, &[]).await.json()["error"], "invalid_dpop_proof");
+}
+
+/// A token that was replaced stays used when its client is held to other rules.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_profile_brings_no_used_token_back() {
+    let (world, client) = Keyed::world("baseline", "refresh_lifetime = \"8h\"").await;
+    let changes = [("scope", "openid profile offline_access"), ("prompt", "consent")];
+    let back = signed_in(&world, &client.rp.authorize(SERVICE, &changes)).await;
+    let tokens = client.send("/token", &client.code_form(&query(&back, "code").unwrap()), &[]).await.json();
+    let form = |tokens: &Value| {
+        let refresh = tokens["refresh_token"].as_str().unwrap_or_else(|| panic!("{tokens}")).to_owned();
+        [("grant_type".to_owned(), "refresh_token".to_owned()), ("refresh_token".to_owned(), refresh)]
+    };
+    client.send("/token", &form(&tokens), &[]).await;
+    let file = world.data.join("bundle/clients/keyed.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("\"baseline\"", "\"fapi2\"");
+    std::fs::write(&file, text).unwrap();
+    world.demo.gateway.app().tend(None).await;
+    assert_eq!(client.send_proven("/token", &form(&tokens)).await.json()["error"], "invalid_grant");
+}
+
+/// RFC 9101 section 10.8: a signed request proves nobody's identity, and a public client pushes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc9101_10_8_kinds_of_tokens_are_not_confused() {
+    let (world, client) = Keyed::world("baseline", "").await;
+    let mut claims = client.request_claims(&json!({}));
+    claims.extend(client.assertion_claims());
+    let object = certs::jws::sign(&client.key, "oauth-authz-req+jwt", &claims).unwrap();
+    let mut form = client.rp.params(SERVICE);
+    form.push(("client_assertion_type".into(), integration_tests::keyed::ASSERTION.into()));
+    form.push(("client_assertion".into(), object));
+    assert_eq!(client.post("/par", &form, &[]).await.json()["error"], "invalid_client");
+    // Only the oldest profile takes a request without issuer and audience.
+    for name in ["iss", "aud"] {
+        let mut claims = client.request_claims(&json!({}));
+        claims.remove(name);
+        let form = [("request".to_owned(), client.request_object(&claims))];
+        assert_eq!(client.send("/par", &form, &[]).await.json()["error"], "invalid_request_object", "{name}");
+    }
+    // An assertion may name the endpoint that it is sent to, by either of its addresses.
+    let metadata = world.browser().get(format!("{}/.well-known/openid-configuration", world.issuer())).await.json();
+    for audience in [&metadata["token_endpoint"], &metadata["mtls_endpoint_aliases"]["token_endpoint"]] {
+        let mut claims = client.assertion_claims();
+        claims.insert("aud".into(), audience.clone());
+        let mut form = client.rp.params(SERVICE);
+        form.push(("client_assertion_type".into(), integration_tests::keyed::ASSERTION.into()));
+        form.push(("client_assertion".into(), certs::jws::sign(&client.key, "JWT", &claims).unwrap()));
+        assert_eq!(client.post("/par", &form, &[]).await.status, 201, "{audience}");
+    }
+    let file = world.data.join("bundle/clients/keyed.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("\"private_key_jwt\"", "\"none\"");
+    std::fs::write(&file, text).unwrap();
+    world.demo.gateway.app().tend(None).await;
+    let refused = client.post("/par", &client.rp.params(SERVICE), &[]).await;
+    assert_eq!(refused.json()["error"], "unauthorized_client");
 }
 
 async fn nonce(client: &Keyed) -> String {

@@ -2,6 +2,7 @@
 
 use gateway::control::{self, Order};
 use gateway::notices;
+use gateway::store::{Batch, Class, Key, Write};
 use integration_tests::rp::{claims, query};
 use integration_tests::world::{SECRET, client_document, secret_line, service_document};
 use integration_tests::{Browser, Reply, Rp, World};
@@ -14,14 +15,34 @@ const BYE: &str = "https://portal.example/bye";
 async fn world() -> (World, Rp) {
     let lines = format!("{}\npost_logout_redirect_uris = [\"{BYE}\"]", secret_line());
     let client = client_document("portal", "https://portal.example/cb", "client_secret_basic", &lines);
-    let service = service_document("matter", &["portal"], &["hk-iam-smart"], "remember_consent = \"30d\"");
-    let world = World::with(&[("clients/portal.toml", &client), ("services/matter.toml", &service)]).await;
+    // Another portal, which has no place where it could be told.
+    let other = client_document("other", "https://other.example/cb", "client_secret_basic", &secret_line());
+    let service = service_document("matter", &["portal", "other"], &["hk-iam-smart"], "remember_consent = \"30d\"");
+    let world = World::with(&[
+        ("clients/portal.toml", &client),
+        ("clients/other.toml", &other.replace("测试", "另一个门户")),
+        ("services/matter.toml", &service),
+    ])
+    .await;
     let rp = world.client("portal", Some(SECRET), "https://portal.example/cb");
     (world, rp)
 }
 
+fn other(world: &World) -> Rp {
+    world.client("other", Some(SECRET), "https://other.example/cb")
+}
+
 async fn id_token(world: &World, rp: &Rp, browser: &mut Browser) -> String {
-    let back = world.sign_in(browser, &rp.authorize("matter", &[]), "hk-iam-smart", "hk-chan").await;
+    let authorize = rp.authorize("matter", &[]);
+    let first = browser.clone().get(&authorize).await;
+    // A session that is there already serves, and the person is only asked.
+    let back = match first.location().filter(|next| next.as_str().starts_with(world.issuer())) {
+        Some(_) => {
+            let page = browser.follow_within(&authorize, world.issuer()).await;
+            world.agree(browser, &page, &[]).await
+        }
+        None => world.sign_in(browser, &authorize, "hk-iam-smart", "hk-chan").await,
+    };
     let tokens = rp.redeem(&query(&back, "code").unwrap()).await.json();
     tokens["id_token"].as_str().unwrap().to_owned()
 }
@@ -54,9 +75,15 @@ async fn rp_initiated_logout_2_a_portal_ends_the_session_it_has() {
     assert!(claims(&token)["sid"].is_string());
     assert!(is_signed_in(&rp, &mut browser).await);
     let url = end(&world, &[("id_token_hint", &token), ("post_logout_redirect_uri", BYE), ("state", "s1")]);
+    // Whoever asks knows: with nobody else to be told, there is nothing to read in between.
+    assert_eq!(browser.clone().get(&url).await.target().as_str(), format!("{BYE}?state=s1"));
+    assert!(!is_signed_in(&rp, &mut browser).await);
+    let token = id_token(&world, &rp, &mut browser).await;
+    id_token(&world, &other(&world), &mut browser).await;
+    let url = end(&world, &[("id_token_hint", &token), ("post_logout_redirect_uri", BYE), ("state", "s1")]);
     let page = browser.get(&url).await;
     assert_eq!(page.status, 200, "{}", page.body);
-    assert!(page.body.contains("测试") && page.body.contains(&format!("{BYE}?state=s1")), "{}", page.body);
+    assert!(page.body.contains("另一个门户") && page.body.contains(&format!("{BYE}?state=s1")), "{}", page.body);
     assert!(!is_signed_in(&rp, &mut browser).await);
     // To end what does not exist is a success, however often.
     let again = browser.get(&url).await;
@@ -98,7 +125,7 @@ async fn a_stranger_has_to_have_the_person_asked() {
     let page = browser.get(end(&world, &pairs)).await;
     assert!(!page.body.contains("\"><script>"), "{}", page.body);
     let done = confirmed(&mut browser, &page, &["client_id", "post_logout_redirect_uri"]).await;
-    assert!(done.status.is_success() && done.body.contains(BYE), "{}", done.body);
+    assert_eq!(done.target().as_str(), BYE);
     assert!(!is_signed_in(&rp, &mut browser).await);
     assert!(is_signed_in(&rp, &mut other).await, "the other browser is another session");
 }
@@ -129,6 +156,68 @@ async fn wrong_requests_to_log_out_end_nothing() {
     let page = browser.get(end(&world, &[("id_token_hint", &token)])).await;
     assert_eq!(page.status, 200);
     assert!(!is_signed_in(&rp, &mut browser).await);
+}
+
+/// Whom a session served is not forgotten when its person signs in anew, and told when somebody else takes the browser over.
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_in_again_forgets_no_portal() {
+    let (world, rp) = world().await;
+    let mut browser = world.browser();
+    let token = id_token(&world, &other(&world), &mut browser).await;
+    let anew = rp.authorize("matter", &[("prompt", "login")]);
+    let back = world.sign_in(&mut browser, &anew, "hk-iam-smart", "hk-chan").await;
+    assert!(query(&back, "code").is_some());
+    // The first portal's own token still ends the session, and the second is named.
+    let page = browser.get(end(&world, &[("id_token_hint", &token)])).await;
+    assert!(page.body.contains("另一个门户") && page.body.contains("测试"), "{}", page.body);
+    assert!(!is_signed_in(&rp, &mut browser).await);
+}
+
+/// The same at a machine that people share: the one before is signed out everywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_person_ends_the_session_of_the_one_before() {
+    let lines = format!("{}\nbackchannel_logout_uri = \"@PORTAL@/backchannel\"", secret_line());
+    let portal = json!({"auth": {"method": "client_secret_basic", "secret": SECRET}});
+    let npm = npm("client_secret_basic", portal, ("client_secret_basic", &lines)).await;
+    let (world, mut browser) = (&npm.world, npm.world.browser());
+    let result = npm.login_in(&mut browser, "", &[]).await;
+    assert_eq!(result["ok"], true, "{result:#}");
+    let next = world.rp().authorize("e-invoice", &[("prompt", "login")]);
+    world.sign_in(&mut browser, &next, "hk-iam-smart", "hk-chan").await;
+    let app = world.demo.gateway.app();
+    // What cannot be read stops nobody.
+    let garbage = Write::Put(Key::new("logout-notice", "0"), b"garbage".to_vec(), None);
+    app.store.commit(Class::Durable, Batch::of(garbage), world.now()).await.unwrap();
+    notices::send_due(app).await.unwrap();
+    let heard = world.browser().get(format!("{}/heard", npm.portal)).await.json();
+    assert_eq!(heard[0]["sid"], result["id_token_claims"]["sid"]);
+}
+
+/// Only an ID token is a hint: not what else we sign for the same client.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_tokens_of_ours_are_no_hints() {
+    let (world, rp) = world().await;
+    let mut browser = world.browser();
+    let token = id_token(&world, &rp, &mut browser).await;
+    let app = world.demo.gateway.app();
+    let claims = claims(&token).as_object().unwrap().clone();
+    let sign = |typ: &str, claims: &serde_json::Map<String, Value>| {
+        app.keys.sign(certs::key::Algorithm::ES256, typ, claims).unwrap()
+    };
+    let mut userinfo = claims.clone();
+    userinfo.remove("at_hash");
+    for other in [sign("logout+jwt", &claims), sign("at+jwt", &claims), sign("JWT", &userinfo)] {
+        assert_eq!(browser.get(end(&world, &[("id_token_hint", &other)])).await.status, 400);
+        let hinted = browser.get(rp.authorize("matter", &[("prompt", "none"), ("id_token_hint", &other)])).await;
+        assert_eq!(query(&hinted.target(), "error").as_deref(), Some("invalid_request"));
+    }
+    assert!(is_signed_in(&rp, &mut browser).await);
+    // Without a session a request to log out touches nothing else: a sign-in in another tab goes on.
+    let mut fresh = world.browser();
+    let chooser = fresh.get(rp.authorize("matter", &[("state", "kept")])).await;
+    let before = fresh.cookies.len();
+    fresh.get(end(&world, &[])).await;
+    assert_eq!(fresh.cookies.len(), before, "{:?}", chooser.location());
 }
 
 /// CVE-2025-32441: what was asked in one tab is not given after the person signed out in another.
@@ -168,7 +257,12 @@ async fn back_channel_logout_with_openid_client() {
         let before = heard().await.as_array().unwrap().len();
         let endpoint = result["end_session_endpoint"].as_str().unwrap();
         let pairs = [("id_token_hint", result["id_token"].as_str().unwrap()), ("post_logout_redirect_uri", &home)];
-        let done = browser.get(format!("{endpoint}?{}", integration_tests::browser::encode(&pairs))).await;
+        // At the portal's own request it knows; at the person's, what did not hear is on the page.
+        let done = if answers {
+            browser.get(format!("{endpoint}?{}", integration_tests::browser::encode(&pairs))).await
+        } else {
+            browser.post(format!("{}/account/sign-out", world.issuer()), &[]).await
+        };
         let app = world.demo.gateway.app();
         let waiting = async || notices::shown(&app.store, &app.seals, world.now()).await.unwrap();
         if answers {

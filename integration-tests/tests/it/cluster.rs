@@ -10,9 +10,10 @@ use gateway::store::{Batch, Class, Store, conformance};
 use gateway_core::audit::Event;
 use gateway_core::time::Timestamp;
 use integration_tests::browser::Balancer;
+use integration_tests::keyed::SERVICE;
 use integration_tests::rp::query;
 use integration_tests::servers::{Running, postgres, postgres_address, redis};
-use integration_tests::{Browser, Rp, World};
+use integration_tests::{Browser, Keyed, Rp, World};
 
 pub(crate) fn engine(postgres: &Running, redis: &Running) -> Engine {
     Engine::Cluster { postgres: postgres_address(postgres), redis: format!("redis://127.0.0.1:{}/", redis.port) }
@@ -101,8 +102,12 @@ struct Cluster {
 }
 
 async fn cluster() -> Cluster {
+    cluster_of(World::start().await).await
+}
+
+/// Two nodes with the documents of this world.
+async fn cluster_of(world: World) -> Cluster {
     let servers = (postgres().await, redis().await);
-    let world = World::start().await;
     let mut config = Config::load(&world.demo.config).unwrap();
     let port = config.listen.port();
     config.control = None;
@@ -147,6 +152,43 @@ async fn one_login_whose_every_step_lands_on_the_other_node() {
     let reports = cluster.nodes[0].app().store.verify_audit().await.unwrap();
     assert_eq!(reports.len(), 2, "one chain a node");
     assert!(reports.iter().all(|report| report.broken.is_none() && report.records >= 1), "{reports:?}");
+}
+
+/// eSignet issue 2418 and RFC 9449 section 11.1 across nodes: what one has taken, the other does not take again; and a whole FAPI
+/// login whose every step lands on the other node.
+#[tokio::test(flavor = "multi_thread")]
+async fn esignet_2418_assertions_and_proofs_are_used_up_on_every_node() {
+    let (world, mut client) = Keyed::world("fapi2", "").await;
+    let cluster = cluster_of(world).await;
+    client.rp.http = cluster.browser();
+    let form = [client.rp.params(SERVICE), client.assertion()].concat();
+    assert_eq!(client.post("/par", &form, &[]).await.status, 201);
+    for _ in 0..2 {
+        assert_eq!(client.post("/par", &form, &[]).await.json()["error"], "invalid_client");
+    }
+    let pushed = client.push(false, &[]).await;
+    let authorize = client.authorize(&pushed);
+    let mut browser = cluster.browser();
+    let page = cluster.world.to_consent(&mut browser, &authorize, "hk-iam-smart", "hk-chan").await;
+    let back = cluster.world.agree(&mut browser, &page, &[]).await;
+    let code = query(&back, "code").unwrap();
+    for _ in 0..2 {
+        assert_eq!(cluster.browser().get(&authorize).await.failure(), Some("CB-201"), "a code was issued for it");
+    }
+    // The nonce of one node serves at the other.
+    let tokens = client.redeem(&code).await.json();
+    let access = tokens["access_token"].as_str().unwrap_or_else(|| panic!("{tokens}"));
+    let refused = client.userinfo_with(access, &client.proof_claims("GET", "/userinfo", None, Some(access))).await;
+    let nonce = refused.headers["dpop-nonce"].to_str().unwrap().to_owned();
+    let proof = client.proof_claims("GET", "/userinfo", Some(&nonce), Some(access));
+    for status in [200, 401, 401] {
+        assert_eq!(client.userinfo_with(access, &proof).await.status, status);
+    }
+    // A code that comes again, wherever, ends what it minted, everywhere.
+    assert_eq!(client.redeem(&code).await.json()["error"], "invalid_grant");
+    for _ in 0..2 {
+        assert_eq!(client.userinfo(access).await.status, 401);
+    }
 }
 
 /// F34 across nodes.

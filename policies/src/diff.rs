@@ -428,8 +428,8 @@ fn compare_client(diff: &mut Diff, before: &Client, after: &Client) {
         ("its filings", before.filings != after.filings),
         (
             "where it is told, or people go, when they sign out",
-            (&before.backchannel_logout_uri, &before.post_logout_redirect_uris)
-                != (&after.backchannel_logout_uri, &after.post_logout_redirect_uris),
+            (&before.backchannel_logout_uri, &before.frontchannel_logout_uri, &before.post_logout_redirect_uris)
+                != (&after.backchannel_logout_uri, &after.frontchannel_logout_uri, &after.post_logout_redirect_uris),
         ),
         ("where a sign-in begins", before.initiate_login_uri != after.initiate_login_uri),
         ("its usual service", before.default_service != after.default_service),

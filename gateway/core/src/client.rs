@@ -99,6 +99,8 @@ pub struct Client {
     pub post_logout_redirect_uris: Vec<RedirectUri>,
     /// Where it is told that somebody signed out (OpenID Connect Back-Channel Logout section 2.2).
     pub backchannel_logout_uri: Option<Url>,
+    /// A page of its own that ends its session in this browser (OpenID Connect Front-Channel Logout section 2).
+    pub frontchannel_logout_uri: Option<Url>,
     /// How long a refresh token of this client may be used in all; `None` where it gets none.
     pub refresh_lifetime: Option<Duration>,
 }
@@ -259,6 +261,7 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         default_service,
         initiate_login_uri,
         backchannel_logout_uri,
+        frontchannel_logout_uri: read_https(doc, "frontchannel_logout_uri"),
         post_logout_redirect_uris: doc.list("post_logout_redirect_uris"),
     })
 }

@@ -58,6 +58,8 @@ fn endpoints(facts: &Facts<'_>) -> Value {
         "end_session_endpoint": format!("{issuer}/logout"),
         "backchannel_logout_supported": true,
         "backchannel_logout_session_supported": true,
+        "frontchannel_logout_supported": true,
+        "frontchannel_logout_session_supported": true,
         "jwks_uri": format!("{issuer}/jwks"),
         "tls_client_certificate_bound_access_tokens": facts.mutual_tls.is_some(),
     });

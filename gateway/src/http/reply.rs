@@ -48,6 +48,12 @@ pub fn page(status: StatusCode, html: String, target: Option<&CheckedRedirect>) 
     with_policy(reply(status, "text/html; charset=utf-8", html), &policy("'none'", target))
 }
 
+/// A page that opens pages of these origins inside it.
+pub fn framing_page(html: String, target: Option<&CheckedRedirect>, origins: &[String]) -> Response {
+    let policy = format!("{}; frame-src {}", policy("'none'", target), origins.join(" "));
+    with_policy(reply(StatusCode::OK, "text/html; charset=utf-8", html), &policy)
+}
+
 /// A page that looks for itself whether there is news, with our own script or without.
 pub fn waiting_page(html: String, target: &CheckedRedirect) -> Response {
     let policy = format!("{}; connect-src 'self'", policy("'self'", Some(target)));

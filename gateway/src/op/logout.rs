@@ -148,8 +148,12 @@ impl Visit<'_> {
             Some(target) if all_ended => reply::see_other(&target),
             target => {
                 let locale = self.asked_locale().or(asked.locale).unwrap_or_else(|| self.locale(None));
-                let page = Logout::done(&self.active, locale, self.told(&others, locale), upstream, target);
-                reply::page(StatusCode::OK, page.html(), asked.redirect.as_ref())
+                let told = self.told(&others, session, locale);
+                let page = Logout::done(&self.active, locale, told, upstream, target);
+                match page.framed().as_slice() {
+                    [] => reply::page(StatusCode::OK, page.html(), asked.redirect.as_ref()),
+                    origins => reply::framing_page(page.html(), asked.redirect.as_ref(), origins),
+                }
             }
         }
     }
@@ -162,12 +166,21 @@ impl Visit<'_> {
         (provider.clone(), place.map(String::from))
     }
 
-    fn told(&self, told: &[&(ClientId, Ended)], locale: Locale) -> Vec<Told> {
+    fn told(&self, told: &[&(ClientId, Ended)], session: Option<&Session>, locale: Locale) -> Vec<Told> {
+        // Front-Channel Logout section 3: the page learns which session, by the name that its portal has for it.
+        let frame = |id: &ClientId, ended: Ended| {
+            let mut page = self.active.catalog.client(id)?.client.frontchannel_logout_uri.clone()?;
+            let sid = self.sid(&session.filter(|_| ended == Ended::Asked)?.id, id);
+            page.query_pairs_mut().append_pair("iss", &self.app.issuer).append_pair("sid", &sid);
+            Some(page)
+        };
         let name = |id: &ClientId| {
             let registered = self.active.catalog.client(id);
             registered.map_or_else(|| id.to_string(), |registered| registered.client.name.get(locale).to_owned())
         };
-        told.iter().map(|(client, ended)| Told { client: name(client), ended: *ended }).collect()
+        told.iter()
+            .map(|(client, ended)| Told { client: name(client), ended: *ended, frame: frame(client, *ended) })
+            .collect()
     }
 
     /// Ends this browser's session: on record, with a notice laid down for each client that wants one. Each is told at once; those
@@ -179,7 +192,7 @@ impl Visit<'_> {
         parties.extend(self.lay_down_notices(&session.id).await?);
         let tell = async |(client, notice): (ClientId, Option<Notice>)| -> Result<(ClientId, Ended), NoticeError> {
             let ended = match notice {
-                None => Ended::CannotBeTold,
+                None => self.without_notice(&client),
                 Some(notice) if notices::send(self.app, &notice).await? => Ended::Yes,
                 Some(_) => Ended::NotYet,
             };
@@ -210,6 +223,13 @@ impl Visit<'_> {
         }
         self.app.store.commit(Class::Durable, batch, self.now).await?;
         Ok(told)
+    }
+
+    /// What becomes of a portal that is not told by its back end.
+    fn without_notice(&self, client: &ClientId) -> Ended {
+        let registered = self.active.catalog.client(client);
+        let framed = registered.is_some_and(|registered| registered.client.frontchannel_logout_uri.is_some());
+        if framed { Ended::Asked } else { Ended::CannotBeTold }
     }
 
     fn notice(&self, session: &str, party: &Party) -> Notice {

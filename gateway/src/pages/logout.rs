@@ -4,6 +4,7 @@ use askama::Template;
 use gateway_core::ids::ProviderId;
 use gateway_core::locale::Locale;
 use gateway_core::params::Params;
+use url::Url;
 
 use super::link::provider_name;
 use super::render;
@@ -15,6 +16,8 @@ use crate::app::Active;
 pub enum Ended {
     /// It said so.
     Yes,
+    /// A page of its own was opened to end it; whether it did cannot be seen from here.
+    Asked,
     /// It did not answer, and will be told again.
     NotYet,
     /// It has no place where it could be told.
@@ -27,6 +30,8 @@ pub struct Told {
     pub client: String,
     /// Whether it ended.
     pub ended: Ended,
+    /// The page of its own that is opened to end it.
+    pub frame: Option<Url>,
 }
 
 /// The page.
@@ -39,6 +44,7 @@ pub struct Logout {
     lead: String,
     fields: Vec<(String, String)>,
     told: Vec<(String, String)>,
+    frames: Vec<(String, Url)>,
     upstream: String,
     target: String,
 }
@@ -57,6 +63,7 @@ impl Logout {
             lead: client.map_or_else(|| t.get("logout-asked"), |client| t.with("logout-asked-by", "client", client)),
             fields: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             told: Vec::new(),
+            frames: Vec::new(),
             upstream: String::new(),
             target: String::new(),
         }
@@ -74,6 +81,7 @@ impl Logout {
         let t = Texts(locale);
         let words = |ended| match ended {
             Ended::Yes => t.get("logout-ended"),
+            Ended::Asked => t.get("logout-asked-there"),
             Ended::NotYet => t.get("logout-not-yet"),
             Ended::CannotBeTold => t.get("logout-cannot"),
         };
@@ -90,10 +98,17 @@ impl Logout {
             title: t.get("logout-done"),
             lead,
             fields: Vec::new(),
+            frames: told.iter().filter_map(|told| Some((told.client.clone(), told.frame.clone()?))).collect(),
             told: told.into_iter().map(|told| (told.client, words(told.ended))).collect(),
             upstream: upstream.and_then(|(_, place)| place).unwrap_or_default(),
             target: target.unwrap_or_default(),
         }
+    }
+
+    /// The origins of the portals' own pages that this one opens.
+    #[must_use]
+    pub fn framed(&self) -> Vec<String> {
+        self.frames.iter().map(|(_, page)| page.origin().ascii_serialization()).collect()
     }
 
     /// The page.

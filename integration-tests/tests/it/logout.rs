@@ -193,6 +193,28 @@ async fn the_next_person_ends_the_session_of_the_one_before() {
     assert_eq!(heard[0]["sid"], result["id_token_claims"]["sid"]);
 }
 
+/// OpenID Connect Front-Channel Logout sections 2 and 3: a portal's own page is opened, told which session, and nothing is promised.
+#[tokio::test(flavor = "multi_thread")]
+async fn front_channel_logout_3_a_portals_own_page_is_opened() {
+    let (world, rp) = world().await;
+    let file = world.data.join("bundle/clients/other.toml");
+    let line = "frontchannel_logout_uri = \"https://other.example/out?of=here\"\njurisdiction";
+    let text = std::fs::read_to_string(&file).unwrap().replacen("jurisdiction", line, 1);
+    std::fs::write(&file, text).unwrap();
+    world.demo.gateway.app().tend(None).await;
+    let mut browser = world.browser();
+    let token = id_token(&world, &rp, &mut browser).await;
+    let others = id_token(&world, &other(&world), &mut browser).await;
+    let page = browser.get(end(&world, &[("id_token_hint", &token), ("post_logout_redirect_uri", BYE)])).await;
+    let issuer: String = url::form_urlencoded::byte_serialize(world.issuer().as_bytes()).collect();
+    let frame =
+        format!("https://other.example/out?of=here&iss={issuer}&sid={}", claims(&others)["sid"].as_str().unwrap());
+    assert!(page.body.contains(&frame.replace('&', "&#38;")), "{frame} {}", page.body);
+    assert!(page.body.contains("无法确认结果") && page.body.contains(BYE), "{}", page.body);
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("frame-src https://other.example") && policy.contains("default-src 'none'"), "{policy}");
+}
+
 /// Only an ID token is a hint: not what else we sign for the same client.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_tokens_of_ours_are_no_hints() {

@@ -143,3 +143,4 @@ logout-ended = Signed out there as well.
 logout-not-yet = Could not be reached yet. We keep trying; close its pages to be safe.
 logout-cannot = Cannot be told. Sign out there, or close its pages.
 logout-continue = Continue
+logout-asked-there = Asked to sign out there. We cannot see whether it did; close its pages to be safe.

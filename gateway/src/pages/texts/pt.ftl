@@ -143,3 +143,4 @@ logout-ended = A sessão também terminou lá.
 logout-not-yet = Ainda não foi possível contactar. Continuamos a tentar; por segurança, feche as páginas.
 logout-cannot = Não pode ser avisado. Termine a sessão lá ou feche as páginas.
 logout-continue = Continuar
+logout-asked-there = Pedimos que terminasse a sessão lá. Não vemos se o fez; por segurança, feche as páginas.

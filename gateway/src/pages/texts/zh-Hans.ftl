@@ -143,3 +143,4 @@ logout-ended = 那里也已退出。
 logout-not-yet = 暂时联系不上，我们会继续通知；为安全起见请关闭其页面。
 logout-cannot = 无法通知该服务，请在那里退出，或关闭其页面。
 logout-continue = 继续
+logout-asked-there = 已请求该服务退出，但无法确认结果；为安全起见请关闭其页面。

@@ -143,3 +143,4 @@ logout-ended = 那裏亦已登出。
 logout-not-yet = 暫時未能聯絡，我們會繼續通知；為安全起見請關閉其頁面。
 logout-cannot = 無法通知該服務，請在那裏登出，或關閉其頁面。
 logout-continue = 繼續
+logout-asked-there = 已要求該服務登出，但無法確認結果；為安全起見請關閉其頁面。

@@ -176,7 +176,7 @@ impl Visit<'_> {
                 self.app.store.commit(Class::Durable, Batch::of(write), self.now).await?;
             }
             let mut response = reply::see_other(address.as_str());
-            let id = self.app.entropy.token()?.expose().clone();
+            let id = self.session_of(&known.person, self.app.entropy.token()?.expose().clone()).await?;
             self.begin_session(&mut response, id, &known.person, &assertion).await?;
             reply::drop_cookie(&mut response, COOKIE);
             Ok::<_, Error>(response)

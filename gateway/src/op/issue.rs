@@ -53,18 +53,14 @@ impl Visit<'_> {
         answer: Option<Receipt>,
     ) -> Response {
         match self.try_issue(&transaction, proof, &offer, answer).await {
-            Ok(code) => {
+            Ok((code, session)) => {
                 let to = transaction.request.reply_to();
                 let mut response = self.client_response(&to, &[("code", code.expose())]);
                 Self::forget(&mut response, &transaction);
                 if proof.session.is_some() {
                     return response;
                 }
-                let began = match self.session_id(&transaction) {
-                    Ok(id) => self.begin_session(&mut response, id, &proof.known.person, &proof.assertion).await,
-                    Err(error) => Err(error),
-                };
-                match began {
+                match self.begin_session(&mut response, session, &proof.known.person, &proof.assertion).await {
                     Ok(()) => response,
                     Err(error) => self.internal(&error, Some(&transaction)),
                 }
@@ -87,7 +83,7 @@ impl Visit<'_> {
         proof: &Proof,
         offer: &Offer,
         answer: Option<Receipt>,
-    ) -> Result<Secret<String>, IssueError> {
+    ) -> Result<(Secret<String>, String), IssueError> {
         let receipt = answer.as_ref().or(offer.receipt.as_ref());
         let agreed = receipt.map(|receipt| receipt.agreed.as_slice()).unwrap_or_default();
         let released: Vec<&Released> =
@@ -97,7 +93,11 @@ impl Visit<'_> {
         let code = Secret::new(base64url(&self.app.seals.derived("code", &basis).map_err(SessionError::from)?));
         let receipt_id = receipt.map(|receipt| receipt.id.clone()).unwrap_or_default();
         let session = self.living_session(transaction, proof).await?;
-        let agreed = Agreed { transaction, proof, offer, receipt: receipt_id, released: &released, session };
+        // At a service that knows nobody a session would tell who came twice.
+        let service = self.active.catalog.policies().service(&transaction.request.service);
+        let known = service.is_some_and(|service| service.consent != Mode::Anonymous);
+        let shown = known.then_some(session.as_str());
+        let agreed = Agreed { transaction, proof, offer, receipt: receipt_id, released: &released, session: shown };
         // The code is laid down before anything says that it was issued, so that whoever finds the sign-in finished also
         // finds its code. Nobody knows it before it is sent; one that never is ends by itself.
         self.lay_down(&code, &self.code_grant(&agreed)).await?;
@@ -111,14 +111,14 @@ impl Visit<'_> {
                     self.lay_down_notices(id).await.map_err(SessionError::from)?;
                     return Err(IssueError::SignedOut);
                 }
-                Ok(code)
+                Ok((code, session))
             }
             Err(StoreError::Conflict) => {
                 let finished = self.app.store.get(Class::Durable, &finished_key(transaction), self.now).await;
                 let spent = self.is_spent(transaction.request.pushed.as_deref()).await;
                 Err(match (finished.map_err(SessionError::from)?, spent.map_err(SessionError::from)?) {
                     // The form was posted twice: whichever post was faster, its code answers both while it lives.
-                    (Some(with), _) if self.is_answered_by(&with, name.id()) => return Ok(code),
+                    (Some(with), _) if self.is_answered_by(&with, name.id()) => return Ok((code, session)),
                     (None, false) => IssueError::Again,
                     _ => IssueError::Finished,
                 })
@@ -127,22 +127,13 @@ impl Visit<'_> {
         }
     }
 
-    /// The session that this release belongs to: the one it comes from, if that still lives, or the one that it begins. None at a
-    /// service that knows nobody: a session would tell it who came twice.
-    async fn living_session(&self, transaction: &Transaction, proof: &Proof) -> Result<Option<String>, IssueError> {
-        if let Some(id) = &proof.session
-            && self.session().await?.is_none_or(|session| session.id != *id)
-        {
-            return Err(IssueError::SignedOut);
-        }
-        let service = self.active.catalog.policies().service(&transaction.request.service);
-        if service.is_none_or(|service| service.consent == Mode::Anonymous) {
-            return Ok(None);
-        }
-        Ok(Some(match &proof.session {
-            Some(id) => id.clone(),
-            None => self.session_of(&proof.known.person, self.session_id(transaction)?).await?,
-        }))
+    /// The session that this release belongs to: the one it comes from, if that still lives, or the one that it begins.
+    async fn living_session(&self, transaction: &Transaction, proof: &Proof) -> Result<String, IssueError> {
+        let Some(id) = &proof.session else {
+            return Ok(self.session_of(&proof.known.person, self.session_id(transaction)?).await?);
+        };
+        let lives = self.session().await?.is_some_and(|session| session.id == *id);
+        if lives { Ok(id.clone()) } else { Err(IssueError::SignedOut) }
     }
 
     /// Whether a sign-in was finished with this code, just now.
@@ -176,7 +167,7 @@ impl Visit<'_> {
         let mut batch = Batch::of(finished).recording(Event::CodeIssued(Box::new(self.facts(agreed))));
         batch.writes.extend(transaction.request.pushed.as_deref().map(|digest| pushed::spend(digest, self.now)));
         batch.writes.extend(proof.known.write.clone());
-        if let Some(session) = &agreed.session {
+        if let Some(session) = agreed.session {
             let until = self.session_ends(&proof.assertion);
             let party = self.party(session, &transaction.request.client, &offer.subject, until);
             batch.writes.push(party.map_err(|error| StoreError::Unavailable(error.to_string()))?);
@@ -276,7 +267,7 @@ impl Visit<'_> {
             account: self.links().account_of(&proof.assertion),
             asked_acr: request.acr.clone(),
             rules: released.iter().map(|released| (released.claim().to_string(), released.row.rule())).collect(),
-            sid: session.as_deref().map(|session| self.sid(session, &request.client)),
+            sid: session.map(|session| self.sid(session, &request.client)),
             scopes: request.claims.scopes.clone(),
             subject: offer.subject.clone(),
             amr: self.methods(&proof.assertion),
@@ -298,8 +289,8 @@ struct Agreed<'a> {
     /// The receipt's id; empty where none was needed.
     receipt: String,
     released: &'a [&'a Released],
-    /// The session that it belongs to, if any.
-    session: Option<String>,
+    /// The session that it belongs to, where the client may know.
+    session: Option<&'a str>,
 }
 
 fn finished_key(transaction: &Transaction) -> Key {

@@ -93,24 +93,18 @@ impl Visit<'_> {
         Ok(own.map_or(fresh, |old| old.id))
     }
 
-    /// Puts a new session in place of the browser's old one. It ends a fixed time after the sign-in that it rests on. Where the old one
-    /// was somebody else's, that ends: whom it served is told.
+    /// Puts a session of this name ([`Visit::session_of`]) in place of the browser's old one. It ends a fixed time after the sign-in that
+    /// it rests on. Where the old one was another, that ends: whom it served is told.
     pub(super) async fn begin_session(
         &self,
         response: &mut Response,
-        fresh: String,
+        id: String,
         person: &PersonId,
         assertion: &Assertion,
     ) -> Result<(), SessionError> {
-        let old = self.session_or_none().await?;
-        let id = match &old {
-            Some(old) if old.person == *person => old.id.clone(),
-            Some(old) => {
-                self.lay_down_notices(&old.id).await?;
-                fresh
-            }
-            None => fresh,
-        };
+        if let Some(old) = self.session_or_none().await?.filter(|old| old.id != id) {
+            self.lay_down_notices(&old.id).await?;
+        }
         let ends_at = self.session_ends(assertion);
         let secret = self.app.entropy.token()?;
         let session = Session { id, person: person.clone(), assertion: assertion.clone(), ends_at };

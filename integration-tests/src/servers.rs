@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A server that ends with its value.
@@ -21,10 +22,20 @@ impl Drop for Running {
     }
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, and that stays free until it is used: below the range from which the kernel gives connections
+/// theirs, and handed out once in this process.
 #[must_use]
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(37) % 10_000;
+    for _ in 0..10_000 {
+        let number = begin.wrapping_add(NEXT.fetch_add(1, Ordering::SeqCst)) % 10_000;
+        let port = 20_000 + u16::try_from(number).expect("below 10,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free")
 }
 
 /// The newest PostgreSQL of the machine.

@@ -39,7 +39,7 @@ pub enum Event {
         /// Who presented it.
         client: ClientId,
     },
-    /// A refresh token was used, and another took its place.
+    /// A refresh token was used; another took its place, unless its client keeps one.
     TokenRefreshed {
         /// The grant.
         grant: String,

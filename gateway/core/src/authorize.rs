@@ -128,7 +128,7 @@ struct Draft<'a> {
 }
 
 /// Every parameter that is read, or refused.
-pub const PARAMETERS: [&str; 22] = [
+pub const PARAMETERS: [&str; 21] = [
     "client_id",
     "redirect_uri",
     "state",
@@ -150,7 +150,6 @@ pub const PARAMETERS: [&str; 22] = [
     "id_token_hint",
     "login_hint",
     "ui_locales",
-    "display",
 ];
 
 type Check = fn(&mut Draft<'_>) -> Result<(), OAuthError>;

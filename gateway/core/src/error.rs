@@ -47,14 +47,10 @@ pub enum OAuthCode {
     RegistrationNotSupported,
     /// RFC 9101 section 6.1.
     InvalidRequestObject,
-    /// RFC 9101 section 6.2, RFC 9126 section 2.
-    InvalidRequestUri,
     /// RFC 9449 section 5.
     InvalidDpopProof,
     /// RFC 9449 section 8.
     UseDpopNonce,
-    /// RFC 7009 section 2.2.1.
-    UnsupportedTokenType,
     /// OpenID Connect Core Error Code `unmet_authentication_requirements` 1.0.
     UnmetAuthenticationRequirements,
     /// RFC 9470 section 3: what a resource server answers to a token whose login was too weak or too long ago.
@@ -85,10 +81,8 @@ impl OAuthCode {
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::RegistrationNotSupported => "registration_not_supported",
             Self::InvalidRequestObject => "invalid_request_object",
-            Self::InvalidRequestUri => "invalid_request_uri",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
-            Self::UnsupportedTokenType => "unsupported_token_type",
             Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
             Self::InsufficientUserAuthentication => "insufficient_user_authentication",
         }

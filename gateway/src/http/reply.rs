@@ -134,6 +134,12 @@ pub fn oauth_error(error: &OAuthError) -> Response {
     response
 }
 
+/// The same, in the log as well: `what` was refused.
+pub fn refused(what: &str, error: &OAuthError) -> Response {
+    tracing::info!(error = error.code.as_str(), "{what} refused: {}", error.description);
+    oauth_error(error)
+}
+
 /// A refusal by a protected resource (RFC 6750 section 3).
 pub fn bearer_error(status: StatusCode, error: Option<&OAuthError>) -> Response {
     let body = error

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::locale::Locale;
 use gateway_core::params::{Malformed, Params};
 use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, ORIGIN};
@@ -29,6 +30,12 @@ pub enum FormError {
     /// Its parameters break a rule.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+}
+
+impl From<FormError> for OAuthError {
+    fn from(error: FormError) -> Self {
+        Self::new(OAuthCode::InvalidRequest, error.to_string())
+    }
 }
 
 /// Reads a form body.

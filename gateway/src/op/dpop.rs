@@ -60,7 +60,10 @@ pub(super) fn held_key(
         tracing::info!(%error, "DPoP proof refused");
         invalid("the DPoP proof is not valid for this request")
     })?;
-    let fresh = [now.0, now.0.saturating_sub(NONCE_PERIOD)].iter().any(|at| proof.nonce() == Some(&nonce(app, *at)));
+    let fresh = [now.0, now.0.saturating_sub(NONCE_PERIOD)].iter().any(|at| {
+        // Where no nonce can be made, none is answered.
+        nonce(app, *at).is_some_and(|nonce| proof.nonce() == Some(&nonce))
+    });
     if !fresh {
         return Err(OAuthError::new(OAuthCode::UseDpopNonce, "the DPoP proof has to answer the nonce of DPoP-Nonce"));
     }
@@ -114,15 +117,15 @@ pub(super) fn shown_certificate(parts: &Parts) -> Option<String> {
 }
 
 /// The nonce of a moment: the same on every node, and not to be foretold.
-fn nonce(app: &App, at: u64) -> String {
+fn nonce(app: &App, at: u64) -> Option<String> {
     let period = (at / NONCE_PERIOD).to_string();
-    app.seals.derived("dpop-nonce", &period).map(|nonce| base64url(&nonce)).unwrap_or_default()
+    app.seals.derived("dpop-nonce", &period).ok().map(|nonce| base64url(&nonce))
 }
 
 /// Hands out the current nonce with every answer to whoever sends proofs (RFC 9449 section 8.2).
 pub(super) fn with_nonce(app: &App, parts: &Parts, mut response: Response) -> Response {
     if parts.headers.contains_key(HEADER)
-        && let Ok(nonce) = HeaderValue::from_str(&nonce(app, app.now().0))
+        && let Some(nonce) = nonce(app, app.now().0).and_then(|nonce| HeaderValue::from_str(&nonce).ok())
     {
         response.headers_mut().insert(NONCE, nonce);
     }

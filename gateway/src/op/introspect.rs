@@ -29,19 +29,8 @@ const SIGNED: &str = "application/token-introspection+jwt";
 /// `POST /introspect`.
 pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let form = match request::form(&parts, body).await {
-        Ok(form) => form,
-        Err(error) => {
-            return reply::oauth_error(&OAuthError::new(OAuthCode::InvalidRequest, error.to_string()));
-        }
-    };
-    match answer(&app, &parts, &form).await {
-        Ok(response) => response,
-        Err(error) => {
-            tracing::info!(error = error.code.as_str(), "introspection refused: {}", error.description);
-            reply::oauth_error(&error)
-        }
-    }
+    let answered = async { answer(&app, &parts, &request::form(&parts, body).await?).await };
+    answered.await.unwrap_or_else(|error| reply::refused("introspection", &error))
 }
 
 async fn answer(app: &App, parts: &Parts, form: &Params) -> Result<Response, OAuthError> {

@@ -106,7 +106,7 @@ impl Visit<'_> {
             Ok(()) => {
                 // The person may have signed out in another tab while this was being written down: then it was for nothing.
                 if let Some(id) = &proof.session
-                    && self.session().await?.is_none_or(|session| session.id != *id)
+                    && !self.lives(id).await?
                 {
                     self.lay_down_notices(id).await.map_err(SessionError::from)?;
                     return Err(IssueError::SignedOut);
@@ -132,8 +132,12 @@ impl Visit<'_> {
         let Some(id) = &proof.session else {
             return Ok(self.session_of(&proof.known.person, self.session_id(transaction)?).await?);
         };
-        let lives = self.session().await?.is_some_and(|session| session.id == *id);
-        if lives { Ok(id.clone()) } else { Err(IssueError::SignedOut) }
+        if self.lives(id).await? { Ok(id.clone()) } else { Err(IssueError::SignedOut) }
+    }
+
+    /// Whether this browser's session is still the one of this name.
+    async fn lives(&self, id: &str) -> Result<bool, SessionError> {
+        Ok(self.session().await?.is_some_and(|session| session.id == id))
     }
 
     /// Whether a sign-in was finished with this code, just now.

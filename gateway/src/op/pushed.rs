@@ -47,16 +47,10 @@ struct Pushed {
 /// `POST /par`.
 pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let answer = match request::form(&parts, body).await {
-        Ok(form) => push(&app, &parts, &form).await,
-        Err(error) => Err(OAuthError::new(OAuthCode::InvalidRequest, error.to_string())),
-    };
-    let response = match answer {
+    let answer = async { push(&app, &parts, &request::form(&parts, body).await?).await };
+    let response = match answer.await {
         Ok(pushed) => reply::json(StatusCode::CREATED, &pushed),
-        Err(error) => {
-            tracing::info!(error = error.code.as_str(), "push refused: {}", error.description);
-            reply::oauth_error(&error)
-        }
+        Err(error) => reply::refused("push", &error),
     };
     dpop::with_nonce(&app, &parts, response)
 }

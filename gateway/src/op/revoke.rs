@@ -21,17 +21,11 @@ use crate::store::{Batch, Class, Key, Write};
 /// `POST /revoke`.
 pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let done = match request::form(&parts, body).await {
-        Ok(form) => give_back(&app, &parts, &form).await,
-        Err(error) => Err(OAuthError::new(OAuthCode::InvalidRequest, error.to_string())),
-    };
-    match done {
+    let done = async { give_back(&app, &parts, &request::form(&parts, body).await?).await };
+    match done.await {
         // RFC 7009 section 2.2: a token that is not known is as good as revoked.
         Ok(()) => reply::empty(StatusCode::OK),
-        Err(error) => {
-            tracing::info!(error = error.code.as_str(), "revocation refused: {}", error.description);
-            reply::oauth_error(&error)
-        }
+        Err(error) => reply::refused("revocation", &error),
     }
 }
 

@@ -43,14 +43,9 @@ const REVOKED_FOR: Duration = Duration::from_secs(2 * 86_400);
 /// `POST /token`.
 pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let form = match request::form(&parts, body).await {
-        Ok(form) => form,
-        Err(error) => {
-            return reply::oauth_error(&OAuthError::new(OAuthCode::InvalidRequest, error.to_string()));
-        }
-    };
     let active = app.bundle();
     let answer = async {
+        let form = request::form(&parts, body).await?;
         let registered = authenticate(&app, &active, &parts, &form, "/token").await?;
         let client = &registered.client;
         let request = TokenRequest::parse(&form)?;
@@ -66,10 +61,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     };
     let response = match answer.await {
         Ok(tokens) => reply::json(StatusCode::OK, &tokens),
-        Err(error) => {
-            tracing::info!(error = error.code.as_str(), "token refused: {}", error.description);
-            reply::oauth_error(&error)
-        }
+        Err(error) => reply::refused("token", &error),
     };
     dpop::with_nonce(&app, &parts, response)
 }

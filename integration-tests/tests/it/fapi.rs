@@ -253,7 +253,7 @@ async fn rfc9101_every_flaw_of_a_request_object_refuses_it() {
         ("exp", json!(now + 3_700)),
         ("exp", json!((now + 60).to_string())),
         ("exp", Value::Null),
-        ("nbf", json!(now + 61)),
+        ("nbf", json!(now + 120)),
         ("nbf", json!(now - 3_700)),
         ("nbf", Value::Null),
         // RFC 9101 section 10.8: it could serve as an assertion.

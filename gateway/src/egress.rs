@@ -36,6 +36,9 @@ use crate::config::EgressConfig;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// The time to connect, TLS included.
 const CONNECT: Duration = Duration::from_secs(3);
+/// How long a connection waits for its next call: less than the five seconds after which the most impatient of the usual
+/// servers close it. A call that leaves at the moment of the closing is lost, and a code cannot be sent twice.
+const IDLE: Duration = Duration::from_secs(4);
 /// The largest answer.
 const MAX_ANSWER: usize = 64 * 1024;
 /// Calls in flight to one host.
@@ -76,7 +79,7 @@ impl Egress {
         let tls = certs::tls::client(roots)?;
         let connector = Connector { tls: Arc::new(tls), private_addresses: config.private_addresses };
         let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(64)
             .pool_timer(TokioTimer::new())
             .build(connector);

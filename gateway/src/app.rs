@@ -106,6 +106,8 @@ pub struct App {
     pub deliveries: Semaphore,
     /// Keys that clients publish at an address.
     pub client_keys: Remote<KeySet>,
+    /// The redirect URIs that the addresses of sectors list.
+    pub sectors: Remote<Vec<String>>,
     /// The address of the listener for clients that may show a certificate, once there is one.
     pub mutual_tls: OnceLock<String>,
     /// Who certifies clients.
@@ -210,7 +212,8 @@ impl App {
             entropy,
             pairwise,
             deliveries: Semaphore::new(DELIVERIES),
-            client_keys: Remote::new(http, |json| KeySet::parse(json).ok()),
+            client_keys: Remote::new(Arc::clone(&http), |json| KeySet::parse(json).ok()),
+            sectors: Remote::new(http, |json| serde_json::from_slice(json).ok()),
             mutual_tls: OnceLock::new(),
             client_authorities,
             active: ArcSwap::from_pointee(active),

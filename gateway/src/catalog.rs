@@ -13,7 +13,7 @@ use adapters::registry::{Ports, Secrets, Settings};
 use certs::client_cert::distinguished_name;
 use certs::jwe::KeyManagement;
 use certs::key::KeySet;
-use gateway_core::client::{Client, ClientAuth, Encryption, KeyManagementAlg, KeySource, SigningAlg};
+use gateway_core::client::{Client, ClientAuth, Encryption, KeyManagementAlg, KeySource, SigningAlg, SubjectType};
 use gateway_core::credential::CertificateName;
 use gateway_core::discovery::Verified;
 use gateway_core::document::{Problem, Problems};
@@ -108,6 +108,13 @@ impl Catalog {
         self.clients().flat_map(|client| client.signed.algorithms()).collect()
     }
 
+    /// The kinds of `sub` that clients have, for the discovery document.
+    #[must_use]
+    pub fn subject_types(&self) -> Vec<SubjectType> {
+        let public = self.clients().any(|client| client.sector.is_public());
+        [SubjectType::Pairwise].into_iter().chain(public.then_some(SubjectType::Public)).collect()
+    }
+
     /// Every address the gateway may call.
     #[must_use]
     pub fn addresses(&self) -> Vec<Url> {
@@ -116,7 +123,8 @@ impl Catalog {
             _ => None,
         });
         let told = self.clients().filter_map(|client| client.backchannel_logout_uri.clone());
-        self.settings.values().flat_map(Settings::hosts).chain(keys).chain(told).collect()
+        let sectors = self.clients().filter_map(|client| client.sector_identifier_uri.clone());
+        self.settings.values().flat_map(Settings::hosts).chain(keys).chain(told).chain(sectors).collect()
     }
 
     /// Opens an adapter for every provider. Callbacks are `{issuer}/callback/{provider}`, one for each.

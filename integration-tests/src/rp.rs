@@ -75,8 +75,13 @@ impl Rp {
 
     /// Sends a token request with this form, authenticated as registered.
     pub async fn token(&self, form: &[(&str, &str)]) -> Reply {
+        self.post("/token", form).await
+    }
+
+    /// Sends a form to one of the gateway's endpoints, authenticated as registered.
+    pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Reply {
         let mut http = self.http.clone();
-        let url = format!("{}/token", self.issuer);
+        let url = format!("{}{path}", self.issuer);
         match &self.secret {
             Some(secret) => {
                 let basic = format!("Basic {}", STANDARD.encode(format!("{}:{secret}", self.client_id)));

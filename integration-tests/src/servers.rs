@@ -5,7 +5,13 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use gateway::http::listener;
+use tokio::sync::watch;
+
+use crate::peers;
 
 /// A server that ends with its value.
 pub struct Running {
@@ -122,4 +128,51 @@ async fn wait_for(name: &str, ready: impl AsyncFn() -> bool) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{name} did not start");
+}
+
+/// A small web site under a world's own authority: one path, one answer, until it is changed.
+pub struct Site {
+    /// What every request is answered with: status, further headers, body.
+    pub answer: Arc<Mutex<Answer>>,
+    /// The requests so far: what follows the host, and the body.
+    pub asked: Arc<Mutex<Vec<(String, String)>>>,
+    _stop: watch::Sender<bool>,
+}
+
+/// Status, further headers, and body.
+pub type Answer = (u16, Vec<(&'static str, String)>, String);
+
+impl Site {
+    /// Opens the site at `https://localhost:{port}`.
+    pub async fn open(data: &Path, port: u16, status: u16, body: &str) -> Self {
+        let answer = Arc::new(Mutex::new((status, Vec::new(), body.to_owned())));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (shared, heard) = (Arc::clone(&answer), Arc::clone(&asked));
+        let router = axum::Router::new().fallback(async move |uri: http::Uri, body: String| {
+            heard.lock().expect("no panic").push((uri.to_string(), body));
+            let (status, headers, body) = shared.lock().expect("no panic").clone();
+            let headers = headers
+                .iter()
+                .fold(http::Response::builder().status(status), |reply, (name, value)| reply.header(*name, value));
+            headers.header("content-type", "application/json").body(body).expect("an answer")
+        });
+        let (chain, key) = peers::certificate(data, &format!("site-{port}"));
+        let certificate = certs::tls::ReloadingCert::load(&chain, &key).expect("a certificate");
+        let tls = certs::tls::server(certificate).expect("TLS");
+        let listener = listener::bind(([127, 0, 0, 1], port).into()).await.expect("a port");
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(listener::serve(listener, tls, router, stopped));
+        Self { answer, asked, _stop: stop }
+    }
+
+    /// Changes what it answers.
+    pub fn answers(&self, status: u16, headers: Vec<(&'static str, String)>, body: &str) {
+        *self.answer.lock().expect("no panic") = (status, headers, body.to_owned());
+    }
+
+    /// What it was asked so far.
+    #[must_use]
+    pub fn heard(&self) -> Vec<(String, String)> {
+        self.asked.lock().expect("no panic").clone()
+    }
 }

@@ -335,6 +335,10 @@ fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
             None,
         );
     }
+    if before.public_subjects != after.public_subjects {
+        let what = "clients may know its people by a public `sub`, or no longer";
+        diff.tell(after.public_subjects, id, what.to_owned(), None);
+    }
     for server in after.resource_servers.iter().filter(|server| !before.resource_servers.contains(server)) {
         diff.tell(true, id, format!("{server} may now ask about its tokens"), None);
     }
@@ -414,7 +418,10 @@ fn compare_client(diff: &mut Diff, before: &Client, after: &Client) {
     }
     let changed = [
         ("its way to authenticate, or its keys", (&before.auth, &before.keys) != (&after.auth, &after.keys)),
-        ("the sector that its `sub` belongs to", before.sector != after.sector),
+        (
+            "the sector that its `sub` belongs to",
+            (&before.sector, &before.sector_identifier_uri) != (&after.sector, &after.sector_identifier_uri),
+        ),
         (
             "where it stands in law",
             (before.jurisdiction, before.registered_in) != (after.jurisdiction, after.registered_in),

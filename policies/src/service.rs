@@ -149,6 +149,8 @@ pub struct Service {
     pub resource: Url,
     /// The portals that offer it.
     pub clients: Vec<ClientId>,
+    /// Whether clients may know its people by a `sub` that other clients know as well.
+    pub public_subjects: bool,
     /// What its access tokens look like.
     pub access_token: TokenFormat,
     /// The clients that may ask about its tokens: they serve what a token of this service opens.
@@ -300,6 +302,7 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Optio
         id: id?,
         resource: resource?,
         clients,
+        public_subjects: doc.flag("public_subjects", false),
         access_token,
         resource_servers: doc.list("resource_servers"),
         name: name?,

@@ -183,7 +183,15 @@ impl PolicySet {
         reasons.extend(instruments.map(|id| format!("instrument {}", unknown(id, known()))));
         reasons.dedup();
         reasons.extend(self.joined_sectors(service));
+        reasons.extend(self.public_subjects(service));
         reasons
+    }
+
+    /// A client whose `sub` others know is let near a service's people only where the service says so.
+    fn public_subjects(&self, service: &Service) -> Option<String> {
+        let public = |id: &&ClientId| self.recipients.get(*id).is_some_and(|known| known.client.sector.is_public());
+        let client = service.clients.iter().find(public).filter(|_| !service.public_subjects)?;
+        Some(format!("clients: {client} has public subjects, and this service does not say public_subjects = true"))
     }
 
     /// A token that resource servers read names the person as its client's sector does, so theirs has to be the same one.

@@ -204,6 +204,26 @@ fn a_token_that_can_be_read_joins_no_sectors() {
     assert!(anonymous.contains("an anonymous service knows nobody"), "{anonymous}");
 }
 
+/// OpenID Connect Core section 8: one `sub` for many clients only where policy says so, and never across a border.
+#[test]
+fn oidc_core_8_public_subjects_only_where_a_service_allows_them() {
+    let row = "[[allow]]\nproviders = [\"hk\"]\nidentity = 1\nauthentication = 1\n";
+    let portal = Client { sector: gateway_core::ids::Sector::public(gateway_core::jurisdiction::Jurisdiction::Guangdong), ..client("portal", "CN-GD", "") };
+    let with = |lines: &str| {
+        let service = Document { file: "s.toml".into(), text: text("s", &format!("{lines}\n{row}")) };
+        let parts = Parts {
+            services: &[service],
+            clients: vec![&portal],
+            providers: vec![provider("hk", "HK")],
+            ..Parts::default()
+        };
+        PolicySet::compile(Parts { vocabulary: words(), ..parts }).map(|_| ())
+    };
+    let refused = with("").unwrap_err().first().map(ToString::to_string).unwrap();
+    assert!(refused.contains("portal has public subjects"), "{refused}");
+    assert_eq!(with("public_subjects = true"), Ok(()));
+}
+
 /// CVE-2025-64103: an assurance that was asked for as essential is never quietly lowered.
 #[test]
 fn cve_2025_64103_what_the_client_asks_for_only_narrows() {

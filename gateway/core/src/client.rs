@@ -67,6 +67,8 @@ pub struct Client {
     pub jurisdiction: Jurisdiction,
     /// The clients that share this client's `sub`.
     pub sector: Sector,
+    /// The list of its redirect URIs at the address that its sector is named after (OpenID Connect Core section 8.1).
+    pub sector_identifier_uri: Option<Url>,
     /// Exactly where answers may go.
     pub redirect_uris: Vec<RedirectUri>,
     /// The rules that it follows and is held to.
@@ -124,6 +126,16 @@ impl SignedResponses {
         [self.id_token, self.authorization, self.introspection].into_iter().chain(self.userinfo)
     }
 }
+
+words!(
+    /// Whether clients know a person by different names (OpenID Connect Core section 8).
+    SubjectType, "subject type" {
+        /// Each sector by its own.
+        Pairwise = "pairwise",
+        /// All by the same, inside one jurisdiction.
+        Public = "public",
+    }
+);
 
 words!(
     /// How the key of an encrypted answer travels (RFC 7518 section 4.1).
@@ -206,7 +218,9 @@ impl Client {
 
 fn read_client(doc: &Section<'_>) -> Option<Client> {
     let (id, name, operator) = (doc.require("client_id"), doc.texts("name"), doc.texts("operator"));
-    let (jurisdiction, sector) = (doc.require("jurisdiction"), doc.require("sector"));
+    let jurisdiction = doc.require("jurisdiction");
+    let sector_identifier_uri = read_https(doc, "sector_identifier_uri");
+    let sector = read_sector(doc, jurisdiction, sector_identifier_uri.as_ref());
     let redirect_uris: Vec<RedirectUri> = doc.list("redirect_uris");
     if redirect_uris.is_empty() {
         doc.refuse_field("redirect_uris", "at least one is needed");
@@ -231,9 +245,6 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
     let default_service = doc.optional("default_service");
     let (initiate_login_uri, backchannel_logout_uri) =
         (read_https(doc, "initiate_login_uri"), read_https(doc, "backchannel_logout_uri"));
-    if sector.as_ref().is_some_and(|sector: &Sector| sector.as_str().starts_with(Sector::ANONYMOUS)) {
-        doc.refuse_field("sector", "this beginning belongs to anonymous services");
-    }
     let filings = doc.sections("filing").iter().filter_map(read_filing).collect();
     let refresh_lifetime = doc.duration("refresh_lifetime");
     if refresh_lifetime.is_some_and(|span| span > Duration::from_secs(24 * 3_600)) {
@@ -250,6 +261,7 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         operator: operator?,
         jurisdiction: jurisdiction?,
         sector: sector?,
+        sector_identifier_uri,
         redirect_uris,
         profile,
         auth: auth?,
@@ -264,6 +276,33 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         frontchannel_logout_uri: read_https(doc, "frontchannel_logout_uri"),
         post_logout_redirect_uris: doc.list("post_logout_redirect_uris"),
     })
+}
+
+/// Whom a client shares its `sub` with (OpenID Connect Core section 8): a group that its document names, the host of the
+/// address that lists its redirect URIs, or every client with public subjects.
+fn read_sector(doc: &Section<'_>, jurisdiction: Option<Jurisdiction>, listed: Option<&Url>) -> Option<Sector> {
+    let named: Option<Sector> = doc.optional("sector");
+    let reserved =
+        |sector: &Sector| [Sector::ANONYMOUS, Sector::PUBLIC].iter().any(|own| sector.as_str().starts_with(own));
+    if named.as_ref().is_some_and(reserved) {
+        doc.refuse_field("sector", "this beginning belongs to the gateway");
+    }
+    match (named, listed, doc.optional("subject_type")) {
+        (Some(named), None, None | Some(SubjectType::Pairwise)) => Some(named),
+        (None, Some(uri), None | Some(SubjectType::Pairwise)) => {
+            let host = uri.host_str().and_then(|host| host.parse().ok());
+            if host.is_none() {
+                doc.refuse_field("sector_identifier_uri", "its host cannot name a sector");
+            }
+            host
+        }
+        (None, None, Some(SubjectType::Public)) => Some(Sector::public(jurisdiction?)),
+        (None, None, _) => doc.require("sector"),
+        _ => {
+            doc.refuse("only one of sector, sector_identifier_uri and subject_type = \"public\" says who shares a sub");
+            None
+        }
+    }
 }
 
 fn read_https(doc: &Section<'_>, name: &'static str) -> Option<Url> {
@@ -365,6 +404,32 @@ en = "Sample authority"
         assert!(client.profile.requires_pkce());
         assert!(client.check_redirect("https://portal.example/cb").is_some());
         assert!(client.check_redirect("https://portal.example/cb/").is_none());
+    }
+
+    /// OpenID Connect Core section 8: who shares a `sub` is said once.
+    #[test]
+    fn oidc_core_8_whom_a_client_shares_its_subjects_with() {
+        let with = |line: &str| {
+            let read = Client::from_document("a.toml", &SOUND.replace("sector = \"gd-government\"", line));
+            read.map(|client| client.sector.as_str().to_owned())
+        };
+        assert_eq!(with("sector = \"gd\"\nsubject_type = \"pairwise\"").unwrap(), "gd");
+        assert_eq!(with("sector_identifier_uri = \"https://sector.example/uris.json\"").unwrap(), "sector.example");
+        assert_eq!(with("subject_type = \"public\"").unwrap(), "public.CN-GD");
+        for bad in [
+            "",
+            "subject_type = \"pairwise\"",
+            "subject_type = \"shared\"",
+            "sector = \"public.CN-GD\"",
+            "sector = \"anonymous.x\"",
+            "sector = \"gd\"\nsubject_type = \"public\"",
+            "sector = \"gd\"\nsector_identifier_uri = \"https://sector.example/\"",
+            "sector_identifier_uri = \"http://sector.example/\"",
+            "sector_identifier_uri = \"https://[::1]/\"",
+            "sector_identifier_uri = \"https://sector.example/\"\nsubject_type = \"public\"",
+        ] {
+            assert!(with(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

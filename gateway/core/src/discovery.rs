@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::assurance::Assurance;
 use crate::authorize::ResponseMode;
-use crate::client::{ContentAlg, KeyManagementAlg, SigningAlg};
+use crate::client::{ContentAlg, KeyManagementAlg, SigningAlg, SubjectType};
 use crate::locale::Locale;
 
 /// What can be told of how claims were checked (OpenID Connect for Identity Assurance 1.0 section 9).
@@ -27,6 +27,8 @@ pub struct Facts<'a> {
     pub signing: Vec<&'static str>,
     /// How claims are checked.
     pub verified: Verified,
+    /// Whether clients know people by different names (OpenID Connect Core section 8).
+    pub subject_types: Vec<SubjectType>,
     /// The address of the listener for clients with certificates (RFC 8705 section 5).
     pub mutual_tls: Option<&'a str>,
 }
@@ -110,7 +112,7 @@ fn authentication(facts: &Facts<'_>) -> Value {
 fn answers(facts: &Facts<'_>) -> Value {
     let (encryption, content) = (KeyManagementAlg::ALL, ContentAlg::ALL);
     json!({
-        "subject_types_supported": ["pairwise"],
+        "subject_types_supported": facts.subject_types,
         "id_token_signing_alg_values_supported": facts.signing,
         "authorization_signing_alg_values_supported": facts.signing,
         "introspection_signing_alg_values_supported": facts.signing,

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::jurisdiction::Jurisdiction;
+
 /// Why a name was refused: which kind, and its rule in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} must be {rule}")]
@@ -82,7 +84,7 @@ id!(
     ProviderId, "provider id", is_slug, SLUG_RULE
 );
 id!(
-    /// A group of clients that see the same pairwise `sub` (OpenID Connect Core section 8.1).
+    /// A group of clients that see the same `sub` (OpenID Connect Core section 8).
     Sector, "sector", is_token, TOKEN_RULE
 );
 id!(
@@ -121,6 +123,21 @@ impl Sector {
     #[must_use]
     pub fn anonymous(service: &ServiceId) -> Self {
         Self(format!("{}{service}", Self::ANONYMOUS))
+    }
+
+    /// How the sectors of public subjects begin.
+    pub const PUBLIC: &'static str = "public.";
+
+    /// The sector of every client with public subjects in one jurisdiction: across a border nobody's subjects are joined.
+    #[must_use]
+    pub fn public(jurisdiction: Jurisdiction) -> Self {
+        Self(format!("{}{jurisdiction}", Self::PUBLIC))
+    }
+
+    /// Whether every client of a jurisdiction that may is in it.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.0.starts_with(Self::PUBLIC)
     }
 }
 

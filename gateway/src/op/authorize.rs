@@ -54,7 +54,7 @@ impl Visit<'_> {
     /// Checks a request and opens its transaction, or answers why not.
     async fn open(&self, params: Params) -> Result<Transaction, Box<Response>> {
         let Opened { params, arrival, digest } = self.arrived(params).await?;
-        let parsed = authorize::parse(&params, arrival, self, self.now);
+        let parsed = self.checked(&params, arrival).await;
         let mut request = parsed.map_err(|refusal| Box::new(self.refused(refusal)))?;
         request.pushed = Some(digest).filter(|digest| !digest.is_empty());
         self.keep_releasable(&mut request);

@@ -16,6 +16,7 @@ pub async fn metadata(State(app): State<Arc<App>>) -> Response {
         issuer: &app.issuer,
         claims: active.catalog.claim_names(),
         signing: app.keys.algorithms(),
+        subject_types: active.catalog.subject_types(),
         verified: active.catalog.verified(),
         mutual_tls: app.mutual_tls.get().map(String::as_str),
     };

@@ -14,7 +14,7 @@
 //! | [`consent`] | the consent page and its answer |
 //! | `flow`, `judge` | carry out what the dispatcher says; put a login to policy |
 //! | `issue` | the only place that mints codes and tokens; takes a `Permit`, and for tokens a taken grant |
-//! | [`pushed`], `request_object` | `/par`; requests that their client signed |
+//! | [`pushed`], `request_object`, `sector` | `/par`; requests that their client signed; whose sector lists where they lead |
 //! | `client_keys`, `dpop` | what a client signed; proofs that it holds a key |
 //! | `protect` | what a client is sent signed and encrypted |
 //! | `access` | what a token stands for now |
@@ -45,6 +45,7 @@ pub mod pushed;
 mod refresh;
 mod request_object;
 pub mod revoke;
+mod sector;
 mod session;
 pub mod token;
 mod transaction;

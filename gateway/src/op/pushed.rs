@@ -87,7 +87,7 @@ async fn push(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErr
         return Err(OAuthError::new(OAuthCode::InvalidRequest, "client_id is not the client that authenticated"));
     }
     let arrival = Arrival { pushed: true, signed: object.is_some() };
-    authorize::parse(&params, arrival, &visit, visit.now).map_err(as_error)?;
+    visit.checked(&params, arrival).await.map_err(as_error)?;
     let handle = app.entropy.token().map_err(|error| internal(&error))?;
     let pushed = Pushed { client: id.to_owned(), params: params.encode(), signed: arrival.signed };
     let sealed = app.seals.record(handle.expose(), &pushed).map_err(|error| internal(&error))?;

@@ -35,6 +35,7 @@ mod portals;
 mod protected;
 mod refresh;
 mod secrecy;
+mod sectors;
 mod session;
 mod step_up;
 mod tidy;

@@ -1,0 +1,38 @@
+//! Authorization requests of clients whose sector is named after an address: what lies there lists their redirect URIs
+//! (OpenID Connect Core section 8.1), or else anybody could claim to belong to it.
+
+use adapters::http::HttpError;
+use gateway_core::authorize::{self, Arrival, AuthorizationRequest, Refusal};
+use gateway_core::error::{Failure, OAuthCode, OAuthError};
+use gateway_core::params::Params;
+
+use super::Visit;
+
+impl Visit<'_> {
+    /// Reads and checks an authorization request.
+    ///
+    /// # Errors
+    /// The first check that fails; that of the sector is the last.
+    pub(super) async fn checked(&self, params: &Params, arrival: Arrival) -> Result<AuthorizationRequest, Refusal> {
+        let request = authorize::parse(params, arrival, self, self.now)?;
+        match self.is_listed(&request).await {
+            Ok(true) => Ok(request),
+            Ok(false) => Err(Refusal::Page(Failure::RedirectMismatch)),
+            Err(error) => {
+                tracing::warn!(client = %request.client, %error, "sector_identifier_uri");
+                let error = OAuthError::new(OAuthCode::TemporarilyUnavailable, "sector_identifier_uri does not answer");
+                Err(Refusal::Reply(request.reply_to(), error))
+            }
+        }
+    }
+
+    async fn is_listed(&self, request: &AuthorizationRequest) -> Result<bool, HttpError> {
+        let registered = self.active.catalog.client(&request.client);
+        let Some(uri) = registered.and_then(|known| known.client.sector_identifier_uri.as_ref()) else {
+            return Ok(true);
+        };
+        let lists = |uris: &[String]| uris.iter().any(|listed| listed == request.redirect.as_str());
+        Ok(lists(&*self.app.sectors.get(uri, self.now).await?)
+            || lists(&*self.app.sectors.refresh(uri, self.now).await?))
+    }
+}

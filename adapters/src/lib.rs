@@ -131,6 +131,8 @@ pub struct Departure {
 pub struct Answer {
     /// The person there.
     pub subject: UpstreamSubject,
+    /// The provider's name for the person's session there, when it gave one.
+    pub session: Option<Secret<String>>,
     /// The provider's word for how surely, when it gave one.
     pub acr: Option<String>,
     /// The methods it named.
@@ -194,6 +196,26 @@ pub struct Received {
     pub content: Secret<String>,
 }
 
+/// A provider's word that a session ended there.
+#[derive(Debug)]
+pub struct LoggedOut {
+    /// Names this word; it counts once.
+    pub id: Secret<String>,
+    /// Until when the same word could be said again.
+    pub expires_at: Timestamp,
+    /// What ended.
+    pub what: Over,
+}
+
+/// What ended at a provider.
+#[derive(Debug)]
+pub enum Over {
+    /// One session, by the provider's name for it.
+    Session(Secret<String>),
+    /// Every session of a person.
+    Person(UpstreamSubject),
+}
+
 /// Signs what an adapter sends in the gateway's own name.
 pub trait Signer: Send + Sync {
     /// A compact JWS of `claims` with the gateway's current key.
@@ -244,7 +266,20 @@ pub trait Adapter: Send + Sync {
     }
 
     /// Where a browser ends the person's session at the provider, to come back to `back`; `None` where none is known.
-    fn logout(&self, _back: &Url) -> Option<Url> {
+    async fn logout(&self, _back: &Url, _now: Timestamp) -> Option<Url> {
         None
+    }
+
+    /// Whether the provider says by itself when a session ends there.
+    fn tells_logout(&self) -> bool {
+        false
+    }
+
+    /// What a provider says has ended, if it is to be believed.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    async fn logged_out(&self, _token: &str, _now: Timestamp) -> Result<LoggedOut, UpstreamError> {
+        Err(UpstreamError::Unsupported)
     }
 }

@@ -68,6 +68,7 @@ impl Case {
             provider: self.provider.clone(),
             jurisdiction,
             subject: UpstreamSubject::parse("example")?,
+            session: None,
             acr: self.acr.clone(),
             amr: self.amr.clone(),
             auth_time: self.signed_in.map(|ago| self.at.minus(ago)),

@@ -19,6 +19,7 @@ fn assertion(claims: &Value) -> Assertion {
         provider: "hk".parse().unwrap(),
         jurisdiction: Jurisdiction::HongKong,
         subject: UpstreamSubject::parse("x").unwrap(),
+        session: None,
         acr: None,
         amr: vec![],
         auth_time: None,

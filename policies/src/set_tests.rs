@@ -208,7 +208,10 @@ fn a_token_that_can_be_read_joins_no_sectors() {
 #[test]
 fn oidc_core_8_public_subjects_only_where_a_service_allows_them() {
     let row = "[[allow]]\nproviders = [\"hk\"]\nidentity = 1\nauthentication = 1\n";
-    let portal = Client { sector: gateway_core::ids::Sector::public(gateway_core::jurisdiction::Jurisdiction::Guangdong), ..client("portal", "CN-GD", "") };
+    let portal = Client {
+        sector: gateway_core::ids::Sector::public(gateway_core::jurisdiction::Jurisdiction::Guangdong),
+        ..client("portal", "CN-GD", "")
+    };
     let with = |lines: &str| {
         let service = Document { file: "s.toml".into(), text: text("s", &format!("{lines}\n{row}")) };
         let parts = Parts {

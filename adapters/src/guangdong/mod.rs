@@ -14,6 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use gateway_core::params::Params;
 use gateway_core::secret::Secret;
+use gateway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
@@ -44,6 +45,12 @@ impl Guangdong {
     #[must_use]
     pub fn new(settings: Settings, callback: Url, secret: Secret<String>, http: Arc<dyn Http>) -> Self {
         Self { settings, callback, secret, http }
+    }
+
+    fn logout_at(&self, back: &Url) -> Option<Url> {
+        let mut url = self.settings.base.join("/_tif_sso_logout_/").ok()?;
+        url.query_pairs_mut().append_pair("redirect_uri", back.as_str());
+        Some(url)
     }
 
     /// A call by `GET`. The address holds secrets: it appears in no error and no log.
@@ -102,7 +109,7 @@ impl Adapter for Guangdong {
             .append_pair("redirect_uri", redirect_uri.as_str());
         let memo = serde_json::to_string(&Memo { redirect_uri: redirect_uri.into() })
             .map_err(|_| UpstreamError::misbehaved("the memo cannot be written"))?;
-        let by_logout = self.logout(&url).filter(|_| wish.login && self.settings.logout_first);
+        let by_logout = self.logout_at(&url).filter(|_| wish.login && self.settings.logout_first);
         Ok(Departure { url: by_logout.unwrap_or(url), memo: Secret::new(memo) })
     }
 
@@ -116,6 +123,7 @@ impl Adapter for Guangdong {
         let account = account::read(&answer, &self.settings.documents)?;
         Ok(Progress::Done(Box::new(Answer {
             subject: account.subject,
+            session: None,
             acr: account.level,
             amr: account.method.map(str::to_owned).into_iter().collect(),
             auth_time: None,
@@ -124,9 +132,7 @@ impl Adapter for Guangdong {
         })))
     }
 
-    fn logout(&self, back: &Url) -> Option<Url> {
-        let mut url = self.settings.base.join("/_tif_sso_logout_/").ok()?;
-        url.query_pairs_mut().append_pair("redirect_uri", back.as_str());
-        Some(url)
+    async fn logout(&self, back: &Url, _: Timestamp) -> Option<Url> {
+        self.logout_at(back)
     }
 }

@@ -331,6 +331,7 @@ fn answer(plan: &Plan, login: &Login, claims: Claims) -> Result<Answer, Upstream
     let updated = Claims::from_object(profile::updated_at(login.last_modified).into_iter().collect());
     Ok(Answer {
         subject: subject.ok_or_else(|| UpstreamError::misbehaved("the token answer names nobody"))?,
+        session: None,
         // What the account can do. What was done at this login is in the methods alone.
         acr: Some(login.user_type.clone()),
         amr: login.done.clone(),

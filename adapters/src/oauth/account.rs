@@ -26,6 +26,7 @@ pub(super) fn read(account: &Value, places: &Account, now: Timestamp) -> Result<
     }
     Ok(Answer {
         subject,
+        session: None,
         acr: places.acr.as_ref().and_then(|place| text(account, place)).map(str::to_owned),
         amr,
         auth_time,

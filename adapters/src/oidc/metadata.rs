@@ -20,6 +20,8 @@ struct Additional {
     /// RFC 9207 section 3.
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
+    /// RP-Initiated Logout section 2.1.
+    end_session_endpoint: Option<Url>,
 }
 
 impl AdditionalProviderMetadata for Additional {}
@@ -46,6 +48,7 @@ pub(super) struct Metadata {
     pub(super) token_endpoint: TokenUrl,
     pub(super) userinfo_endpoint: Option<UserInfoUrl>,
     pub(super) jwks_uri: Url,
+    pub(super) end_session_endpoint: Option<Url>,
     pub(super) promises_iss: bool,
 }
 
@@ -68,6 +71,7 @@ impl Metadata {
             token_endpoint: document.token_endpoint()?.clone(),
             userinfo_endpoint: document.userinfo_endpoint().cloned(),
             jwks_uri: document.jwks_uri().url().clone(),
+            end_session_endpoint: document.additional_metadata().end_session_endpoint.clone(),
             promises_iss: document.additional_metadata().authorization_response_iss_parameter_supported,
         })
     }
@@ -81,7 +85,7 @@ impl Metadata {
         let allowed: Vec<url::Origin> = settings.hosts().iter().map(Url::origin).collect();
         let userinfo = self.userinfo_endpoint.iter().map(|url| url.url());
         let endpoints = [self.authorization_endpoint.url(), self.token_endpoint.url(), &self.jwks_uri];
-        for endpoint in endpoints.into_iter().chain(userinfo) {
+        for endpoint in endpoints.into_iter().chain(userinfo).chain(&self.end_session_endpoint) {
             if endpoint.scheme() != "https" || !allowed.contains(&endpoint.origin()) {
                 return Err(UpstreamError::misbehaved("the metadata names a host that is not configured"));
             }

@@ -5,6 +5,7 @@
 //! is fetched, `at_hash` when there is one, one skew for all times, and a code that is never sent twice.
 
 mod key;
+mod logout;
 mod metadata;
 mod settings;
 mod verify;
@@ -40,7 +41,7 @@ pub use settings::{Settings, TokenAuth};
 use crate::error::UpstreamError;
 use crate::http::{Http, HttpError};
 use crate::remote::Remote;
-use crate::{Adapter, Answer, Departure, Fresh, Progress, Signer, Step, Wish, port};
+use crate::{Adapter, Answer, Departure, Fresh, LoggedOut, Progress, Signer, Step, Wish, port};
 use key::Key;
 use metadata::Metadata;
 
@@ -260,11 +261,24 @@ impl Adapter for Oidc {
         }
         Ok(Progress::Done(Box::new(Answer {
             subject: verified.subject,
+            session: verified.session,
             acr: verified.acr,
             amr: verified.amr,
             auth_time: verified.auth_time,
             claims,
             asked: None,
         })))
+    }
+
+    async fn logout(&self, back: &Url, now: Timestamp) -> Option<Url> {
+        self.logout_at(back, now).await
+    }
+
+    fn tells_logout(&self) -> bool {
+        self.settings.backchannel_logout
+    }
+
+    async fn logged_out(&self, token: &str, now: Timestamp) -> Result<LoggedOut, UpstreamError> {
+        self.believe(token, now).await
     }
 }

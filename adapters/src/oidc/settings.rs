@@ -31,6 +31,8 @@ pub struct Settings {
     pub endpoints_at: Vec<Url>,
     /// Whether to call its userinfo endpoint.
     pub userinfo: bool,
+    /// Whether it tells us of logouts, at `/backchannel-logout/{provider}` (OpenID Connect Back-Channel Logout).
+    pub backchannel_logout: bool,
 }
 
 impl Settings {
@@ -50,7 +52,9 @@ impl Settings {
             scopes.insert(0, "openid".to_owned());
         }
         let (endpoints_at, userinfo) = (table.list("endpoints_at"), table.flag("userinfo", true));
-        Some(Self { issuer: issuer?, client_id: client_id?, auth: auth?, scopes, endpoints_at, userinfo })
+        let backchannel_logout = table.flag("backchannel_logout", false);
+        let (issuer, client_id, auth) = (issuer?, client_id?, auth?);
+        Some(Self { issuer, client_id, auth, scopes, endpoints_at, userinfo, backchannel_logout })
     }
 
     /// The issuer as text, without the slash that a URL parser adds to a bare host.

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use gateway_core::assertion::UpstreamSubject;
 use gateway_core::claims::Claims;
 use gateway_core::params::Params;
+use gateway_core::secret::Secret;
 use gateway_core::time::{SKEW, Timestamp};
 use oauth2::{ClientId, TokenResponse as _};
 use openidconnect::{
@@ -33,6 +34,7 @@ impl AdditionalClaims for AnyClaims {}
 /// What a verified ID token says.
 pub(super) struct IdTokenFacts {
     pub(super) subject: UpstreamSubject,
+    pub(super) session: Option<Secret<String>>,
     pub(super) acr: Option<String>,
     pub(super) amr: Vec<String>,
     pub(super) auth_time: Option<Timestamp>,
@@ -124,12 +126,14 @@ impl Oidc {
         if auth_time.is_some_and(|time| time > now.plus(SKEW)) {
             return Err(Wrong::Other("auth_time is in the future"));
         }
+        let payload = payload(token).ok_or(Wrong::Other("the payload cannot be read"))?;
         Ok(IdTokenFacts {
             subject: subject.ok_or(Wrong::Other("the subject is empty"))?,
+            session: payload.get("sid").and_then(Value::as_str).map(|sid| Secret::new(sid.to_owned())),
             acr: claims.auth_context_ref().map(|acr| acr.to_string()),
             amr: claims.auth_method_refs().into_iter().flatten().map(|method| method.to_string()).collect(),
             auth_time,
-            claims: payload(token).ok_or(Wrong::Other("the payload cannot be read"))?,
+            claims: payload,
         })
     }
 }

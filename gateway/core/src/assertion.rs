@@ -42,6 +42,9 @@ pub struct Assertion {
     pub jurisdiction: Jurisdiction,
     /// The person there.
     pub subject: UpstreamSubject,
+    /// The provider's own name for the person's session there, when it gave one.
+    #[serde(default)]
+    pub session: Option<Secret<String>>,
     /// The provider's own word for how surely, when it gave one. What it means is asked of the active table each time, so
     /// that a table made stricter holds for logins already made.
     pub acr: Option<String>,
@@ -95,6 +98,7 @@ mod tests {
             provider: "p".parse().unwrap(),
             jurisdiction: Jurisdiction::Macao,
             subject: UpstreamSubject::parse("x").unwrap(),
+            session: None,
             acr: None,
             amr: vec![],
             auth_time,

@@ -207,6 +207,7 @@ mod tests {
             provider: "p".parse().unwrap(),
             jurisdiction,
             subject: UpstreamSubject::parse("x").unwrap(),
+            session: None,
             acr: None,
             amr: vec![],
             auth_time: None,

@@ -16,7 +16,7 @@ use super::reply;
 use crate::app::App;
 use crate::op::{
     account, authorize, callback, consent, direct, discovery, introspect, link, login, logout, matching, pushed,
-    revoke, token, userinfo, waiting,
+    revoke, token, upstream_logout, userinfo, waiting,
 };
 use crate::pages;
 
@@ -43,6 +43,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/account/sign-out", post(account::sign_out))
         .route("/logout", get(logout::get).post(logout::post))
         .route("/logout/confirm", post(logout::confirm))
+        .route("/backchannel-logout/{provider}", post(upstream_logout::post))
         .route("/callback/{provider}", get(callback::get).post(callback::post))
         .route("/receive/{provider}", post(waiting::receive))
         .route("/match/{authority}", post(matching::post))

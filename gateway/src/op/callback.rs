@@ -126,6 +126,7 @@ impl Visit<'_> {
             provider: leg.provider.clone(),
             jurisdiction: provider.jurisdiction,
             subject: answer.subject,
+            session: answer.session,
             acr: answer.acr,
             amr: answer.amr,
             auth_time: answer.auth_time.or(anew),

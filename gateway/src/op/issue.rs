@@ -104,11 +104,13 @@ impl Visit<'_> {
         let name = Key::of_secret(CODES, code.expose());
         match self.commit_release(&agreed, answer.as_ref(), name.id()).await {
             Ok(()) => {
-                // The person may have signed out in another tab while this was being written down: then it was for nothing.
-                if let Some(id) = &proof.session
-                    && !self.lives(id).await?
-                {
-                    self.lay_down_notices(id).await.map_err(SessionError::from)?;
+                // The person may have signed out while this was being written down: then it was for nothing.
+                let over = match &proof.session {
+                    Some(id) => !self.lives(id).await?,
+                    None => self.ended_upstream(&proof.assertion).await.map_err(SessionError::from)?,
+                };
+                if over {
+                    self.lay_down_notices(&session).await.map_err(SessionError::from)?;
                     return Err(IssueError::SignedOut);
                 }
                 Ok((code, session))
@@ -175,6 +177,7 @@ impl Visit<'_> {
             let until = self.session_ends(&proof.assertion);
             let party = self.party(session, &transaction.request.client, &offer.subject, until);
             batch.writes.push(party.map_err(|error| StoreError::Unavailable(error.to_string()))?);
+            batch.writes.extend(self.rests_on(&proof.assertion, session, until));
         }
         batch.writes.extend(exports::marks(released, &proof.known.person, &self.app.pairwise, self.now));
         if let Some(receipt) = answer {

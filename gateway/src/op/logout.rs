@@ -102,7 +102,7 @@ impl Visit<'_> {
         });
         // To end what does not exist is a success, and touches nothing else of this browser's.
         if session.is_none() {
-            return self.signed_out(&asked, None, &[]);
+            return self.signed_out(&asked, None, &[]).await;
         }
         if own {
             return self.log_out(&asked).await;
@@ -128,7 +128,7 @@ impl Visit<'_> {
             Ok(told) => told,
             Err(error) => return self.internal(&error, None),
         };
-        let mut response = self.signed_out(asked, session.as_ref(), &told);
+        let mut response = self.signed_out(asked, session.as_ref(), &told).await;
         // Whoever comes to this browser next continues nothing of this person's.
         self.forget_all(&mut response);
         Self::forget_session(&mut response);
@@ -137,11 +137,19 @@ impl Visit<'_> {
 
     /// Where the browser goes when all is done: on, where there is nothing more to say, or to the page that says it. Whoever asked
     /// knows already.
-    fn signed_out(&self, asked: &LogoutRequest, session: Option<&Session>, told: &[(ClientId, Ended)]) -> Response {
+    async fn signed_out(
+        &self,
+        asked: &LogoutRequest,
+        session: Option<&Session>,
+        told: &[(ClientId, Ended)],
+    ) -> Response {
         let target = asked.target();
         let others: Vec<_> =
             told.iter().filter(|(client, _)| target.is_none() || asked.client.as_ref() != Some(client)).collect();
-        let upstream = session.map(|session| self.upstream(&session.assertion.provider));
+        let upstream = match session {
+            Some(session) => Some(self.upstream(&session.assertion.provider).await),
+            None => None,
+        };
         let all_ended = others.iter().all(|(_, ended)| *ended == Ended::Yes)
             && !upstream.as_ref().is_some_and(|(_, place)| place.is_some());
         match target {
@@ -159,10 +167,13 @@ impl Visit<'_> {
     }
 
     /// The provider of a session, and where the person can end their sign-in there, if that is known.
-    fn upstream(&self, provider: &ProviderId) -> (ProviderId, Option<String>) {
+    async fn upstream(&self, provider: &ProviderId) -> (ProviderId, Option<String>) {
         let adapter = self.active.adapters.get(provider);
         let back = Url::parse(&format!("{}/account", self.app.issuer)).ok();
-        let place = adapter.zip(back).and_then(|(adapter, back)| adapter.logout(&back));
+        let place = match adapter.zip(back) {
+            Some((adapter, back)) => adapter.logout(&back, self.now).await,
+            None => None,
+        };
         (provider.clone(), place.map(String::from))
     }
 

@@ -7,6 +7,7 @@
 //! | [`callback`] | `/callback/{provider}` |
 //! | [`account`] | a person's ledger, and signing out |
 //! | [`logout`] | `/logout`, and telling portals |
+//! | [`upstream_logout`] | a provider's word that somebody signed out there |
 //! | [`direct`] | sign-ins that began at the provider |
 //! | [`link`] | linking another account in the middle of a sign-in |
 //! | [`matching`] | an authority's word that two accounts are one person's |
@@ -49,6 +50,7 @@ mod sector;
 mod session;
 pub mod token;
 mod transaction;
+pub mod upstream_logout;
 pub mod userinfo;
 mod visit;
 pub mod waiting;

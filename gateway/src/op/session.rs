@@ -53,7 +53,8 @@ impl Visit<'_> {
             return Ok(None);
         };
         let session: Session = self.app.seals.open_record(secret, &sealed)?;
-        Ok((!session.ends_at.is_past(self.now)).then_some(session))
+        let over = session.ends_at.is_past(self.now) || self.ended_upstream(&session.assertion).await?;
+        Ok((!over).then_some(session))
     }
 
     /// Ends the session of this browser; the cookie that is left names nothing any more.

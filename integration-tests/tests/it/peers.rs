@@ -15,16 +15,25 @@ pub(crate) struct Npm {
     _peers: Vec<Peer>,
 }
 
-fn provider_document(issuer: &str, auth: &str) -> String {
+fn provider_document(issuer: &str, auth: &str, logs_out: bool) -> String {
     let texts = "{ zh-Hans = \"第三方\", zh-Hant-HK = \"第三方\", pt = \"Terceiro\", en = \"Third party\" }";
     format!(
         "id = \"npm\"\nkind = \"oidc\"\njurisdiction = \"HK\"\nreauthenticates_on_demand = true\nname = {texts}\n\
-         [oidc]\nissuer = \"{issuer}\"\nclient_id = \"gateway\"\nscopes = [\"openid\", \"profile\", \"email\"]\n{auth}\n\
+         [oidc]\nissuer = \"{issuer}\"\nclient_id = \"gateway\"\nscopes = [\"openid\", \"profile\", \"email\"]\nbackchannel_logout = {logs_out}\n{auth}\n\
          [[assurance]]\nacr = \"loa2\"\nidentity = 2\nauthentication = 2\n"
     )
 }
 
 pub(crate) async fn npm(upstream_auth: &str, portal: Value, client_lines: (&str, &str)) -> Npm {
+    start(upstream_auth, portal, client_lines, false).await
+}
+
+/// The same with a provider at which people can log out, and which says so.
+pub(crate) async fn npm_that_logs_out(portal: Value, client_lines: (&str, &str)) -> Npm {
+    start("client_secret_basic", portal, client_lines, true).await
+}
+
+async fn start(upstream_auth: &str, portal: Value, client_lines: (&str, &str), logs_out: bool) -> Npm {
     let (provider_port, portal_port) = (free_port(), free_port());
     let (issuer, portal_url) =
         (format!("https://localhost:{provider_port}"), format!("https://localhost:{portal_port}"));
@@ -37,7 +46,7 @@ pub(crate) async fn npm(upstream_auth: &str, portal: Value, client_lines: (&str,
         client_document("npm-portal", &redirect, client_lines.0, &client_lines.1.replace("@PORTAL@", &portal_url));
     let service = service_document(PORTAL_SERVICE, &["npm-portal"], &["npm", "hk-iam-smart"], "");
     let world = World::with(&[
-        ("providers/npm.toml", &provider_document(&issuer, &auth)),
+        ("providers/npm.toml", &provider_document(&issuer, &auth, logs_out)),
         ("providers/npm.secret", SECRET),
         ("clients/npm-portal.toml", &client),
         (&format!("services/{PORTAL_SERVICE}.toml"), &service),
@@ -60,10 +69,16 @@ pub(crate) async fn npm(upstream_auth: &str, portal: Value, client_lines: (&str,
     } else {
         registered["client_secret"] = SECRET.into();
     }
+    if logs_out {
+        registered["backchannel_logout_uri"] = format!("{}/backchannel-logout/npm", world.issuer()).into();
+        registered["backchannel_logout_session_required"] = true.into();
+        registered["post_logout_redirect_uris"] = json!([format!("{}/account", world.issuer())]);
+    }
     let people = json!([{"id": "ana", "claims": {"name": "VONG, Ana", "email": "ana@example.com"}}]);
     let provider = merge(json!({
         "port": provider_port, "issuer": issuer, "clients": [registered], "accounts": people,
         "acr_values": ["loa2"], "acr": "loa2", "amr": ["mfa"],
+        "features": {"rpInitiatedLogout": {"enabled": logs_out}},
     }));
     let mut settings = merge(json!({
         "port": portal_port, "issuer": world.issuer(), "client_id": "npm-portal", "redirect_uri": redirect,

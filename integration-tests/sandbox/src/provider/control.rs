@@ -141,6 +141,15 @@ impl Control {
         Ok(kid)
     }
 
+    /// Signs these claims as the provider does, with `typ` in the header: a logout token, say, right or wrong.
+    ///
+    /// # Errors
+    /// When the key cannot sign.
+    pub fn sign(&self, typ: &str, claims: &serde_json::Value) -> Result<String, SandboxError> {
+        let key = self.key();
+        key.sign(&serde_json::json!({ "alg": "ES256", "typ": typ, "kid": key.kid() }), claims)
+    }
+
     /// Requests received since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {

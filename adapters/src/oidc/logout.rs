@@ -1,0 +1,79 @@
+//! Logging out: at the provider by the browser (RP-Initiated Logout 1.0), and by the provider's own word (Back-Channel Logout 1.0).
+
+use std::time::Duration;
+
+use certs::claims::{self, ClaimError};
+use certs::jws::{JwsError, Unverified};
+use certs::key::{Algorithm, KeySet};
+use gateway_core::assertion::UpstreamSubject;
+use gateway_core::secret::Secret;
+use gateway_core::time::{SKEW, Timestamp};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::Oidc;
+use crate::error::UpstreamError;
+use crate::{LoggedOut, Over};
+
+/// The event that a logout token is about (Back-Channel Logout section 2.4).
+const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+/// What a logout token may say that it is; most say nothing.
+const TYPES: [&str; 2] = ["logout+jwt", "JWT"];
+/// The longest that a logout token may live.
+const LONGEST: Duration = Duration::from_secs(600);
+
+impl Oidc {
+    /// Where a browser ends its session there. The ID token of that session was not kept, so the provider may ask the person.
+    pub(super) async fn logout_at(&self, back: &Url, now: Timestamp) -> Option<Url> {
+        let mut url = self.metadata(now).await.ok()?.end_session_endpoint.clone()?;
+        url.query_pairs_mut()
+            .append_pair("client_id", &self.settings.client_id)
+            .append_pair("post_logout_redirect_uri", back.as_str());
+        Some(url)
+    }
+
+    /// Everything that Back-Channel Logout section 2.6 asks of a logout token.
+    pub(super) async fn believe(&self, token: &str, now: Timestamp) -> Result<LoggedOut, UpstreamError> {
+        let unbelieved = |error: JwsError| UpstreamError::Misbehaved(format!("logout token: {error}"));
+        let unverified = Unverified::parse(token).map_err(unbelieved)?;
+        if unverified.typ().is_some_and(|typ| !TYPES.iter().any(|known| known.eq_ignore_ascii_case(typ))) {
+            return Err(UpstreamError::misbehaved("logout token: it is another kind of token"));
+        }
+        let metadata = self.metadata(now).await?;
+        let verify = |keys: &KeySet| Unverified::parse(token)?.verify(keys, &Algorithm::ALL);
+        let mut verified = verify(&*self.keys.get(&metadata.jwks_uri, now).await?);
+        if matches!(verified, Err(JwsError::UnknownKey | JwsError::Signature)) {
+            verified = verify(&*self.keys.refresh(&metadata.jwks_uri, now).await?);
+        }
+        let claims = verified.map_err(unbelieved)?;
+        self.over(&claims, metadata.issuer.as_str(), now)
+            .map_err(|error| UpstreamError::Misbehaved(format!("logout token: {error}")))
+    }
+
+    fn over(&self, said: &Map<String, Value>, issuer: &str, now: Timestamp) -> Result<LoggedOut, ClaimError> {
+        if claims::text(said, "iss")? != issuer {
+            return Err(ClaimError::Issuer);
+        }
+        if !claims::has_audience(said, &self.settings.client_id)? {
+            return Err(ClaimError::Audience);
+        }
+        claims::check_times(said, now.0, SKEW.as_secs(), LONGEST.as_secs())?;
+        claims::time(said, "iat")?.ok_or(ClaimError::Missing("iat"))?;
+        // With a nonce it would be an ID token, which a provider hands to anybody who signs in.
+        if said.contains_key("nonce") {
+            return Err(ClaimError::Type("nonce"));
+        }
+        let event = said.get("events").and_then(|events| events.get(EVENT));
+        event.filter(|event| event.is_object()).ok_or(ClaimError::Missing("events"))?;
+        let subject = said.contains_key("sub").then(|| claims::text(said, "sub")).transpose()?;
+        let session = said.contains_key("sid").then(|| claims::text(said, "sid")).transpose()?;
+        let what = match (session, subject) {
+            (Some(session), _) => Over::Session(Secret::new(session.to_owned())),
+            (None, Some(subject)) => Over::Person(UpstreamSubject::parse(subject).ok_or(ClaimError::Type("sub"))?),
+            (None, None) => return Err(ClaimError::Missing("sid")),
+        };
+        let expires = claims::time(said, "exp")?.ok_or(ClaimError::Missing("exp"))?;
+        let id = Secret::new(claims::text(said, "jti")?.to_owned());
+        Ok(LoggedOut { id, expires_at: Timestamp(expires).plus(SKEW), what })
+    }
+}

@@ -154,7 +154,8 @@ impl Site {
             let headers = headers
                 .iter()
                 .fold(http::Response::builder().status(status), |reply, (name, value)| reply.header(*name, value));
-            headers.header("content-type", "application/json").body(body).expect("an answer")
+            let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
+            headers.header("content-type", kind).body(body).expect("an answer")
         });
         let (chain, key) = peers::certificate(data, &format!("site-{port}"));
         let certificate = certs::tls::ReloadingCert::load(&chain, &key).expect("a certificate");

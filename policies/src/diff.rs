@@ -438,6 +438,7 @@ fn compare_client(diff: &mut Diff, before: &Client, after: &Client) {
             (&before.backchannel_logout_uri, &before.frontchannel_logout_uri, &before.post_logout_redirect_uris)
                 != (&after.backchannel_logout_uri, &after.frontchannel_logout_uri, &after.post_logout_redirect_uris),
         ),
+        ("whether its pages may ask if a session changed", before.session_management != after.session_management),
         ("where a sign-in begins", before.initiate_login_uri != after.initiate_login_uri),
         ("its usual service", before.default_service != after.default_service),
         (

@@ -103,6 +103,8 @@ pub struct Client {
     pub backchannel_logout_uri: Option<Url>,
     /// A page of its own that ends its session in this browser (OpenID Connect Front-Channel Logout section 2).
     pub frontchannel_logout_uri: Option<Url>,
+    /// Whether its pages ask a frame of ours if the session changed (OpenID Connect Session Management).
+    pub session_management: bool,
     /// How long a refresh token of this client may be used in all; `None` where it gets none.
     pub refresh_lifetime: Option<Duration>,
 }
@@ -270,6 +272,7 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         encrypted,
         dpop_bound: doc.flag("dpop_bound_access_tokens", false),
         certificate_bound: doc.flag("tls_client_certificate_bound_access_tokens", false),
+        session_management: doc.flag("session_management", false),
         default_service,
         initiate_login_uri,
         backchannel_logout_uri,

@@ -29,6 +29,8 @@ pub struct Facts<'a> {
     pub verified: Verified,
     /// Whether clients know people by different names (OpenID Connect Core section 8).
     pub subject_types: Vec<SubjectType>,
+    /// Whether some client's pages ask whether a session changed.
+    pub session_management: bool,
     /// The address of the listener for clients with certificates (RFC 8705 section 5).
     pub mutual_tls: Option<&'a str>,
 }
@@ -67,6 +69,8 @@ fn endpoints(facts: &Facts<'_>) -> Value {
     });
     if let (Some(part), Value::Object(more)) = (part.as_object_mut(), back_channel(issuer)) {
         part.extend(more);
+        let frame = facts.session_management.then(|| json!(format!("{issuer}/check-session")));
+        part.extend(frame.map(|frame| ("check_session_iframe".to_owned(), frame)));
         part.extend(facts.mutual_tls.map(|address| ("mtls_endpoint_aliases".to_owned(), back_channel(address))));
     }
     part

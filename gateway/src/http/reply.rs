@@ -48,6 +48,13 @@ pub fn page(status: StatusCode, html: String, target: Option<&CheckedRedirect>) 
     with_policy(reply(status, "text/html; charset=utf-8", html), &policy("'none'", target))
 }
 
+/// A page for portals to open inside theirs: it shows nothing and takes nothing.
+pub fn frame(html: String) -> Response {
+    let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", html);
+    response.headers_mut().remove(X_FRAME_OPTIONS);
+    with_policy(response, "default-src 'none'; script-src 'self'; base-uri 'none'; frame-ancestors https:")
+}
+
 /// A page that opens pages of these origins inside it.
 pub fn framing_page(html: String, target: Option<&CheckedRedirect>, origins: &[String]) -> Response {
     let policy = format!("{}; frame-src {}", policy("'none'", target), origins.join(" "));
@@ -212,8 +219,16 @@ pub fn query_response(reply: &ReplyTo, params: &[(&str, &str)]) -> Response {
 
 /// Adds a cookie: host-only, secure, out of reach of scripts (`__Host-`, RFC 6265bis section 4.1.3.2).
 pub fn set_cookie(response: &mut Response, name: &str, value: &str, seconds: u64) {
-    let cookie = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={seconds}");
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+    append_cookie(response, &format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={seconds}"));
+}
+
+/// Adds a cookie for a script of ours inside a portal's page. It must open nothing.
+pub fn set_readable_cookie(response: &mut Response, name: &str, value: &str, seconds: u64) {
+    append_cookie(response, &format!("{name}={value}; Path=/; Secure; SameSite=None; Max-Age={seconds}"));
+}
+
+fn append_cookie(response: &mut Response, cookie: &str) {
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
         response.headers_mut().append(SET_COOKIE, cookie);
     }
 }

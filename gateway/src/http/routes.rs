@@ -15,8 +15,8 @@ use http::{HeaderValue, Request, StatusCode};
 use super::reply;
 use crate::app::App;
 use crate::op::{
-    account, authorize, callback, consent, direct, discovery, introspect, link, login, logout, matching, pushed,
-    revoke, token, upstream_logout, userinfo, waiting,
+    account, authorize, callback, check_session, consent, direct, discovery, introspect, link, login, logout, matching,
+    pushed, revoke, token, upstream_logout, userinfo, waiting,
 };
 use crate::pages;
 
@@ -41,6 +41,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/account/undo", post(account::undo))
         .route("/account/withdraw", post(account::withdraw))
         .route("/account/sign-out", post(account::sign_out))
+        .route("/check-session", get(check_session::frame))
         .route("/logout", get(logout::get).post(logout::post))
         .route("/logout/confirm", post(logout::confirm))
         .route("/backchannel-logout/{provider}", post(upstream_logout::post))
@@ -106,6 +107,7 @@ async fn static_file(State(app): State<Arc<App>>, Path(name): Path<String>, requ
     match name.as_str() {
         "style.css" => reply::file("text/css; charset=utf-8", pages::STYLE),
         "submit.js" => reply::file("text/javascript; charset=utf-8", pages::SUBMIT),
+        "check-session.js" => reply::file("text/javascript; charset=utf-8", pages::CHECK_SESSION),
         "wait.js" => reply::file("text/javascript; charset=utf-8", pages::WAIT),
         "mark.svg" => reply::file("image/svg+xml", pages::MARK),
         _ => not_found(State(app), request).await,

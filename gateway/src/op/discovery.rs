@@ -17,6 +17,7 @@ pub async fn metadata(State(app): State<Arc<App>>) -> Response {
         claims: active.catalog.claim_names(),
         signing: app.keys.algorithms(),
         subject_types: active.catalog.subject_types(),
+        session_management: active.catalog.clients().any(|client| client.session_management),
         verified: active.catalog.verified(),
         mutual_tls: app.mutual_tls.get().map(String::as_str),
     };

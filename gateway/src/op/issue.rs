@@ -54,9 +54,15 @@ impl Visit<'_> {
     ) -> Response {
         match self.try_issue(&transaction, proof, &offer, answer).await {
             Ok((code, session)) => {
-                let to = transaction.request.reply_to();
-                let mut response = self.client_response(&to, &[("code", code.expose())]);
+                let state = match self.session_state(&transaction, &session) {
+                    Ok(state) => state,
+                    Err(error) => return self.internal(&error, Some(&transaction)),
+                };
+                let mut params = vec![("code", code.expose().as_str())];
+                params.extend(state.as_deref().map(|state| ("session_state", state)));
+                let mut response = self.client_response(&transaction.request.reply_to(), &params);
                 Self::forget(&mut response, &transaction);
+                self.show_session(&mut response, &session, self.session_ends(&proof.assertion), state.is_some());
                 if proof.session.is_some() {
                     return response;
                 }

@@ -132,6 +132,7 @@ impl Visit<'_> {
         // Whoever comes to this browser next continues nothing of this person's.
         self.forget_all(&mut response);
         Self::forget_session(&mut response);
+        self.show_no_session(&mut response);
         response
     }
 

@@ -7,6 +7,7 @@
 //! | [`callback`] | `/callback/{provider}` |
 //! | [`account`] | a person's ledger, and signing out |
 //! | [`logout`] | `/logout`, and telling portals |
+//! | [`check_session`] | a frame that portals ask whether a session changed |
 //! | [`upstream_logout`] | a provider's word that somebody signed out there |
 //! | [`direct`] | sign-ins that began at the provider |
 //! | [`link`] | linking another account in the middle of a sign-in |
@@ -26,6 +27,7 @@ mod access;
 pub mod account;
 pub mod authorize;
 pub mod callback;
+pub mod check_session;
 pub mod client_auth;
 pub mod client_keys;
 pub mod consent;

@@ -32,7 +32,6 @@ impl Visit<'_> {
             return Ok(true);
         };
         let lists = |uris: &[String]| uris.iter().any(|listed| listed == request.redirect.as_str());
-        Ok(lists(&*self.app.sectors.get(uri, self.now).await?)
-            || lists(&*self.app.sectors.refresh(uri, self.now).await?))
+        Ok(lists(&self.app.sectors.get(uri, self.now).await?) || lists(&self.app.sectors.refresh(uri, self.now).await?))
     }
 }

@@ -28,6 +28,10 @@ pub use logout::{Ended, Logout, Told};
 pub const STYLE: &str = include_str!("static/style.css");
 /// Submits the page of `response_mode=form_post`.
 pub const SUBMIT: &str = include_str!("static/submit.js");
+/// Says whether a session changed.
+pub const CHECK_SESSION: &str = include_str!("static/check-session.js");
+/// The frame that portals ask whether a session changed.
+pub const CHECK_SESSION_PAGE: &str = "<!doctype html><html lang=\"en\"><title>check-session</title><script src=\"/static/check-session.js\"></script></html>";
 /// Looks for news on the page where a person waits.
 pub const WAIT: &str = include_str!("static/wait.js");
 /// The gateway's own mark.

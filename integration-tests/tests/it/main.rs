@@ -7,6 +7,7 @@ mod authorize;
 mod browsers;
 mod bundles;
 mod callback;
+mod check_session;
 mod client_auth;
 mod cluster;
 mod consents;

@@ -9,6 +9,7 @@ test: test-needs
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features integration-tests/bench -- -D warnings
 	PATH="$$(integration-tests/setup.sh path):$$PATH" cargo test --workspace
+	integration-tests/fuzz/run.sh 60
 
 bench: test-needs
 	cargo build --release --bin gateway

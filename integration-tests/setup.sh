@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what is missing on a Debian or Ubuntu machine that has a Rust toolchain.
 #   setup.sh build   what compiling needs: a C compiler, OpenSSL headers
-#   setup.sh test    what the tests need besides: PostgreSQL, Redis, Chromium, Node 20, and the peers from
-#                    Debian, npm and PyPI
+#   setup.sh test    what the tests need besides: PostgreSQL, Redis, Chromium, Node 20, a C++ compiler
+#                    for the fuzzer, and the peers from Debian, npm and PyPI
 #   setup.sh path    prints the folder of the Node that the tests use
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -33,7 +33,7 @@ build)
     ;;
 test)
     install postgresql redis-server chromium libnss3-tools fonts-noto-cjk openssl python3 python3-venv \
-        apache2-bin libapache2-mod-auth-openidc
+        apache2-bin libapache2-mod-auth-openidc g++
     if ! node_serves node && ! node_serves "$node_folder/node"; then
         # Debian 12 has Node 18; the peers want 20. The npm registry carries Node itself.
         command -v npm >/dev/null || install nodejs npm

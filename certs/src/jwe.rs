@@ -21,7 +21,8 @@ pub enum KeyManagement {
 }
 
 impl KeyManagement {
-    const ALL: [Self; 2] = [Self::EcdhEs, Self::RsaOaep256];
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::EcdhEs, Self::RsaOaep256];
 
     /// The registered name.
     #[must_use]

@@ -20,7 +20,6 @@ use gateway_core::time::Date;
 use crate::condition::Situation;
 use crate::decide::{Facts, Permit, Refusal, settle};
 use crate::expression::Scope;
-use crate::functions;
 use crate::instrument::Instrument;
 use crate::provider::{AssuranceRow, Provider};
 use crate::release::{Gate, ReleaseError, Released, release, wanted};
@@ -120,7 +119,7 @@ impl PolicySet {
                 (client.id.clone(), Recipient { index: index(at), client: client.clone(), services: Vec::new() })
             })
             .collect();
-        let root = functions::root(Arc::new(parts.vocabulary.codes.clone()));
+        let root = parts.vocabulary.functions();
         let mut set = Self {
             version: parts.version.into(),
             services: HashMap::with_capacity(parts.services.len()),

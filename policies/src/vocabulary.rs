@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::sync::Arc;
 
+use cel::Context;
 use gateway_core::circumstances::DataClass;
 use gateway_core::document::{Problems, Section, Source, nearest};
 use gateway_core::locale::{Locale, Texts};
+
+use crate::functions;
 
 /// Code tables by name: word to code.
 pub type Codes = BTreeMap<String, BTreeMap<String, String>>;
@@ -74,6 +78,12 @@ impl Vocabulary {
         self.domains.extend(domains);
         self.codes.extend(codes);
         Ok(())
+    }
+
+    /// What expressions may call, over these code tables.
+    #[must_use]
+    pub fn functions(&self) -> Context<'static, 'static> {
+        functions::root(Arc::new(self.codes.clone()))
     }
 
     /// What a claim is called; its bare name when the vocabulary has no word for it.

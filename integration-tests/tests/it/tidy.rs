@@ -35,6 +35,8 @@ fn all_sources() -> Vec<(PathBuf, String)> {
         "integration-tests/src",
         "integration-tests/tests",
         "integration-tests/sandbox/src",
+        "integration-tests/fuzz/src",
+        "integration-tests/fuzz/tests",
     ] {
         sources(&root().join(package), &mut found);
     }

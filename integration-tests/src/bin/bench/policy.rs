@@ -192,6 +192,7 @@ impl People {
             "name": "CHAN, Tai Man", "name_zh": "陳大文", "birthdate": "1979-03-14", "gender": "male", "hkid": "A123456(3)",
         });
         let assertion = Assertion {
+            session: None,
             provider,
             jurisdiction: Jurisdiction::HongKong,
             subject: UpstreamSubject::parse("x").ok_or("the subject")?,

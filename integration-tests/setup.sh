@@ -33,7 +33,7 @@ build)
     ;;
 test)
     install postgresql redis-server chromium libnss3-tools fonts-noto-cjk openssl python3 python3-venv \
-        apache2-bin libapache2-mod-auth-openidc g++
+        apache2-bin libapache2-mod-auth-openidc ruby ruby-openid-connect ruby-webrick g++
     if ! node_serves node && ! node_serves "$node_folder/node"; then
         # Debian 12 has Node 18; the peers want 20. The npm registry carries Node itself.
         command -v npm >/dev/null || install nodejs npm

@@ -58,6 +58,23 @@ async fn python_authlib() {
     assert_eq!(shown["id_token"]["iss"], world.issuer());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn ruby_openid_connect() {
+    let port = free_port();
+    let world = world(port, "baseline").await;
+    let file = world.data.join("portal.rb");
+    std::fs::write(&file, code_of("portals/ruby-openid-connect.md", "ruby")).unwrap();
+    let (cert, key) = certificate(&world.data, "ruby");
+    let mut command = Command::new("ruby");
+    command.arg(file).env("PORTAL", format!("https://localhost:{port}")).env("SSL_CERT_FILE", &world.demo.ca);
+    command.env("TLS_CERT", cert).env("TLS_KEY", key);
+    settings(&mut command, &world);
+    let _portal = Sample::start(command, port).await;
+    let shown = login(&world, port).await;
+    assert_eq!(shown["userinfo"]["name"], "CHAN, Tai Man", "{shown}");
+    assert_eq!(shown["id_token"]["sub"], shown["userinfo"]["sub"]);
+}
+
 /// The old module, as Debian has it: no PKCE, its own defaults, and a whole sign-out.
 #[tokio::test(flavor = "multi_thread")]
 async fn apache_mod_auth_openidc() {

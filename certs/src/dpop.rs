@@ -91,6 +91,13 @@ impl Proof {
         if made_at.saturating_add(OLDEST) < expected.now {
             return Err(ClaimError::Expired.into());
         }
+        // A proof need not have these; one that has them means them (RFC 7519 sections 4.1.4 and 4.1.5).
+        if time(claims, "exp")?.is_some_and(|ends| ends.saturating_add(EARLIEST) <= expected.now) {
+            return Err(ClaimError::Expired.into());
+        }
+        if time(claims, "nbf")?.is_some_and(|begins| begins > expected.now.saturating_add(EARLIEST)) {
+            return Err(ClaimError::Early.into());
+        }
         let ath = match claims.get("ath") {
             None => None,
             Some(_) => Some(text(claims, "ath")?),

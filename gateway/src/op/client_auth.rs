@@ -71,6 +71,10 @@ pub async fn authenticate<'a>(
 }
 
 fn read<'a>(parts: &Parts, form: &'a Params) -> Result<Credential<'a>, OAuthError> {
+    // RFC 6749 section 3.2, whether anybody reads it or not.
+    if form.repeated().is_some() {
+        return Err(OAuthError::new(OAuthCode::InvalidRequest, "a parameter is repeated"));
+    }
     let (id, secret) = (form.one("client_id")?, form.one("client_secret")?);
     let (kind, assertion) = (form.one("client_assertion_type")?, form.one("client_assertion")?);
     let basic = parts.headers.contains_key(AUTHORIZATION);

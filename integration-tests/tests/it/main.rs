@@ -4,6 +4,7 @@
 #![expect(clippy::too_many_lines, reason = "tables of hostile input are long")]
 
 mod authorize;
+mod bad_input;
 mod browsers;
 mod bundles;
 mod callback;

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_that_is_not_configured_is_never_called() {
+    async fn cve_2024_49753_a_host_that_is_not_configured_is_never_called() {
         let folder = tempfile::tempdir().unwrap();
         let ca = certs::devca::DevCa::open(folder.path(), 1_800_000_000).unwrap();
         let egress = Egress::open(&EgressConfig { trust: Some(ca.certificate()), private_addresses: true }).unwrap();

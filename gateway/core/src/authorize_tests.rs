@@ -49,6 +49,16 @@ fn cve_2026_41479_nothing_redirects_before_client_and_uri() {
     }
 }
 
+/// CVE-2026-79651: of all the languages that can be asked for, what is kept is one of ours or none.
+#[test]
+fn cve_2026_79651_a_language_that_nobody_speaks_is_none() {
+    for tags in ["xx", "fr de it", "..%2f", "zh-Hant-HK-x-1", &"x".repeat(2_000)] {
+        let request = run(&format!("{BASE}&ui_locales={tags}"));
+        let kept = request.ok().and_then(|request| request.locale);
+        assert!(kept.is_none_or(|locale| Locale::ALL.contains(&locale)), "{tags:.20}");
+    }
+}
+
 #[test]
 fn a_sound_request_passes_every_check() {
     let request = run(&format!("{BASE}&nonce=n&max_age=60&prompt=login%20consent&ui_locales=fr%20zh-HK")).unwrap();

@@ -435,6 +435,34 @@ en = "Sample authority"
         }
     }
 
+    /// CVE-2026-48522: whatever we are to call is called by https.
+    #[test]
+    fn cve_2026_48522_addresses_of_a_client_use_https_alone() {
+        for name in ["jwks_uri", "backchannel_logout_uri", "frontchannel_logout_uri", "initiate_login_uri"] {
+            for address in
+                ["http://a.example/", "file:///etc/passwd", "data:,x", "ftp://a.example/", "HTTP://a.example/"]
+            {
+                let text = SOUND.replacen("jurisdiction", &format!("{name} = \"{address}\"\njurisdiction"), 1);
+                assert!(Client::from_document("a.toml", &text).is_err(), "{name} {address}");
+            }
+            let text = SOUND.replacen("jurisdiction", &format!("{name} = \"https://a.example/\"\njurisdiction"), 1);
+            assert!(Client::from_document("a.toml", &text).is_ok(), "{name}");
+        }
+    }
+
+    /// CVE-2024-8883: a loopback address is as exact as any other.
+    #[test]
+    fn cve_2024_8883_a_loopback_address_is_compared_exactly() {
+        let text = SOUND.replace("https://portal.example/cb", "http://127.0.0.1:8080/cb");
+        let client = Client::from_document("a.toml", &text).unwrap();
+        assert!(client.check_redirect("http://127.0.0.1:8080/cb").is_some());
+        for other in
+            ["http://127.0.0.1/cb", "http://127.0.0.1:8081/cb", "http://localhost:8080/cb", "http://[::1]:8080/cb"]
+        {
+            assert!(client.check_redirect(other).is_none(), "{other}");
+        }
+    }
+
     #[test]
     fn a_public_client_cannot_do_without_pkce() {
         let text =

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn registration_refuses_what_a_browser_would_read_otherwise() {
+    fn cve_2023_6134_registration_refuses_what_a_browser_would_read_otherwise() {
         for bad in [
             "javascript:alert(1)",
             "JAVASCRIPT:alert(1)",

@@ -6,7 +6,8 @@ use axum::body::Body;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::locale::Locale;
 use gateway_core::params::{Malformed, Params};
-use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, ORIGIN};
+use http::Request;
+use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HOST, ORIGIN};
 use http::request::Parts;
 use http_body_util::{BodyExt as _, Limited};
 
@@ -65,6 +66,20 @@ pub async fn bytes(body: Body) -> Result<axum::body::Bytes, FormError> {
 /// [`Malformed`].
 pub fn query(parts: &Parts) -> Result<Params, Malformed> {
     Params::parse(parts.uri.query().unwrap_or_default().as_bytes())
+}
+
+/// Whether a request says for which host it is, once and in letters that host names have (RFC 9112 section 3.2; CVE-2026-34835).
+/// We never build a link from it, but whatever stands before us may.
+pub fn names_one_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let letters =
+        |host: &[u8]| !host.is_empty() && host.iter().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(b));
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => letters(host.as_bytes()),
+        // Over HTTP/2 the address itself names it.
+        (None, None) => request.uri().authority().is_some_and(|authority| letters(authority.as_str().as_bytes())),
+        _ => false,
+    }
 }
 
 /// A header's text, when it appears once and is printable.

@@ -13,6 +13,7 @@ use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderValue, Request, StatusCode};
 
 use super::reply;
+use super::request::names_one_host;
 use crate::app::App;
 use crate::op::{
     account, authorize, callback, check_session, consent, direct, discovery, introspect, link, login, logout, matching,
@@ -93,6 +94,9 @@ async fn plain_paths(State(app): State<Arc<App>>, request: Request<Body>, next: 
     let purpose = request.headers().get("sec-purpose").and_then(|value| value.to_str().ok());
     if purpose.is_some_and(|purpose| purpose.contains("prefetch")) {
         return reply::empty(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    if !names_one_host(&request) {
+        return reply::empty(StatusCode::BAD_REQUEST);
     }
     if request.uri().path().contains('%') { not_found(State(app), request).await } else { next.run(request).await }
 }

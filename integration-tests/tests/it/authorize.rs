@@ -165,7 +165,7 @@ fn raw(rp: &Rp, name: &str, value: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_parameter_repeated_oversized_not_utf8_or_with_control_characters() {
+async fn cve_2025_46727_every_parameter_repeated_oversized_not_utf8_or_with_control_characters() {
     let world = World::start().await;
     let (rp, mut browser) = (world.rp(), world.browser());
     let names = [
@@ -219,7 +219,7 @@ async fn every_parameter_repeated_oversized_not_utf8_or_with_control_characters(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn markup_in_any_parameter_stays_text() {
+async fn ghsa_9x4v_xfq5_m8x5_markup_in_any_parameter_stays_text() {
     let world = World::start().await;
     let (rp, mut browser) = (world.rp(), world.browser());
     let polyglot = "\"'><svg/onload=alert(1)><!--{{7*7}}${7*7}javascript:alert(1)";

@@ -48,7 +48,7 @@ async fn an_answer_is_looked_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forged_missing_and_repeated_callback_parameters() {
+async fn rfc9207_forged_missing_and_repeated_callback_parameters() {
     let world = World::start().await;
     let (rp, mut browser) = (world.rp(), world.browser());
     let address = world.to_provider(&mut browser, &rp.authorize("e-invoice", &[]), "hk-iam-smart").await;

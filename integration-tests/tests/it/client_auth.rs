@@ -54,7 +54,7 @@ impl Signing {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_assertion_authenticates_once_and_every_flaw_refuses_it() {
+async fn cve_2026_4325_an_assertion_authenticates_once_and_every_flaw_refuses_it() {
     let signing = signing().await;
     let code = signing.world.code(&signing.rp, "matter", "hk-iam-smart", "hk-chan").await;
     let sound = signing.claims();

@@ -205,7 +205,7 @@ async fn two_tabs_of_a_new_person_are_one_person() {
 
 /// A redirect URI that was taken off the list in mid-login still received the code.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redirect_uri_removed_in_mid_login_receives_nothing() {
+async fn cve_2026_5467_a_redirect_uri_removed_in_mid_login_receives_nothing() {
     let world = World::start().await;
     let (rp, mut browser) = (world.rp(), world.browser());
     let code = world.code(&rp, "e-invoice", "hk-iam-smart", "hk-wong").await;
@@ -247,7 +247,7 @@ async fn a_path_that_is_not_utf8_gets_our_own_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_requests_do_not_make_cookies_that_browsers_drop() {
+async fn keycloak_42471_large_requests_do_not_make_cookies_that_browsers_drop() {
     let world = World::start().await;
     let (rp, mut browser) = (world.rp(), world.browser());
     let names: String = (0..60).map(|n| format!("\"{}{n}\":null,", "c".repeat(60))).collect();

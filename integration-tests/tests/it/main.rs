@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
 #![expect(clippy::too_many_lines, reason = "tables of hostile input are long")]
 
+mod attacks;
 mod authorize;
 mod bad_input;
 mod browsers;

@@ -116,7 +116,7 @@ async fn world() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_path_refuses_a_pair_that_was_taken_out_of_policy() {
+async fn cve_2024_46999_every_path_refuses_a_pair_that_was_taken_out_of_policy() {
     for (provider, _) in PROVIDERS {
         for client in CLIENTS {
             let world = world().await;

@@ -40,7 +40,7 @@ async fn take_over(world: &World, path: &str, from: &str, to: &str) {
 
 /// Claims were frozen in the grant: a row taken out, or a filing that ran out, reached no token that was out.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_go_out_no_more_goes_out_of_no_token() {
+async fn cve_2025_12110_what_may_go_out_no_more_goes_out_of_no_token() {
     let (world, rp) = world(|text| text).await;
     let before = tokens(&world, &rp).await;
     assert_eq!(told(&rp, &before).await["name"], "CHAN, Tai Man");
@@ -110,7 +110,7 @@ async fn an_acr_is_what_the_words_mean_now() {
 
 /// RFC 6749 section 6: a narrower scope was accepted, and everything handed out.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_narrower_scope_gets_less() {
+async fn cve_2026_33132_a_narrower_scope_gets_less() {
     let (world, rp) = world(|text| text.replace("optional = true\n", "")).await;
     let first = tokens(&world, &rp).await;
     assert!(told(&rp, &first).await["email"].is_string() || told(&rp, &first).await["name"].is_string());

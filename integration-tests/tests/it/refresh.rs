@@ -73,7 +73,7 @@ async fn a_token_that_comes_twice_ends_everything_of_its_grant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_at_once_get_one_answer() {
+async fn cve_2026_53517_fifty_at_once_get_one_answer() {
     let (world, rp) = world(|text| text).await;
     let token = text(&tokens(&world, &rp).await, "refresh_token").to_owned();
     let tries: Vec<_> = (0..50)

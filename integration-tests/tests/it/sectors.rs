@@ -48,7 +48,7 @@ async fn oidc_core_8_public_and_pairwise_subjects() {
 
 /// OpenID Connect Core section 8.1 and CVE-2026-4366: who claims a sector is listed at its address; a redirect there leads nowhere.
 #[tokio::test(flavor = "multi_thread")]
-async fn oidc_core_8_1_a_sector_lists_where_its_portals_are() {
+async fn cve_2026_4366_a_sector_lists_where_its_portals_are() {
     let (port, elsewhere) = (free_port(), free_port());
     let sector = format!("sector_identifier_uri = \"https://localhost:{port}/uris.json\"");
     let at = |id: &str| format!("https://{id}.example/cb");

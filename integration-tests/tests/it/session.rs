@@ -145,7 +145,7 @@ async fn an_id_token_hint_of_another_person_is_not_answered_with_this_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_ends_and_its_identifier_changes_with_each_login() {
+async fn cve_2024_7341_a_session_ends_and_its_identifier_changes_with_each_login() {
     let world = World::start().await;
     let rp = world.rp();
     let mut browser = signed_in(&world, &rp, "e-invoice", "hk-iam-smart", "hk-chan").await;

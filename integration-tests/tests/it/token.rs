@@ -64,7 +64,7 @@ async fn cve_2026_28513_a_code_serves_only_its_own_client_uri_and_verifier() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_code_lives_sixty_seconds() {
+async fn cve_2025_64708_a_code_lives_sixty_seconds() {
     let world = World::start().await;
     let rp = world.rp();
     let code = world.code(&rp, "e-invoice", "hk-iam-smart", "hk-chan").await;
@@ -73,7 +73,7 @@ async fn a_code_lives_sixty_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn codes_and_tokens_hold_enough_randomness_and_survive_no_change() {
+async fn cve_2024_52801_codes_and_tokens_hold_enough_randomness_and_survive_no_change() {
     let world = World::start().await;
     let rp = world.rp();
     let code = world.code(&rp, "e-invoice", "hk-iam-smart", "hk-chan").await;

@@ -17,7 +17,7 @@ async fn outcome(world: &World, misbehaviour: Misbehaviour) -> (Option<String>, 
 /// CVE-2022-29217 (HMAC with the public key), CVE-2025-59420 (crit), CVE-2026-82968 (subjects), CVE-2026-25537 (types),
 /// RFC 9207 (mix-up), CVE-2025-64103 (assurance).
 #[tokio::test(flavor = "multi_thread")]
-async fn every_forged_stale_foreign_or_truncated_answer_is_refused() {
+async fn ghsa_wxg7_w2v3_w38g_every_forged_stale_foreign_or_truncated_answer_is_refused() {
     use Misbehaviour as M;
     let world = World::start().await;
     for (misbehaviour, code) in [

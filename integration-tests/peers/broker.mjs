@@ -33,8 +33,9 @@ const provider = new Provider(issuer, {
   jwks: { keys: [{ ...(await exportJWK(privateKey)), alg: 'ES256', use: 'sig', kid: randomBytes(6).toString('base64url') }] },
   fetch,
   claims: { openid: ['sub', 'acr', 'amr', 'auth_time'], profile: ['name', 'family_name', 'given_name', 'birthdate', 'locale'], email: ['email', 'email_verified'] },
-  pkce: { required: () => true },
-  features: { devInteractions: { enabled: false }, resourceIndicators: { enabled: false } },
+  // The old portal's library has no PKCE.
+  pkce: { required: (ctx, client) => client.tokenEndpointAuthMethod !== 'client_secret_basic' },
+  features: { devInteractions: { enabled: false }, resourceIndicators: { enabled: false }, introspection: { enabled: true } },
   cookies: {
     keys: [randomBytes(32).toString('base64url')],
     names: { session: `session_${port}`, interaction: `interaction_${port}`, resume: `resume_${port}`, state: `state_${port}` },

@@ -322,7 +322,7 @@ fn foreign_form(page: &Reply) -> (url::Url, Vec<(String, String)>) {
         Some(rest.split_once('"')?.0.replace("&amp;", "&"))
     };
     let (_, form) = page.body.split_once("<form").unwrap_or_else(|| panic!("no form: {}", page.body));
-    let action = page.url.join(&attribute(form, "action").expect("an action")).expect("an address");
+    let action = page.url.join(&attribute(form, "action").unwrap()).unwrap();
     let fields = form.split("<input").skip(1);
     let fields = fields.filter_map(|tag| Some((attribute(tag, "name")?, attribute(tag, "value").unwrap_or_default())));
     (action, fields.collect())

@@ -92,7 +92,17 @@ impl Key {
 
     /// Claims as a compact JWS.
     pub(crate) fn sign(&self, claims: &Value) -> Result<String, Failed> {
-        let header = json!({"alg": self.algorithm(), "kid": "bench-1", "typ": "JWT"}).to_string();
+        self.sign_typed("JWT", false, claims)
+    }
+
+    /// The same of another type; with the public key in its header, or only its name.
+    pub(crate) fn sign_typed(&self, typ: &str, with_key: bool, claims: &Value) -> Result<String, Failed> {
+        let jwk = self.jwks().pointer("/keys/0").cloned();
+        let header = match with_key {
+            true => json!({"alg": self.algorithm(), "typ": typ, "jwk": jwk}),
+            false => json!({"alg": self.algorithm(), "typ": typ, "kid": "bench-1"}),
+        };
+        let header = header.to_string();
         let signed = format!("{}.{}", base64url(header), base64url(claims.to_string()));
         let signature = match self {
             Self::Ecdsa(pair) => pair.sign(&random(), signed.as_bytes()).map(|signature| signature.as_ref().to_vec()),

@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use crate::Failed;
 use crate::login::{Fault, Timing, login};
+use crate::portal::{CLIENT, Profile, Rp};
 use crate::process::{Usage, core_busy};
 use crate::site::Site;
 use crate::upstream::Tally;
 
 /// How long a login may take before it counts as an error.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What to send.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +122,8 @@ impl Mark {
 }
 
 /// Sends a plan's load at `site`, which process `pid` serves.
-pub(crate) async fn run(site: &Arc<Site>, pid: u32, plan: Plan) -> Load {
+pub(crate) async fn run(site: &Arc<Site>, pid: u32, plan: Plan) -> Result<Load, Failed> {
+    let rp = Arc::new(Rp::new(CLIENT, Profile::Baseline)?);
     let finished = Arc::new(AtomicU64::new(0));
     let mut running = JoinSet::new();
     let (mut outcomes, mut from) = (Vec::new(), None);
@@ -136,9 +139,9 @@ pub(crate) async fn run(site: &Arc<Site>, pid: u32, plan: Plan) -> Load {
         if measured && from.is_none() {
             from = Some(Mark::now(pid, plan.cores, site, &finished));
         }
-        let (site, finished) = (Arc::clone(site), Arc::clone(&finished));
+        let (site, rp, finished) = (Arc::clone(site), Arc::clone(&rp), Arc::clone(&finished));
         running.spawn(async move {
-            let done = tokio::time::timeout(PATIENCE, login(&site, intended)).await;
+            let done = tokio::time::timeout(PATIENCE, login(&site, &rp, intended)).await;
             let done = done.unwrap_or_else(|_| Err(Fault::from("not finished in time".to_owned())));
             if done.is_ok() {
                 finished.fetch_add(1, Ordering::Relaxed);
@@ -160,7 +163,7 @@ pub(crate) async fn run(site: &Arc<Site>, pid: u32, plan: Plan) -> Load {
     if let Some(from) = from {
         between(&mut load, &from, &to);
     }
-    load
+    Ok(load)
 }
 
 fn between(load: &mut Load, from: &Mark, to: &Mark) {

@@ -3,19 +3,16 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use ::http::header::{
-    ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT,
-};
+use ::http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT};
 use ::http::{Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
-use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
 use crate::http::{Answer, Connection};
-use crate::jose;
+use crate::portal::{Asked, Rp};
 use crate::rig::REACHED;
-use crate::site::{CLIENT, REDIRECT, Site};
+use crate::site::{REDIRECT, Site};
 
 /// The waiting page's script; a new browser does not have it.
 const WAIT_SCRIPT: &str = "/static/wait.js";
@@ -52,6 +49,11 @@ impl Fault {
     fn new(kind: impl Into<String>) -> Self {
         Self { kind: kind.into(), detail: String::new() }
     }
+
+    /// With more to be looked at.
+    pub(crate) fn with(kind: &str, detail: String) -> Self {
+        Self { kind: kind.to_owned(), detail }
+    }
 }
 
 impl From<String> for Fault {
@@ -80,29 +82,41 @@ struct Browser<'a> {
     person: Option<u64>,
 }
 
-/// Logs one person in.
-pub(crate) async fn login(site: &Site, intended: Instant) -> Result<Timing, Fault> {
-    let (state, nonce, verifier) = (jose::token()?, jose::token()?, jose::token()?);
-    let mut browser = Browser {
-        site,
-        cookies: Vec::new(),
-        connection: None,
-        waited: intended.elapsed(),
-        requests: 0,
-        looks: 0,
-        deliveries: 0,
-        knows_assets: site.kind.assets.is_empty(),
-        person: None,
-    };
-    let code = browser.sign_in(site.request(&state, &nonce, &jose::s256(&verifier))?, &state).await?;
+/// Logs one person in at a portal.
+pub(crate) async fn login(site: &Site, rp: &Rp, intended: Instant) -> Result<Timing, Fault> {
+    let mut browser = Browser::new(site, intended);
+    let asked = rp.ask(site, &[]).await?;
+    browser.waited = intended.elapsed();
+    let code = browser.sign_in(asked.url.clone(), &asked.state).await?;
     let began = Instant::now();
-    let (access, subject) = redeem(site, &code, &verifier, &nonce).await?;
+    let tokens = rp.redeem(site, &code, &asked).await?;
     let token = began.elapsed();
     let began = Instant::now();
-    userinfo(site, &access, &subject).await?;
+    rp.userinfo(site, &tokens).await?;
     let waited = browser.waited + token + began.elapsed();
-    let (requests, looks, deliveries) = (browser.requests + 2, browser.looks, browser.deliveries);
+    let (requests, looks, deliveries) = (browser.requests + asked.requests + 2, browser.looks, browser.deliveries);
     Ok(Timing { whole: intended.elapsed(), waited, token, requests, looks, deliveries })
+}
+
+/// The browser's part of a login alone: the code.
+pub(crate) async fn code(site: &Site, asked: &Asked) -> Result<String, Fault> {
+    Browser::new(site, Instant::now()).sign_in(asked.url.clone(), &asked.state).await
+}
+
+impl<'a> Browser<'a> {
+    fn new(site: &'a Site, intended: Instant) -> Self {
+        Self {
+            site,
+            cookies: Vec::new(),
+            connection: None,
+            waited: intended.elapsed(),
+            requests: 0,
+            looks: 0,
+            deliveries: 0,
+            knows_assets: site.kind.assets.is_empty(),
+            person: None,
+        }
+    }
 }
 
 impl Browser<'_> {
@@ -295,11 +309,11 @@ fn value_of<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The first part of a path, which names the kind of page.
-fn at(url: &Url, error: &str) -> Fault {
+pub(crate) fn at(url: &Url, error: &str) -> Fault {
     Fault::new(format!("/{}: {error}", url.path().split('/').nth(1).unwrap_or_default()))
 }
 
-fn refused(url: &Url, answer: &Answer) -> Fault {
+pub(crate) fn refused(url: &Url, answer: &Answer) -> Fault {
     let page = String::from_utf8_lossy(&answer.body);
     let code = page.split_once("id=\"code\">").and_then(|(_, rest)| rest.split('<').next()).unwrap_or_default();
     let mut fault = at(url, &format!("{} {code}", answer.status.as_u16()));
@@ -318,64 +332,4 @@ fn arrived(target: &Url, state: &str, issuer: &str) -> Result<String, Fault> {
             detail: target.to_string(),
         }),
     }
-}
-
-/// The form of a token request, signed as the portal.
-fn token_form(site: &Site, code: &str, verifier: &str) -> Result<String, Fault> {
-    let now = jose::now();
-    let assertion = site.portal.key.sign(&json!({
-        "iss": CLIENT, "sub": CLIENT, "aud": site.issuer, "jti": jose::token()?, "iat": now, "exp": now + 60,
-    }))?;
-    let mut form = form_urlencoded::Serializer::new(String::new());
-    form.append_pair("grant_type", "authorization_code")
-        .append_pair("code", code)
-        .append_pair("redirect_uri", REDIRECT)
-        .append_pair("code_verifier", verifier)
-        .append_pair("client_id", CLIENT)
-        .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-        .append_pair("client_assertion", &assertion);
-    Ok(form.finish())
-}
-
-/// Redeems a code: the access token, and the subject of the ID token.
-async fn redeem(site: &Site, code: &str, verifier: &str, nonce: &str) -> Result<(String, String), Fault> {
-    let request = Request::post(&site.token_endpoint)
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .header(ACCEPT, "application/json")
-        .body(Full::new(Bytes::from(token_form(site, code, verifier)?)));
-    let answer = back_end(site, request).await?;
-    let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
-    let claims = text("id_token").and_then(|token| jose::claims(&token)).unwrap_or_default();
-    let is = |name: &str, wanted: &str| claims.get(name).and_then(Value::as_str) == Some(wanted);
-    let subject = claims.get("sub").and_then(Value::as_str).map(str::to_owned);
-    match (text("access_token"), subject) {
-        (Some(access), Some(subject)) if is("iss", &site.issuer) && is("aud", CLIENT) && is("nonce", nonce) => {
-            Ok((access, subject))
-        }
-        _ => Err(Fault { kind: "the token answer does not hold".to_owned(), detail: answer.to_string() }),
-    }
-}
-
-/// Fetches the claims, which must be of the same person.
-async fn userinfo(site: &Site, access: &str, subject: &str) -> Result<(), Fault> {
-    let request = Request::get(&site.userinfo_endpoint)
-        .header(AUTHORIZATION, format!("Bearer {access}"))
-        .header(ACCEPT, "application/json")
-        .body(Full::new(Bytes::new()));
-    let claims = back_end(site, request).await?;
-    let named = claims.get("name").and_then(Value::as_str).is_some_and(|name| name == "CHAN, Tai Man");
-    if named && claims.get("sub").and_then(Value::as_str) == Some(subject) {
-        return Ok(());
-    }
-    Err(Fault { kind: "the claims do not hold".to_owned(), detail: claims.to_string() })
-}
-
-async fn back_end(site: &Site, request: Result<Request<Full<Bytes>>, ::http::Error>) -> Result<Value, Fault> {
-    let request = request.map_err(|error| Fault::new(error.to_string()))?;
-    let url = Url::parse(&request.uri().to_string()).map_err(|_| Fault::new("an address that is none"))?;
-    let answer = site.back_end.send(request).await.map_err(|error| at(&url, &error))?;
-    if answer.status != StatusCode::OK {
-        return Err(refused(&url, &answer));
-    }
-    serde_json::from_slice(&answer.body).map_err(|_| refused(&url, &answer))
 }

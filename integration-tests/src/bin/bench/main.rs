@@ -9,7 +9,9 @@ mod iam_smart;
 mod jose;
 mod load;
 mod login;
+mod operations;
 mod policy;
+mod portal;
 mod process;
 mod provider;
 mod report;
@@ -52,6 +54,9 @@ struct Arguments {
     /// How often a waiting page looks for news before its person approves; the real one looks every three seconds.
     #[arg(long, default_value_t = 0)]
     looks: u32,
+    /// Measure each operation of a portal by itself: logins in three profiles, refresh, introspection, userinfo.
+    #[arg(long)]
+    operations: bool,
     /// Leave the comparison out.
     #[arg(long)]
     no_peer: bool,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::Arguments;
 use crate::calibrate::Calibration;
 use crate::load::Load;
+use crate::operations::Price;
 use crate::process::first_line;
 use crate::upstream::Wire;
 
@@ -96,12 +97,23 @@ impl Run {
     }
 }
 
+/// Each operation by itself: its CPU, and that in ES256 verifications.
+#[derive(Debug, Serialize)]
+pub(crate) struct Operations {
+    /// Of the gateway.
+    pub(crate) gateway: Vec<(Price, f64)>,
+    /// Of the comparison.
+    pub(crate) peer: Option<Vec<(Price, f64)>>,
+}
+
 /// A benchmark.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     machine: Machine,
     /// The runs.
     pub(crate) runs: Vec<Run>,
+    /// The operations, in each run.
+    pub(crate) operations: Vec<Operations>,
     /// The steps of the search for the limit.
     pub(crate) steps: Vec<Load>,
     /// The last step that it kept up with.
@@ -111,7 +123,7 @@ pub(crate) struct Report {
 impl Report {
     /// A report without figures yet.
     pub(crate) fn new(machine: Machine) -> Self {
-        Self { machine, runs: Vec::new(), steps: Vec::new(), limit: None }
+        Self { machine, runs: Vec::new(), operations: Vec::new(), steps: Vec::new(), limit: None }
     }
 
     /// True when no login failed and the audit chains are whole.
@@ -152,6 +164,10 @@ fn text(report: &Report) -> String {
             machine.warmup
         ),
     ];
+    out.extend(operations(&report.operations));
+    if report.runs.is_empty() {
+        return out.join("\n");
+    }
     out.push(format!("\ngateway, {} upstream", machine.upstream.name()));
     out.extend(subject(&report.runs.iter().map(|run| &run.gateway).collect::<Vec<_>>()));
     for run in &report.runs {
@@ -171,6 +187,30 @@ fn text(report: &Report) -> String {
     }
     out.extend(limit(report));
     out.join("\n")
+}
+
+fn operations(runs: &[Operations]) -> Vec<String> {
+    let Some(first) = runs.first() else { return Vec::new() };
+    let mut lines = vec!["\nCPU of one, in ES256 verifications: median (range)".to_owned()];
+    for (index, (price, _)) in first.gateway.iter().enumerate() {
+        let of = |prices: Vec<&Vec<(Price, f64)>>| {
+            let mut units: Vec<f64> = prices.iter().filter_map(|run| run.get(index)).map(|(_, units)| *units).collect();
+            units.sort_by(f64::total_cmp);
+            let at = |index: usize| units.get(index).copied().unwrap_or_default();
+            (
+                at(units.len() / 2),
+                format!("{:>7.1} ({:.1} to {:.1})", at(units.len() / 2), at(0), at(units.len().saturating_sub(1))),
+            )
+        };
+        let (own, gateway) = of(runs.iter().map(|run| &run.gateway).collect());
+        let mut line = format!("  {:<36} gateway {gateway:<26}", price.name);
+        if first.peer.is_some() {
+            let (theirs, peer) = of(runs.iter().filter_map(|run| run.peer.as_ref()).collect());
+            line += &format!(" broker {peer:<26} {:.1} x", theirs / own);
+        }
+        lines.push(line + &format!("  {:.0} us, of {}", price.cpu_us, price.count));
+    }
+    lines
 }
 
 /// The median and the range of one figure over all runs.

@@ -11,8 +11,10 @@ use certs::devca::DevCa;
 use serde_json::json;
 
 use crate::jose;
+use crate::operations::PORTALS;
+use crate::portal::{CLIENT, Profile, SECRET};
 use crate::process::Measured;
-use crate::site::{CLIENT, Kind, PORTAL, Portal, REDIRECT, Site};
+use crate::site::{Kind, PORTAL, Portal, REDIRECT, Site};
 use crate::{Arguments, Failed};
 
 const PROVIDERS: [(&str, &str); 3] = [
@@ -141,10 +143,7 @@ pub(crate) async fn start_peer(
     let settings = json!({
         "port": port, "cert": certificates.chain, "key": certificates.key, "ca": certificates.ca,
         "issuer": format!("https://localhost:{port}"),
-        "clients": [{
-            "client_id": CLIENT, "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "private_key_jwt",
-            "token_endpoint_auth_signing_alg": "ES256", "jwks": portal.key.jwks(),
-        }],
+        "clients": PORTALS.map(|(id, profile)| registered(id, profile, portal)),
         "upstream": {"issuer": portal.upstream.origin, "client_id": "broker", "client_secret": "only of this benchmark"},
     });
     let (file, log) = (folder.join("broker.json"), folder.join("broker.log"));
@@ -158,6 +157,22 @@ pub(crate) async fn start_peer(
         BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
     }
     answering(process, port, portal, PEER, began, &log).await
+}
+
+/// A portal, as the comparison registers it.
+fn registered(id: &str, profile: Profile, portal: &Portal) -> serde_json::Value {
+    let mut client = json!({
+        "client_id": id, "redirect_uris": [REDIRECT], "grant_types": ["authorization_code", "refresh_token"],
+        "token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": "ES256",
+        "jwks": portal.key.jwks(), "dpop_bound_access_tokens": profile == Profile::Fapi2,
+    });
+    if profile == Profile::Legacy {
+        client = json!({
+            "client_id": id, "redirect_uris": [REDIRECT], "grant_types": ["authorization_code", "refresh_token"],
+            "token_endpoint_auth_method": "client_secret_basic", "client_secret": SECRET,
+        });
+    }
+    client
 }
 
 async fn answering(
@@ -179,15 +194,38 @@ async fn answering(
 
 /// The whole shipped catalogue. Only one provider can be reached, and the gateway signs its requests there.
 fn write_bundle(bundle: &Path, portal: &Portal) -> Result<(), Failed> {
+    let listed = PORTALS.map(|(id, _)| format!("\"{id}\"")).join(", ");
     for (path, text) in policies::documents::common() {
-        put(&bundle.join(path), text)?;
+        // The portals of this benchmark offer the one matter that is asked for.
+        let text = match path.ends_with("/social-insurance-record.toml") {
+            true => text.replace(&format!("clients = [\"{CLIENT}\""), &format!("clients = [{listed}")),
+            false => text.to_owned(),
+        };
+        put(&bundle.join(path), &text)?;
     }
     for (name, template) in policies::documents::CLIENTS {
         let text = template
             .replace("@PORTAL@", PORTAL)
             .replace("@SECRET@", &jose::s256("only of this benchmark"))
             .replace("@JWKS@", &portal.key.jwks().to_string());
-        put(&bundle.join("clients").join(name), &text)?;
+        for (id, profile) in PORTALS.into_iter().filter(|_| name.strip_suffix(".toml") == Some(CLIENT)) {
+            let way = "token_endpoint_auth_method = \"private_key_jwt\"\njwks";
+            let own = match profile {
+                Profile::Legacy => format!(
+                    "profile = \"legacy\"\ntoken_endpoint_auth_method = \"client_secret_basic\"\n\
+                     client_secret_sha256 = \"{}\"\n# jwks",
+                    jose::s256(SECRET)
+                ),
+                Profile::Baseline => way.to_owned(),
+                Profile::Fapi2 => format!("profile = \"fapi2\"\n{way}"),
+            };
+            let own = format!("client_id = \"{id}\"\nrefresh_lifetime = \"8h\"\n{}", text.replace(way, &own));
+            let own = own.replace(&format!("client_id = \"{CLIENT}\"\njurisdiction"), "jurisdiction");
+            put(&bundle.join("clients").join(format!("{id}.toml")), &own)?;
+        }
+        if name.strip_suffix(".toml") != Some(CLIENT) {
+            put(&bundle.join("clients").join(name), &text)?;
+        }
     }
     write_providers(&bundle.join("providers"), portal)
 }

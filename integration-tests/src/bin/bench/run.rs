@@ -11,8 +11,9 @@ use crate::calibrate::{self, Calibration};
 use crate::http::{self, Manner};
 use crate::jose::Key;
 use crate::load::{self, Load, Plan};
+use crate::operations::{self, Price};
 use crate::process::Usage;
-use crate::report::{Machine, Report, Run, Subject};
+use crate::report::{Machine, Operations, Report, Run, Subject};
 use crate::rig::{self, Certificates, GatewayFiles, Target};
 use crate::site::Portal;
 use crate::upstream::{Upstream, Wire};
@@ -45,9 +46,15 @@ pub(crate) async fn all(arguments: &Arguments) -> Result<Report, Failed> {
     let portal = portal(arguments, &certificates).await?;
     let bench = Bench { arguments, data, certificates, portal };
     let mut report = Report::new(Machine::look(arguments, calibrate::barriers(&bench.data)?));
-    for number in 1..=arguments.runs {
+    for number in 1..=if arguments.operations { 0 } else { arguments.runs } {
         eprintln!("run {number} of {}", arguments.runs);
         report.runs.push(bench.run(number).await?);
+    }
+    if arguments.operations {
+        for number in 1..=arguments.runs {
+            eprintln!("operations, run {number} of {}", arguments.runs);
+            report.operations.push(bench.operations().await?);
+        }
     }
     if arguments.saturate {
         (report.steps, report.limit) = bench.saturate().await?;
@@ -108,6 +115,33 @@ impl Bench<'_> {
         Ok(Run { gateway, audited, stored_kib, logged_kib, peer })
     }
 
+    /// Each operation by itself, at the gateway and at the comparison.
+    async fn operations(&self) -> Result<Operations, Failed> {
+        let folder = self.folder("operations")?;
+        let files = GatewayFiles::write(self.arguments, &folder, &self.certificates, &self.portal)?;
+        let before = self.yardstick()?;
+        let target = files.start(self.arguments.gateway_core, &self.portal).await?;
+        let gateway = self.priced(target, before).await?;
+        let peer = if self.has_peer() {
+            let before = self.yardstick()?;
+            let target = rig::start_peer(self.arguments, &folder, &self.certificates, &self.portal).await?;
+            Some(self.priced(target, before).await?)
+        } else {
+            None
+        };
+        fs::remove_dir_all(&folder).map_err(|error| error.to_string())?;
+        Ok(Operations { gateway, peer })
+    }
+
+    /// The operations of one target, each in ES256 verifications as well.
+    async fn priced(&self, target: Target, before: Calibration) -> Result<Vec<(Price, f64)>, Failed> {
+        let prices = operations::prices(&target, Duration::from_secs(self.arguments.seconds)).await;
+        target.process.stop()?;
+        let prices = prices.map_err(|fault| format!("{}\n{}", fault.kind, fault.detail))?;
+        let unit = f64::midpoint(before.verify_us, self.yardstick()?.verify_us);
+        Ok(prices.into_iter().map(|price| (price.clone(), price.cpu_us / unit)).collect())
+    }
+
     /// The comparison speaks OpenID Connect alone.
     fn has_peer(&self) -> bool {
         !self.arguments.no_peer && self.arguments.upstream == Wire::Oidc
@@ -127,7 +161,7 @@ impl Bench<'_> {
         let pid = target.process.pid();
         let (mut steps, mut limit, mut rate) = (Vec::new(), None, self.arguments.rate);
         for _ in 0..STEPS {
-            let load = load::run(&target.site, pid, self.plan_of(rate, 3, 8)).await;
+            let load = load::run(&target.site, pid, self.plan_of(rate, 3, 8)).await?;
             eprintln!("{rate:.0}/s offered, {:.0}/s finished, p99 {:.0} ms", load.finished, load.whole.p99);
             let kept_up = load.errors.is_empty() && load.whole.p99 < TOO_SLOW && load.finished > 0.97 * rate;
             steps.push(load.clone());
@@ -146,7 +180,7 @@ impl Bench<'_> {
 async fn loaded(target: Target, plan: Plan) -> Result<(Idle, Load), Failed> {
     let pid = target.process.pid();
     let idle = Idle { ready_after: target.ready_after, resident: Usage::of(pid).resident };
-    let load = load::run(&target.site, pid, plan).await;
+    let load = load::run(&target.site, pid, plan).await?;
     target.process.stop()?;
     Ok((idle, load))
 }

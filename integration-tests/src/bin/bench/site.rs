@@ -7,15 +7,12 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use rustls::ClientConfig;
 use serde_json::Value;
-use url::Url;
 
 use crate::Failed;
 use crate::http::{Connector, Pool};
 use crate::jose::Key;
 use crate::upstream::Upstream;
 
-/// The portal's client identifier, at the gateway and at the comparison alike.
-pub(crate) const CLIENT: &str = "gd-government-service-network";
 /// Where the portal lives; nobody connects to it.
 pub(crate) const PORTAL: &str = "https://portal.example";
 /// Where logins come back to.
@@ -56,6 +53,10 @@ pub(crate) struct Site {
     pub(crate) authorization_endpoint: String,
     /// Where codes are redeemed.
     pub(crate) token_endpoint: String,
+    /// Where requests are pushed.
+    pub(crate) par_endpoint: String,
+    /// Where tokens are asked about.
+    pub(crate) introspection_endpoint: String,
     /// Where claims are fetched.
     pub(crate) userinfo_endpoint: String,
     /// How each browser connects.
@@ -85,6 +86,8 @@ impl Site {
         Ok(Self {
             authorization_endpoint: at("authorization_endpoint")?,
             token_endpoint: at("token_endpoint")?,
+            par_endpoint: at("pushed_authorization_request_endpoint")?,
+            introspection_endpoint: at("introspection_endpoint")?,
             userinfo_endpoint: at("userinfo_endpoint")?,
             browser: Connector::new(Arc::clone(&portal.browser_tls), port),
             back_end,
@@ -93,21 +96,5 @@ impl Site {
             kind,
             issuer,
         })
-    }
-
-    /// The request that a portal sends a person with.
-    pub(crate) fn request(&self, state: &str, nonce: &str, challenge: &str) -> Result<String, Failed> {
-        let mut url = Url::parse(&self.authorization_endpoint).map_err(|error| error.to_string())?;
-        url.query_pairs_mut()
-            .append_pair("response_type", "code")
-            .append_pair("client_id", CLIENT)
-            .append_pair("redirect_uri", REDIRECT)
-            .append_pair("scope", self.kind.scope)
-            .append_pair("state", state)
-            .append_pair("nonce", nonce)
-            .append_pair("code_challenge", challenge)
-            .append_pair("code_challenge_method", "S256")
-            .extend_pairs(self.kind.resource.map(|resource| ("resource", resource)));
-        Ok(url.into())
     }
 }

@@ -19,6 +19,7 @@ use gateway_core::discovery::Verified;
 use gateway_core::document::{Problem, Problems};
 use gateway_core::ids::{ClientId, ProviderId};
 use gateway_core::secret::Secret;
+use policies::service::TokenFormat;
 use policies::set::{Document, Parts};
 use policies::vocabulary::Vocabulary;
 use policies::{PolicySet, Provider};
@@ -102,10 +103,14 @@ impl Catalog {
         self.settings.iter()
     }
 
-    /// The algorithms that clients want what they are sent signed with.
+    /// The algorithms that anything has to be signed with.
     #[must_use]
     pub fn algorithms(&self) -> Vec<SigningAlg> {
-        self.clients().flat_map(|client| client.signed.algorithms()).collect()
+        let tokens = self.policies.services().filter_map(|service| match service.access_token {
+            TokenFormat::Jwt(alg) => Some(alg),
+            TokenFormat::Opaque => None,
+        });
+        self.clients().flat_map(|client| client.signed.algorithms()).chain(tokens).collect()
     }
 
     /// The kinds of `sub` that clients have, for the discovery document.

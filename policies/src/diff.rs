@@ -329,7 +329,7 @@ fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
     }
     if before.access_token != after.access_token {
         diff.tell(
-            after.access_token == TokenFormat::Jwt,
+            after.access_token != TokenFormat::Opaque,
             id,
             "who holds its tokens can read them, or no longer".to_owned(),
             None,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use gateway_core::assurance::Assurance;
 use gateway_core::circumstances::{Capacity, DataClass};
 use gateway_core::claims::ClaimName;
+use gateway_core::client::SigningAlg;
 use gateway_core::consent::Mode;
 use gateway_core::document::{Problems, Section, Source};
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
@@ -184,8 +185,8 @@ pub struct Service {
 pub enum TokenFormat {
     /// A random text: whoever serves what it opens asks the gateway (RFC 7662).
     Opaque,
-    /// A signed token that resource servers can read (RFC 9068). It stays good for its five minutes there, whatever is revoked.
-    Jwt,
+    /// A token that resource servers can read (RFC 9068), signed so. It stays good for its five minutes there, whatever is revoked.
+    Jwt(SigningAlg),
 }
 
 impl FromStr for TokenFormat {
@@ -193,7 +194,7 @@ impl FromStr for TokenFormat {
     fn from_str(text: &str) -> Result<Self, &'static str> {
         match text {
             "opaque" => Ok(Self::Opaque),
-            "jwt" => Ok(Self::Jwt),
+            "jwt" => Ok(Self::Jwt(SigningAlg::ES256)),
             _ => Err("must be opaque or jwt"),
         }
     }
@@ -284,8 +285,8 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Optio
     let consent = doc.optional("consent").unwrap_or(Mode::Required);
     check_consent(doc, consent, &release);
     check_masks(doc, words, &release);
-    let access_token = doc.optional("access_token").unwrap_or(TokenFormat::Opaque);
-    if access_token == TokenFormat::Jwt && consent == Mode::Anonymous {
+    let access_token = read_format(doc);
+    if access_token != TokenFormat::Opaque && consent == Mode::Anonymous {
         doc.refuse_field("access_token", "names the person to whoever reads it; an anonymous service knows nobody");
     }
     let remember_consent = doc.duration("remember_consent");
@@ -317,6 +318,17 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Optio
         remember_consent,
         examples: doc.sections("example").iter().filter_map(read_example).collect(),
     })
+}
+
+fn read_format(doc: &Section<'_>) -> TokenFormat {
+    match (doc.optional("access_token").unwrap_or(TokenFormat::Opaque), doc.optional("access_token_signing_alg")) {
+        (TokenFormat::Jwt(_), Some(alg)) => TokenFormat::Jwt(alg),
+        (format, None) => format,
+        (TokenFormat::Opaque, Some(_)) => {
+            doc.refuse_field("access_token_signing_alg", "an opaque token is not signed");
+            TokenFormat::Opaque
+        }
+    }
 }
 
 fn read_groups(doc: &Section<'_>, groups: &Groups) -> Vec<Arc<Release>> {

@@ -9,7 +9,7 @@ use cel::Context;
 use gateway_core::assertion::Assertion;
 use gateway_core::circumstances::{Capacity, DataClass, Login, Person, WeekMinute};
 use gateway_core::claims::ClaimsRequest;
-use gateway_core::client::{Client, Filing};
+use gateway_core::client::{Client, Filing, SigningAlg};
 use gateway_core::consent::Cover;
 use gateway_core::document::{Problem, Problems};
 use gateway_core::error::Failure;
@@ -183,7 +183,16 @@ impl PolicySet {
         reasons.dedup();
         reasons.extend(self.joined_sectors(service));
         reasons.extend(self.public_subjects(service));
+        reasons.extend(self.weak_tokens(service));
         reasons
+    }
+
+    /// FAPI 2.0 Security Profile section 5.4.1: nothing that is signed with RS256.
+    fn weak_tokens(&self, service: &Service) -> Option<String> {
+        let fapi = |id: &&ClientId| self.recipients.get(*id).is_some_and(|known| known.client.profile.is_fapi());
+        let weak = service.access_token == TokenFormat::Jwt(SigningAlg::RS256);
+        let client = service.clients.iter().find(fapi).filter(|_| weak)?;
+        Some(format!("access_token_signing_alg: {client} is held to FAPI and takes nothing that is signed with RS256"))
     }
 
     /// A client whose `sub` others know is let near a service's people only where the service says so.
@@ -196,7 +205,7 @@ impl PolicySet {
     /// A token that resource servers read names the person as its client's sector does, so theirs has to be the same one.
     fn joined_sectors(&self, service: &Service) -> Option<String> {
         let sector = |id: &ClientId| self.recipients.get(id).map(|recipient| &recipient.client.sector);
-        let readers = service.resource_servers.iter().filter(|_| service.access_token == TokenFormat::Jwt);
+        let readers = service.resource_servers.iter().filter(|_| service.access_token != TokenFormat::Opaque);
         let mut pairs = readers.flat_map(|server| service.clients.iter().map(move |client| (server, client)));
         let (server, client) = pairs.find(|(server, client)| sector(server) != sector(client))?;
         Some(format!(

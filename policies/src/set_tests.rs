@@ -200,6 +200,8 @@ fn a_token_that_can_be_read_joins_no_sectors() {
     assert_eq!(rows("access_token = \"opaque\"\nresource_servers = [\"kiosk\"]"), Ok(()));
     let joined = rows("access_token = \"jwt\"\nresource_servers = [\"kiosk\"]").unwrap_err();
     assert!(joined.contains("kiosk would read a `sub` of portal's sector"), "{joined}");
+    let unsigned = rows("access_token_signing_alg = \"ES256\"").unwrap_err();
+    assert!(unsigned.contains("an opaque token is not signed"), "{unsigned}");
     let anonymous = rows("access_token = \"jwt\"\nconsent = \"anonymous\"").unwrap_err();
     assert!(anonymous.contains("an anonymous service knows nobody"), "{anonymous}");
 }

@@ -30,6 +30,9 @@ pub trait Registry {
     fn hinted_subject(&self, client: &Client, id_token: &str) -> Option<String>;
 }
 
+/// The longest `state`, in bytes.
+const MAX_STATE: usize = 512;
+
 /// Reads and checks a request.
 ///
 /// # Errors
@@ -75,14 +78,15 @@ pub fn parse(
 }
 
 /// Where a refusal may travel that is found before the parameters themselves can be believed: the client's registered
-/// address, without its `state`.
+/// address, with the `state` that came (RFC 6749 section 4.1.2.1).
 ///
 /// # Errors
 /// The page to show when there is none.
 pub fn reply_address(params: &Params, registry: &dyn Registry) -> Result<ReplyTo, Refusal> {
     let client = find_client(params, registry)?;
     let redirect = find_redirect(params, client)?;
-    Ok(reply_to(client, redirect))
+    let state = params.one("state").ok().flatten().filter(|state| state.len() <= MAX_STATE);
+    Ok(ReplyTo { state: state.map(str::to_owned), ..reply_to(client, redirect) })
 }
 
 /// How a client is answered before its request is read: signed, where its profile says that everything is.
@@ -194,7 +198,7 @@ fn bounded(value: Option<&str>, most: usize, error: &'static str) -> Result<Opti
 }
 
 fn check_state(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
-    draft.reply.state = bounded(draft.params.one("state")?, 512, "state is longer than 512 bytes")?;
+    draft.reply.state = bounded(draft.params.one("state")?, MAX_STATE, "state is longer than 512 bytes")?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! **The** route table.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -9,8 +10,9 @@ use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 use gateway_core::error::Failure;
-use http::header::STRICT_TRANSPORT_SECURITY;
-use http::{HeaderValue, Request, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use tower_http::cors::{Any, CorsLayer};
 
 use super::reply;
 use super::request::names_one_host;
@@ -24,10 +26,17 @@ use crate::pages;
 /// Every path that exists.
 pub fn router(app: Arc<App>) -> Router {
     let local = url::Url::parse(&app.issuer).is_ok_and(|issuer| issuer.host_str() == Some("localhost"));
-    let routes = Router::new()
+    let anywhere = Router::new()
         .route("/.well-known/openid-configuration", get(discovery::metadata))
         .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
         .route("/jwks", get(discovery::jwks))
+        .route("/token", post(token::post))
+        .route("/revoke", post(revoke::post))
+        .route("/userinfo", get(userinfo::get).post(userinfo::post))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_any_page());
+    let routes = Router::new()
+        .merge(anywhere)
         .route("/authorize", get(authorize::get).post(authorize::post))
         .route("/login/{transaction}", get(login::chooser))
         .route("/login/{transaction}/to/{provider}", get(login::depart))
@@ -50,10 +59,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/receive/{provider}", post(waiting::receive))
         .route("/match/{authority}", post(matching::post))
         .route("/par", post(pushed::post))
-        .route("/token", post(token::post))
         .route("/introspect", post(introspect::post))
-        .route("/revoke", post(revoke::post))
-        .route("/userinfo", get(userinfo::get).post(userinfo::post))
         .route("/static/{file}", get(static_file))
         .route("/health", get(health))
         .fallback(not_found)
@@ -61,6 +67,17 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&app), plain_paths))
         .with_state(app);
     if local { routes } else { routes.layer(map_response(only_https)) }
+}
+
+/// What scripts of any page may read (OpenID Connect Core section 5.3, RFC 9449 section 8): portals without a back end run in
+/// browsers. None of these endpoints looks at a cookie, so no page gets anything by its visitor's browser.
+fn from_any_page() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("dpop")])
+        .expose_headers([WWW_AUTHENTICATE, HeaderName::from_static("dpop-nonce")])
+        .max_age(Duration::from_secs(86_400))
 }
 
 /// The paths of the listener for clients that may show a certificate (RFC 8705 section 5).

@@ -2,7 +2,6 @@
 //! `Permit` of their own.
 
 use axum::response::Response;
-use certs::key::Algorithm;
 use gateway_core::assertion::Assertion;
 use gateway_core::audit::{self, Event, LoginFacts};
 use gateway_core::claims::Claims;
@@ -376,7 +375,9 @@ pub(super) async fn tokens(
 fn access_token(app: &App, active: &Active, grant: &AccessGrant) -> Result<Secret<String>, SessionError> {
     let secret = app.entropy.token()?;
     let service = active.catalog.policies().service(&grant.service);
-    let Some(service) = service.filter(|service| service.access_token == TokenFormat::Jwt) else { return Ok(secret) };
+    let Some((service, TokenFormat::Jwt(alg))) = service.map(|service| (service, service.access_token)) else {
+        return Ok(secret);
+    };
     let claims = json!({
         "iss": app.issuer,
         "sub": grant.subject,
@@ -391,7 +392,7 @@ fn access_token(app: &App, active: &Active, grant: &AccessGrant) -> Result<Secre
     let mut claims = claims.as_object().cloned().unwrap_or_default();
     claims.extend(grant.auth_time.map(|time| ("auth_time".to_owned(), time.0.into())));
     claims.extend(grant.confirmation.as_ref().map(|confirmation| ("cnf".to_owned(), confirmation.cnf())));
-    let signed = app.keys.sign(Algorithm::ES256, "at+jwt", &claims);
+    let signed = app.keys.sign(algorithm(alg), "at+jwt", &claims);
     Ok(Secret::new(signed.map_err(|error| StoreError::Unavailable(error.to_string()))?))
 }
 

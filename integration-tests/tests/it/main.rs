@@ -31,6 +31,7 @@ mod macao;
 mod matrix;
 mod mtls;
 mod mutual_tls;
+mod oidc;
 mod outcome;
 mod peers;
 mod policy_flaws;

@@ -48,6 +48,12 @@ async fn rfc9068_2_2_a_token_that_a_resource_server_reads() {
     assert!(said["jti"].as_str().unwrap().len() >= 32);
     assert_eq!(said["exp"].as_u64().unwrap() - said["iat"].as_u64().unwrap(), 300);
     assert!(said.get("name").is_none(), "no personal data");
+    // RFC 9068 section 2.1: what old resource servers can read.
+    let (older, old) = self::world("", "access_token = \"jwt\"\naccess_token_signing_alg = \"RS256\"").await;
+    let token = self::tokens(&older, &old).await["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(certs::jws::Unverified::parse(&token).unwrap().algorithm(), certs::key::Algorithm::RS256);
+    verified(&older, &token, "at+jwt");
+    assert_eq!(old.userinfo(&token).await.status, 200);
     // To us it is what any token is: one changed byte, and it is nothing.
     assert_eq!(rp.userinfo(access).await.json()["name"], "CHAN, Tai Man");
     let other = if access.ends_with('A') { "B" } else { "A" };

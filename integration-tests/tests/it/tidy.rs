@@ -107,11 +107,13 @@ fn rustsec_2023_0071_the_rsa_crate_has_one_user() {
 #[test]
 fn the_tables_of_facts_name_tests_that_exist() {
     let sources: String = all_sources().into_iter().map(|(_, text)| text).collect();
-    for (file, least) in [("docs/identity-systems.md", 40), ("docs/conformance.md", 80), ("docs/attacks.md", 60)] {
+    for (file, least) in [("docs/identity-systems.md", 40), ("docs/conformance.md", 300), ("docs/attacks.md", 60)] {
         let text = fs::read_to_string(root().join(file)).unwrap();
         let rows = text.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.rsplit('|').nth(1));
-        let names: Vec<&str> =
-            rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|n| !n.contains('/')).collect();
+        let is_function = |name: &&str| {
+            name.contains('_') && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        let names: Vec<&str> = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(is_function).collect();
         assert!(names.len() > least, "{file}: {}", names.len());
         for name in names {
             assert!(sources.contains(&format!("fn {name}(")), "{file}: {name}");

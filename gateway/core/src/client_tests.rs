@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// A document that holds no problem.

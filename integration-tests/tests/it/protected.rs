@@ -2,7 +2,8 @@
 
 use certs::jwe::{self, KeyManagement};
 use certs::key::Algorithm;
-use integration_tests::rp::claims;
+use integration_tests::rp::{claims, query};
+use integration_tests::servers::{Site, free_port};
 use integration_tests::world::{SECRET, client_document, secret_line, service_document};
 use integration_tests::{Rp, World};
 use serde_json::{Value, json};
@@ -108,4 +109,39 @@ async fn cve_2026_29000_what_is_encrypted_is_signed() {
     let private = Value::Object(rsa.into());
     let inner = jwe::decrypt(&reply.body, KeyManagement::RsaOaep256, &private).unwrap();
     assert_eq!(verified(&world, std::str::from_utf8(&inner).unwrap(), "JWT")["name"], "CHAN, Tai Man");
+}
+
+/// A client whose keys cannot be had is told to come again, and nothing of its is used up meanwhile; what it is told of a logout is
+/// encrypted as its ID tokens are (Back-Channel Logout section 2.4).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_keys_that_are_down_lose_no_code_and_its_logout_tokens_are_encrypted() {
+    let (keys, back) = (free_port(), free_port());
+    let lines = format!(
+        "jwks_uri = \"https://localhost:{keys}/jwks\"\nid_token_encrypted_response_alg = \"ECDH-ES\"\n\
+         backchannel_logout_uri = \"https://localhost:{back}/out\""
+    );
+    let (world, rp) = world(&lines, "").await;
+    let ec = josekit::jwk::Jwk::generate_ec_key(josekit::jwk::alg::ec::EcCurve::P256).unwrap();
+    let jwks = json!({"keys": [Value::Object(ec.to_public_key().unwrap().into())]}).to_string();
+    let site = Site::open(&world.data, keys, 503, "").await;
+    let portal = Site::open(&world.data, back, 200, "").await;
+    let mut browser = world.browser();
+    let back = world.sign_in(&mut browser, &rp.authorize("matter", &[]), "hk-iam-smart", "hk-chan").await;
+    let code = query(&back, "code").unwrap();
+    for _ in 0..2 {
+        let told = rp.redeem(&code).await;
+        assert_eq!((told.status.as_u16(), &told.json()["error"]), (503, &json!("temporarily_unavailable")));
+        world.clock.advance(3);
+    }
+    site.answers(200, Vec::new(), &jwks);
+    let (tokens, private) = (rp.redeem(&code).await.json(), Value::Object(ec.into()));
+    let inner = |token: &str| {
+        let inner = jwe::decrypt(token, KeyManagement::EcdhEs, &private).unwrap();
+        String::from_utf8(inner.to_vec()).unwrap()
+    };
+    let id_token = verified(&world, &inner(tokens["id_token"].as_str().unwrap()), "JWT");
+    browser.post(format!("{}/account/sign-out", world.issuer()), &[]).await;
+    let (_, form) = portal.heard().pop().expect("the portal was told");
+    let said = verified(&world, &inner(form.strip_prefix("logout_token=").unwrap()), "logout+jwt");
+    assert_eq!((&said["sub"], &said["aud"]), (&id_token["sub"], &json!("portal")));
 }

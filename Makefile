@@ -1,6 +1,6 @@
 # Two commands for a new machine: `make demo` and `make test`. Both install what is missing.
 
-.PHONY: demo test bench needs test-needs
+.PHONY: demo test fuzz bench needs test-needs
 
 demo: needs
 	cargo run --release --bin demo -- $(ARGS)
@@ -10,6 +10,9 @@ test: test-needs
 	cargo clippy --workspace --all-targets --features integration-tests/bench -- -D warnings
 	PATH="$$(integration-tests/setup.sh path):$$PATH" cargo test --workspace
 	integration-tests/fuzz/run.sh 60
+
+fuzz: test-needs
+	integration-tests/fuzz/run.sh $(or $(ARGS),600)
 
 bench: test-needs
 	cargo build --release --bin gateway

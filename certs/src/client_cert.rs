@@ -200,7 +200,8 @@ pub fn distinguished_name(text: &str) -> Option<Vec<(String, String)>> {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
+    use time::OffsetDateTime;
 
     use super::*;
     use crate::key::VerifyingKey;
@@ -225,6 +226,59 @@ mod tests {
         let subject = |text: &str| certificate.has_subject(text);
         assert!(subject("CN=portal,O=Portal\\, Inc,C=CN") && subject("cn=Portal, o=portal\\, inc, c=cn"));
         assert!(!subject("CN=portal") && !subject("C=CN,O=Portal\\, Inc,CN=portal") && !subject("CN=portal,O=Portal"));
+    }
+
+    /// RFC 8705 section 2.1, RUSTSEC-2026-0104: early, over, for servers, of another authority, by somebody who may not certify, and
+    /// chains that are longer than they may be.
+    #[test]
+    fn rfc8705_2_1_every_flaw_of_a_certificate() {
+        const NOW: u64 = 1_800_000_000;
+        let at = |seconds: i64| OffsetDateTime::from_unix_timestamp(1_800_000_000 + seconds).unwrap();
+        let named = |name: &str, valid: (i64, i64), is_ca: IsCa, usage: ExtendedKeyUsagePurpose| {
+            let mut params = CertificateParams::new(vec!["portal.example".to_owned()]).unwrap();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, name);
+            (params.not_before, params.not_after) = (at(valid.0), at(valid.1));
+            (params.is_ca, params.extended_key_usages) = (is_ca, vec![usage]);
+            params
+        };
+        let authority = |name: &str| {
+            let mut params =
+                named(name, (-9, 9), IsCa::Ca(BasicConstraints::Constrained(0)), ExtendedKeyUsagePurpose::Any);
+            params.extended_key_usages.clear();
+            let key = KeyPair::generate().unwrap();
+            (params.self_signed(&key).unwrap().der().clone(), Issuer::new(params, key))
+        };
+        let ((root, issuer), (_, other)) = (authority("authority"), authority("authority"));
+        let shown = |params: &CertificateParams, by: &Issuer<'_, KeyPair>| {
+            params.signed_by(&KeyPair::generate().unwrap(), by).unwrap().der().clone()
+        };
+        let holds = |chain: &[CertificateDer<'_>]| {
+            ClientCertificate::of(chain).is_some_and(|chain| chain.is_certified_by(std::slice::from_ref(&root), NOW))
+        };
+        let client = ExtendedKeyUsagePurpose::ClientAuth;
+        let sound = named("portal", (-9, 9), IsCa::NoCa, client.clone());
+        assert!(holds(&[shown(&sound, &issuer)]));
+        for (flaw, params) in [
+            ("early", named("portal", (5, 9), IsCa::NoCa, client.clone())),
+            ("over", named("portal", (-9, -5), IsCa::NoCa, client.clone())),
+            ("for servers", named("portal", (-9, 9), IsCa::NoCa, ExtendedKeyUsagePurpose::ServerAuth)),
+            (
+                "an authority itself",
+                named("portal", (-9, 9), IsCa::Ca(BasicConstraints::Unconstrained), client.clone()),
+            ),
+        ] {
+            assert!(!holds(&[shown(&params, &issuer)]), "{flaw}");
+        }
+        assert!(!holds(&[shown(&sound, &other)]), "another authority of the same name");
+        assert!(!holds(&[sound.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()]), "its own");
+        // Whoever was certified certifies nobody.
+        let key = KeyPair::generate().unwrap();
+        let middle = sound.signed_by(&key, &issuer).unwrap().der().clone();
+        let by_portal = shown(&named("somebody", (-9, 9), IsCa::NoCa, client), &Issuer::new(sound, key));
+        assert!(!holds(&[by_portal.clone(), middle.clone()]));
+        let long: Vec<_> = std::iter::once(by_portal).chain(std::iter::repeat_n(middle, 200)).collect();
+        assert!(!holds(&long));
     }
 
     #[test]

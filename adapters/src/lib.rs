@@ -196,24 +196,16 @@ pub struct Received {
     pub content: Secret<String>,
 }
 
-/// A provider's word that a session ended there.
+/// A provider's word that somebody signed out there. It names a session, a person, or both; with both, the person is meant where
+/// a sign-in was given no name for its session.
 #[derive(Debug)]
 pub struct LoggedOut {
-    /// Names this word; it counts once.
-    pub id: Secret<String>,
-    /// Until when the same word could be said again.
-    pub expires_at: Timestamp,
-    /// What ended.
-    pub what: Over,
-}
-
-/// What ended at a provider.
-#[derive(Debug)]
-pub enum Over {
-    /// One session, by the provider's name for it.
-    Session(Secret<String>),
-    /// Every session of a person.
-    Person(UpstreamSubject),
+    /// The session that ended, by the provider's name for it.
+    pub session: Option<Secret<String>>,
+    /// Whose.
+    pub person: Option<UpstreamSubject>,
+    /// When it was said.
+    pub at: Timestamp,
 }
 
 /// Signs what an adapter sends in the gateway's own name.

@@ -17,6 +17,7 @@ use certs::vault::Vault;
 use gateway_core::client::SigningAlg;
 use gateway_core::document::Problems;
 use gateway_core::ids::ProviderId;
+use gateway_core::redirect::RedirectUri;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use policies::PolicySet;
@@ -81,6 +82,12 @@ pub struct Active {
     pub adapters: HashMap<ProviderId, Arc<dyn Adapter>>,
 }
 
+/// A list of redirect URIs; what could not be one is nobody's, and left out.
+fn redirect_uris(json: &[u8]) -> Option<Vec<RedirectUri>> {
+    let listed: Vec<String> = serde_json::from_slice(json).ok()?;
+    Some(listed.into_iter().filter_map(|uri| uri.parse().ok()).collect())
+}
+
 /// How many deliveries are looked at together.
 const DELIVERIES: usize = 256;
 
@@ -104,10 +111,12 @@ pub struct App {
     pub pairwise: Secret<Vec<u8>>,
     /// Places for deliveries: strangers may post as well, and no more than so many are looked at together.
     pub deliveries: Semaphore,
+    /// The same for what providers say of logouts.
+    pub logouts: Semaphore,
     /// Keys that clients publish at an address.
     pub client_keys: Remote<KeySet>,
     /// The redirect URIs that the addresses of sectors list.
-    pub sectors: Remote<Vec<String>>,
+    pub sectors: Remote<Vec<RedirectUri>>,
     /// The address of the listener for clients that may show a certificate, once there is one.
     pub mutual_tls: OnceLock<String>,
     /// Who certifies clients.
@@ -212,8 +221,9 @@ impl App {
             entropy,
             pairwise,
             deliveries: Semaphore::new(DELIVERIES),
+            logouts: Semaphore::new(DELIVERIES),
             client_keys: Remote::new(Arc::clone(&http), |json| KeySet::parse(json).ok()),
-            sectors: Remote::new(http, |json| serde_json::from_slice(json).ok()),
+            sectors: Remote::new(http, redirect_uris),
             mutual_tls: OnceLock::new(),
             client_authorities,
             active: ArcSwap::from_pointee(active),

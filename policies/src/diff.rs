@@ -327,13 +327,15 @@ fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
     if before.name != after.name || before.resource != after.resource || before.domain != after.domain {
         diff.push(Direction::Neutral, id, "has another name, resource or domain".to_owned(), None);
     }
-    if before.access_token != after.access_token {
-        diff.tell(
-            after.access_token != TokenFormat::Opaque,
-            id,
-            "who holds its tokens can read them, or no longer".to_owned(),
-            None,
-        );
+    match (before.access_token, after.access_token) {
+        (was, is) if was == is => {}
+        (TokenFormat::Jwt(_), TokenFormat::Jwt(alg)) => {
+            diff.push(Direction::Neutral, id, format!("its tokens are signed with {}", alg.as_str()), None);
+        }
+        (_, TokenFormat::Jwt(_)) => diff.tell(true, id, "who holds its tokens can read them".to_owned(), None),
+        (_, TokenFormat::Opaque) => {
+            diff.tell(false, id, "who holds its tokens can no longer read them".to_owned(), None)
+        }
     }
     if before.public_subjects != after.public_subjects {
         let what = "clients may know its people by a public `sub`, or no longer";

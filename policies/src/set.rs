@@ -191,14 +191,16 @@ impl PolicySet {
     fn weak_tokens(&self, service: &Service) -> Option<String> {
         let fapi = |id: &&ClientId| self.recipients.get(*id).is_some_and(|known| known.client.profile.is_fapi());
         let weak = service.access_token == TokenFormat::Jwt(SigningAlg::RS256);
-        let client = service.clients.iter().find(fapi).filter(|_| weak)?;
+        let client = service.clients.iter().chain(&service.resource_servers).find(fapi).filter(|_| weak)?;
         Some(format!("access_token_signing_alg: {client} is held to FAPI and takes nothing that is signed with RS256"))
     }
 
     /// A client whose `sub` others know is let near a service's people only where the service says so.
     fn public_subjects(&self, service: &Service) -> Option<String> {
         let public = |id: &&ClientId| self.recipients.get(*id).is_some_and(|known| known.client.sector.is_public());
-        let client = service.clients.iter().find(public).filter(|_| !service.public_subjects)?;
+        // Whoever asks about its tokens hears their own name of the person.
+        let mut told = service.clients.iter().chain(&service.resource_servers);
+        let client = told.find(public).filter(|_| !service.public_subjects)?;
         Some(format!("clients: {client} has public subjects, and this service does not say public_subjects = true"))
     }
 

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::Oidc;
+use crate::LoggedOut;
 use crate::error::UpstreamError;
-use crate::{LoggedOut, Over};
 
 /// The event that a logout token is about (Back-Channel Logout section 2.4).
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
@@ -25,7 +25,11 @@ const LONGEST: Duration = Duration::from_secs(600);
 impl Oidc {
     /// Where a browser ends its session there. The ID token of that session was not kept, so the provider may ask the person.
     pub(super) async fn logout_at(&self, back: &Url, now: Timestamp) -> Option<Url> {
-        let mut url = self.metadata(now).await.ok()?.end_session_endpoint.clone()?;
+        let metadata = self.metadata(now).await.ok()?;
+        let ours = |url: &&Url| {
+            url.scheme() == "https" && self.settings.hosts().iter().any(|host| host.origin() == url.origin())
+        };
+        let mut url = metadata.end_session_endpoint.as_ref().filter(ours)?.clone();
         url.query_pairs_mut()
             .append_pair("client_id", &self.settings.client_id)
             .append_pair("post_logout_redirect_uri", back.as_str());
@@ -40,10 +44,12 @@ impl Oidc {
             return Err(UpstreamError::misbehaved("logout token: it is another kind of token"));
         }
         let metadata = self.metadata(now).await?;
+        // Taking a token apart costs little, and a second try needs it whole.
         let verify = |keys: &KeySet| Unverified::parse(token)?.verify(keys, &Algorithm::ALL);
-        let mut verified = verify(&*self.keys.get(&metadata.jwks_uri, now).await?);
+        // A copy of the keys for this alone: strangers can send tokens here, and must not use up what sign-ins may fetch.
+        let mut verified = verify(&*self.logout_keys.get(&metadata.jwks_uri, now).await?);
         if matches!(verified, Err(JwsError::UnknownKey | JwsError::Signature)) {
-            verified = verify(&*self.keys.refresh(&metadata.jwks_uri, now).await?);
+            verified = verify(&*self.logout_keys.refresh(&metadata.jwks_uri, now).await?);
         }
         let claims = verified.map_err(unbelieved)?;
         self.over(&claims, metadata.issuer.as_str(), now)
@@ -58,7 +64,7 @@ impl Oidc {
             return Err(ClaimError::Audience);
         }
         claims::check_times(said, now.0, SKEW.as_secs(), LONGEST.as_secs())?;
-        claims::time(said, "iat")?.ok_or(ClaimError::Missing("iat"))?;
+        let issued = claims::time(said, "iat")?.ok_or(ClaimError::Missing("iat"))?;
         // With a nonce it would be an ID token, which a provider hands to anybody who signs in.
         if said.contains_key("nonce") {
             return Err(ClaimError::Type("nonce"));
@@ -67,13 +73,14 @@ impl Oidc {
         event.filter(|event| event.is_object()).ok_or(ClaimError::Missing("events"))?;
         let subject = said.contains_key("sub").then(|| claims::text(said, "sub")).transpose()?;
         let session = said.contains_key("sid").then(|| claims::text(said, "sid")).transpose()?;
-        let what = match (session, subject) {
-            (Some(session), _) => Over::Session(Secret::new(session.to_owned())),
-            (None, Some(subject)) => Over::Person(UpstreamSubject::parse(subject).ok_or(ClaimError::Type("sub"))?),
-            (None, None) => return Err(ClaimError::Missing("sid")),
-        };
-        let expires = claims::time(said, "exp")?.ok_or(ClaimError::Missing("exp"))?;
-        let id = Secret::new(claims::text(said, "jti")?.to_owned());
-        Ok(LoggedOut { id, expires_at: Timestamp(expires).plus(SKEW), what })
+        let person =
+            subject.map(|subject| UpstreamSubject::parse(subject).ok_or(ClaimError::Type("sub"))).transpose()?;
+        if session.is_none() && person.is_none() {
+            return Err(ClaimError::Missing("sid"));
+        }
+        // Section 2.4 asks for it. To hear the same word twice changes nothing, so none has to be remembered.
+        claims::text(said, "jti")?;
+        let session = session.map(|session| Secret::new(session.to_owned()));
+        Ok(LoggedOut { session, person, at: Timestamp(issued) })
     }
 }

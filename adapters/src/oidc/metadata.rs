@@ -20,8 +20,9 @@ struct Additional {
     /// RFC 9207 section 3.
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
-    /// RP-Initiated Logout section 2.1.
-    end_session_endpoint: Option<Url>,
+    /// RP-Initiated Logout section 2.1. What is wrong with it keeps nobody from signing in.
+    #[serde(default)]
+    end_session_endpoint: serde_json::Value,
 }
 
 impl AdditionalProviderMetadata for Additional {}
@@ -71,7 +72,11 @@ impl Metadata {
             token_endpoint: document.token_endpoint()?.clone(),
             userinfo_endpoint: document.userinfo_endpoint().cloned(),
             jwks_uri: document.jwks_uri().url().clone(),
-            end_session_endpoint: document.additional_metadata().end_session_endpoint.clone(),
+            end_session_endpoint: document
+                .additional_metadata()
+                .end_session_endpoint
+                .as_str()
+                .and_then(|at| at.parse().ok()),
             promises_iss: document.additional_metadata().authorization_response_iss_parameter_supported,
         })
     }
@@ -85,7 +90,7 @@ impl Metadata {
         let allowed: Vec<url::Origin> = settings.hosts().iter().map(Url::origin).collect();
         let userinfo = self.userinfo_endpoint.iter().map(|url| url.url());
         let endpoints = [self.authorization_endpoint.url(), self.token_endpoint.url(), &self.jwks_uri];
-        for endpoint in endpoints.into_iter().chain(userinfo).chain(&self.end_session_endpoint) {
+        for endpoint in endpoints.into_iter().chain(userinfo) {
             if endpoint.scheme() != "https" || !allowed.contains(&endpoint.origin()) {
                 return Err(UpstreamError::misbehaved("the metadata names a host that is not configured"));
             }

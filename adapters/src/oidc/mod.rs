@@ -95,6 +95,7 @@ pub struct Oidc {
     signer: Arc<dyn Signer>,
     metadata: Remote<Metadata>,
     keys: Remote<KeySet>,
+    logout_keys: Remote<KeySet>,
 }
 
 impl Oidc {
@@ -108,8 +109,9 @@ impl Oidc {
         signer: Arc<dyn Signer>,
     ) -> Self {
         let metadata = Remote::new(Arc::clone(&http), Metadata::parse);
-        let keys = Remote::new(Arc::clone(&http), |json| KeySet::parse(json).ok());
-        Self { settings, callback, secret, http, signer, metadata, keys }
+        let keys = || Remote::new(Arc::clone(&http), |json| KeySet::parse(json).ok());
+        let (keys, logout_keys) = (keys(), keys());
+        Self { settings, callback, secret, http, signer, metadata, keys, logout_keys }
     }
 
     async fn metadata(&self, now: Timestamp) -> Result<Arc<Metadata>, UpstreamError> {

@@ -78,7 +78,7 @@ pub fn parse(
 }
 
 /// Where a refusal may travel that is found before the parameters themselves can be believed: the client's registered
-/// address, with the `state` that came (RFC 6749 section 4.1.2.1).
+/// address, with the `state` that came (RFC 6749 section 4.1.2.1), but for a client to whom that would be signed.
 ///
 /// # Errors
 /// The page to show when there is none.
@@ -86,6 +86,7 @@ pub fn reply_address(params: &Params, registry: &dyn Registry) -> Result<ReplyTo
     let client = find_client(params, registry)?;
     let redirect = find_redirect(params, client)?;
     let state = params.one("state").ok().flatten().filter(|state| state.len() <= MAX_STATE);
+    let state = state.filter(|_| !client.profile.requires_signed_messages());
     Ok(ReplyTo { state: state.map(str::to_owned), ..reply_to(client, redirect) })
 }
 

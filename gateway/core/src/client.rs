@@ -199,10 +199,18 @@ impl Client {
         Source::new(file, text).read(read_client)
     }
 
-    /// `requested` as a redirect target, when it is exactly a registered URI.
+    /// `requested` as a redirect target, when it is exactly a registered URI; of a public client, which may be a native app, also
+    /// when it is a registered loopback address at some port.
     #[must_use]
     pub fn check_redirect(&self, requested: &str) -> Option<CheckedRedirect> {
-        CheckedRedirect::find(&self.redirect_uris, requested)
+        self.find_redirect(&self.redirect_uris, requested)
+    }
+
+    /// `requested` as [`Client::check_redirect`] finds it, in another list of this client's redirect URIs.
+    #[must_use]
+    pub fn find_redirect(&self, listed: &[RedirectUri], requested: &str) -> Option<CheckedRedirect> {
+        let exact = CheckedRedirect::find(listed, requested);
+        exact.or_else(|| CheckedRedirect::find_native(listed, requested).filter(|_| self.is_public()))
     }
 
     /// `requested` as an address after signing out, when it is exactly a registered one.
@@ -285,15 +293,13 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
 /// address that lists its redirect URIs, or every client with public subjects.
 fn read_sector(doc: &Section<'_>, jurisdiction: Option<Jurisdiction>, listed: Option<&Url>) -> Option<Sector> {
     let named: Option<Sector> = doc.optional("sector");
-    let reserved =
-        |sector: &Sector| [Sector::ANONYMOUS, Sector::PUBLIC].iter().any(|own| sector.as_str().starts_with(own));
-    if named.as_ref().is_some_and(reserved) {
+    if named.as_ref().is_some_and(Sector::is_reserved) {
         doc.refuse_field("sector", "this beginning belongs to the gateway");
     }
     match (named, listed, doc.optional("subject_type")) {
         (Some(named), None, None | Some(SubjectType::Pairwise)) => Some(named),
         (None, Some(uri), None | Some(SubjectType::Pairwise)) => {
-            let host = uri.host_str().and_then(|host| host.parse().ok());
+            let host = uri.host_str().and_then(Sector::listed);
             if host.is_none() {
                 doc.refuse_field("sector_identifier_uri", "its host cannot name a sector");
             }

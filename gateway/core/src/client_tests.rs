@@ -38,7 +38,7 @@ fn oidc_core_8_whom_a_client_shares_its_subjects_with() {
         read.map(|client| client.sector.as_str().to_owned())
     };
     assert_eq!(with("sector = \"gd\"\nsubject_type = \"pairwise\"").unwrap(), "gd");
-    assert_eq!(with("sector_identifier_uri = \"https://sector.example/uris.json\"").unwrap(), "sector.example");
+    assert_eq!(with("sector_identifier_uri = \"https://sector.example/uris.json\"").unwrap(), "host.sector.example");
     assert_eq!(with("subject_type = \"public\"").unwrap(), "public.CN-GD");
     for bad in [
         "",
@@ -46,6 +46,7 @@ fn oidc_core_8_whom_a_client_shares_its_subjects_with() {
         "subject_type = \"shared\"",
         "sector = \"public.CN-GD\"",
         "sector = \"anonymous.x\"",
+        "sector = \"host.sector.example\"",
         "sector = \"gd\"\nsubject_type = \"public\"",
         "sector = \"gd\"\nsector_identifier_uri = \"https://sector.example/\"",
         "sector_identifier_uri = \"http://sector.example/\"",
@@ -85,6 +86,9 @@ fn cve_2024_8883_a_loopback_address_is_compared_exactly() {
 #[test]
 fn rfc8252_7_3_a_loopback_address_without_a_port() {
     let text = SOUND.replace("https://portal.example/cb", "http://127.0.0.1/cb");
+    let confidential = Client::from_document("a.toml", &text).unwrap();
+    assert!(confidential.check_redirect("http://127.0.0.1:1/cb").is_none(), "no native app");
+    let text = text.replace("client_secret_basic", "none").replace("client_secret_sha256 =", "#");
     let client = Client::from_document("a.toml", &text).unwrap();
     for good in ["http://127.0.0.1/cb", "http://127.0.0.1:1/cb", "http://127.0.0.1:65535/cb"] {
         assert_eq!(client.check_redirect(good).unwrap().as_str(), good);

@@ -134,6 +134,21 @@ impl Sector {
         Self(format!("{}{jurisdiction}", Self::PUBLIC))
     }
 
+    /// How the sectors begin that are named after the address of a list (OpenID Connect Core section 8.1).
+    pub const LISTED: &'static str = "host.";
+
+    /// The sector of everybody whom a list at this host names; none for a host that cannot name one.
+    #[must_use]
+    pub fn listed(host: &str) -> Option<Self> {
+        format!("{}{host}", Self::LISTED).parse().ok()
+    }
+
+    /// Whether a name is one that only the gateway gives.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        [Self::ANONYMOUS, Self::PUBLIC, Self::LISTED].iter().any(|own| self.0.starts_with(own))
+    }
+
     /// Whether every client of a jurisdiction that may is in it.
     #[must_use]
     pub fn is_public(&self) -> bool {

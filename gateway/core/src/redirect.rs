@@ -79,11 +79,22 @@ pub struct CheckedRedirect(RedirectUri);
 impl CheckedRedirect {
     /// The registered URI equal, byte for byte, to `requested` (RFC 9700 section 4.1.3).
     pub(crate) fn find(registered: &[RedirectUri], requested: &str) -> Option<Self> {
-        let same = registered.iter().find(|uri| uri.as_str() == requested).cloned();
-        same.or_else(|| at_any_port(registered, requested)).map(Self)
+        registered.iter().find(|uri| uri.as_str() == requested).cloned().map(Self)
     }
 
-    /// The URI as registered.
+    /// The same for a native app: a loopback address that was registered without a port is the same at every port
+    /// (RFC 8252 section 7.3). With a port, or by the name `localhost`, it is as exact as any other.
+    pub(crate) fn find_native(registered: &[RedirectUri], requested: &str) -> Option<Self> {
+        let uri: RedirectUri = requested.parse().ok()?;
+        let mut url = Url::parse(requested).ok()?;
+        if url.scheme() != "http" || matches!(url.host(), Some(Host::Domain(_))) {
+            return None;
+        }
+        url.set_port(None).ok()?;
+        registered.iter().any(|known| known.as_str() == url.as_str()).then_some(Self(uri))
+    }
+
+    /// The URI, as registered but for a native app's port.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -102,18 +113,6 @@ impl CheckedRedirect {
         url.query_pairs_mut().extend_pairs(response);
         url.into()
     }
-}
-
-/// A native app's loopback address that was registered without a port is the same at every port (RFC 8252 section 7.3). With a
-/// port, or by the name `localhost`, it is as exact as any other.
-fn at_any_port(registered: &[RedirectUri], requested: &str) -> Option<RedirectUri> {
-    let uri: RedirectUri = requested.parse().ok()?;
-    let mut url = Url::parse(requested).ok()?;
-    if url.scheme() != "http" || matches!(url.host(), Some(Host::Domain(_))) {
-        return None;
-    }
-    url.set_port(None).ok()?;
-    registered.iter().any(|known| known.as_str() == url.as_str()).then_some(uri)
 }
 
 impl fmt::Debug for CheckedRedirect {

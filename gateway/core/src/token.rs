@@ -71,9 +71,6 @@ impl TokenRequest {
             let known = "grant_type must be authorization_code or refresh_token";
             return Err(OAuthError::new(OAuthCode::UnsupportedGrantType, known));
         }
-        if let Some(_name) = params.repeated() {
-            return Err(OAuthError::new(OAuthCode::InvalidRequest, "a parameter is repeated"));
-        }
         let secret = |text: &str| Secret::new(text.to_owned());
         if params.all("resource").nth(1).is_some() {
             return Err(OAuthError::new(OAuthCode::InvalidTarget, "a token is for one service"));
@@ -151,6 +148,9 @@ pub struct CodeGrant {
     pub asked_acr: AcrRequest,
     /// The rule by which each claim was released: one that no longer stands releases nothing.
     pub rules: BTreeMap<String, String>,
+    /// The record that its session serves this client: without it the session is over, and the code with it.
+    #[serde(default)]
+    pub party: Option<String>,
     /// The session, as this client knows it; none at a service that knows nobody.
     pub sid: Option<String>,
     /// The scopes of the request.
@@ -331,6 +331,7 @@ mod tests {
             account: "account".into(),
             asked_acr: AcrRequest::default(),
             rules: BTreeMap::new(),
+            party: None,
             sid: None,
             scopes: vec!["openid".into()],
             subject: "person".into(),

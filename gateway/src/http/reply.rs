@@ -1,5 +1,6 @@
 //! Writing an answer: every header that keeps a page safe, in one place.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -48,11 +49,13 @@ pub fn page(status: StatusCode, html: String, target: Option<&CheckedRedirect>) 
     with_policy(reply(status, "text/html; charset=utf-8", html), &policy("'none'", target))
 }
 
-/// A page for portals to open inside theirs: it shows nothing and takes nothing.
-pub fn frame(html: String) -> Response {
+/// A page for these origins to open inside theirs: it shows nothing and takes nothing.
+pub fn frame(html: String, origins: &BTreeSet<String>) -> Response {
     let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", html);
     response.headers_mut().remove(X_FRAME_OPTIONS);
-    with_policy(response, "default-src 'none'; script-src 'self'; base-uri 'none'; frame-ancestors https:")
+    let origins =
+        if origins.is_empty() { "'none'".to_owned() } else { Vec::from_iter(origins.iter().cloned()).join(" ") };
+    with_policy(response, &format!("default-src 'none'; script-src 'self'; base-uri 'none'; frame-ancestors {origins}"))
 }
 
 /// A page that opens pages of these origins inside it.

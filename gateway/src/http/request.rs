@@ -6,9 +6,9 @@ use axum::body::Body;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::locale::Locale;
 use gateway_core::params::{Malformed, Params};
-use http::Request;
 use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HOST, ORIGIN};
 use http::request::Parts;
+use http::{Request, Version};
 use http_body_util::{BodyExt as _, Limited};
 
 /// The largest body, in bytes.
@@ -68,16 +68,18 @@ pub fn query(parts: &Parts) -> Result<Params, Malformed> {
     Params::parse(parts.uri.query().unwrap_or_default().as_bytes())
 }
 
-/// Whether a request says for which host it is, once and in letters that host names have (RFC 9112 section 3.2; CVE-2026-34835).
-/// We never build a link from it, but whatever stands before us may.
+/// Whether a request says for which host it is, once, in letters that names in the field have, and the same wherever it says so
+/// (RFC 9112 section 3.2, RFC 9113 section 8.3.1; CVE-2026-34835). We never build a link from it, but whatever stands before us
+/// may. HTTP/1.0, as old health checks speak it, need not say so.
 pub fn names_one_host<B>(request: &Request<B>) -> bool {
-    let mut hosts = request.headers().get_all(HOST).iter();
+    let mut hosts = request.headers().get_all(HOST).iter().map(|host| host.as_bytes());
+    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
     let letters =
-        |host: &[u8]| !host.is_empty() && host.iter().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(b));
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => letters(host.as_bytes()),
-        // Over HTTP/2 the address itself names it.
-        (None, None) => request.uri().authority().is_some_and(|authority| letters(authority.as_str().as_bytes())),
+        |host: &[u8]| !host.is_empty() && host.iter().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(b));
+    match (authority, hosts.next(), hosts.next()) {
+        (None, Some(host), None) | (Some(host), None, None) => letters(host),
+        (Some(authority), Some(host), None) => letters(host) && authority.eq_ignore_ascii_case(host),
+        (None, None, None) => request.version() <= Version::HTTP_10,
         _ => false,
     }
 }

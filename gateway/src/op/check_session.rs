@@ -5,6 +5,7 @@
 //! browser keeps it from the frame the answer is `error`, on which a portal does nothing. An end that the browser has no part
 //! in (a provider's word, staff) shows in no cookie: back-channel logout tells of those.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -14,6 +15,7 @@ use gateway_core::digest::{keyed, sha256};
 use gateway_core::ids::base64url;
 use gateway_core::interaction::Transaction;
 use gateway_core::time::Timestamp;
+use url::Url;
 
 use super::Visit;
 use super::session::SessionError;
@@ -28,9 +30,13 @@ const NONE: &str = "none.0";
 /// How much longer than its session the cookie stays, in seconds: to say that it is over.
 const AFTERWARDS: u64 = 86_400;
 
-/// `GET /check-session`.
-pub async fn frame(State(_): State<Arc<App>>) -> Response {
-    reply::frame(pages::CHECK_SESSION_PAGE.to_owned())
+/// `GET /check-session`: for the pages of clients that registered for it, and inside nobody else's.
+pub async fn frame(State(app): State<Arc<App>>) -> Response {
+    let active = app.bundle();
+    let clients = active.catalog.clients().filter(|client| client.session_management);
+    let pages = clients.flat_map(|client| &client.redirect_uris).filter_map(|uri| Url::parse(uri.as_str()).ok());
+    let origins: BTreeSet<String> = pages.map(|page| page.origin().ascii_serialization()).collect();
+    reply::frame(pages::CHECK_SESSION_PAGE.to_owned(), &origins)
 }
 
 impl Visit<'_> {

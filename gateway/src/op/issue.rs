@@ -21,6 +21,7 @@ use policies::service::TokenFormat;
 use serde_json::{Value, json};
 
 use super::flow::{Offer, Proof, consent_key};
+use super::logout::party_key;
 use super::protect::protect;
 use super::session::SessionError;
 use super::token::Caller;
@@ -109,15 +110,7 @@ impl Visit<'_> {
         let name = Key::of_secret(CODES, code.expose());
         match self.commit_release(&agreed, answer.as_ref(), name.id()).await {
             Ok(()) => {
-                // The person may have signed out while this was being written down: then it was for nothing.
-                let over = match &proof.session {
-                    Some(id) => !self.lives(id).await?,
-                    None => self.ended_upstream(&proof.assertion).await.map_err(SessionError::from)?,
-                };
-                if over {
-                    self.lay_down_notices(&session).await.map_err(SessionError::from)?;
-                    return Err(IssueError::SignedOut);
-                }
+                self.still_signed_in(transaction, proof, &session).await?;
                 Ok((code, session))
             }
             Err(StoreError::Conflict) => {
@@ -125,7 +118,10 @@ impl Visit<'_> {
                 let spent = self.is_spent(transaction.request.pushed.as_deref()).await;
                 Err(match (finished.map_err(SessionError::from)?, spent.map_err(SessionError::from)?) {
                     // The form was posted twice: whichever post was faster, its code answers both while it lives.
-                    (Some(with), _) if self.is_answered_by(&with, name.id()) => return Ok((code, session)),
+                    (Some(with), _) if self.is_answered_by(&with, name.id()) => {
+                        self.still_signed_in(transaction, proof, &session).await?;
+                        return Ok((code, session));
+                    }
                     (None, false) => IssueError::Again,
                     _ => IssueError::Finished,
                 })
@@ -136,10 +132,29 @@ impl Visit<'_> {
 
     /// The session that this release belongs to: the one it comes from, if that still lives, or the one that it begins.
     async fn living_session(&self, transaction: &Transaction, proof: &Proof) -> Result<String, IssueError> {
-        let Some(id) = &proof.session else {
-            return Ok(self.session_of(&proof.known.person, self.session_id(transaction)?).await?);
-        };
-        if self.lives(id).await? { Ok(id.clone()) } else { Err(IssueError::SignedOut) }
+        match &proof.session {
+            _ if self.is_over(proof).await? => Err(IssueError::SignedOut),
+            Some(id) => Ok(id.clone()),
+            None => Ok(self.session_of(&proof.known.person, self.session_id(transaction)?).await?),
+        }
+    }
+
+    /// The person may have signed out while a release was being written down: then it was for nothing, and its client is told.
+    async fn still_signed_in(&self, transaction: &Transaction, proof: &Proof, session: &str) -> Result<(), IssueError> {
+        if !self.is_over(proof).await? {
+            return Ok(());
+        }
+        let own = &transaction.request.client;
+        self.lay_down_notices(session, &|client| client == own).await.map_err(SessionError::from)?;
+        Err(IssueError::SignedOut)
+    }
+
+    /// Whether the session that a proof comes from has ended, or the sign-in that it is.
+    async fn is_over(&self, proof: &Proof) -> Result<bool, SessionError> {
+        match &proof.session {
+            Some(id) => Ok(!self.lives(id).await?),
+            None => Ok(self.ended_upstream(&proof.assertion).await?),
+        }
     }
 
     /// Whether this browser's session is still the one of this name.
@@ -179,10 +194,12 @@ impl Visit<'_> {
         batch.writes.extend(transaction.request.pushed.as_deref().map(|digest| pushed::spend(digest, self.now)));
         batch.writes.extend(proof.known.write.clone());
         if let Some(session) = agreed.session {
-            let until = self.session_ends(&proof.assertion);
-            let party = self.party(session, &transaction.request.client, &offer.subject, until);
+            // The code needs it as well.
+            let until = self.session_ends(&proof.assertion).max(self.now.plus(CODE_LIFETIME));
+            let client = &transaction.request.client;
+            let party = self.party(session, client, &offer.subject, until);
             batch.writes.push(party.map_err(|error| StoreError::Unavailable(error.to_string()))?);
-            batch.writes.extend(self.rests_on(&proof.assertion, session, until));
+            batch.writes.extend(self.rests_on(&proof.assertion, session, client, until));
         }
         batch.writes.extend(exports::marks(released, &proof.known.person, &self.app.pairwise, self.now));
         if let Some(receipt) = answer {
@@ -280,6 +297,7 @@ impl Visit<'_> {
             asked_acr: request.acr.clone(),
             rules: released.iter().map(|released| (released.claim().to_string(), released.row.rule())).collect(),
             sid: session.map(|session| self.sid(session, &request.client)),
+            party: session.map(|session| party_key(session, &request.client).id().to_owned()),
             scopes: request.claims.scopes.clone(),
             subject: offer.subject.clone(),
             amr: self.methods(&proof.assertion),

@@ -286,6 +286,12 @@ impl Visit<'_> {
     ) -> Result<(), LinkNow> {
         let (first, second) = (self.laid_aside(first).await?, self.laid_aside(second).await?);
         let (Some(first), Some(second)) = (first, second) else { return Err(LinkNow::Gone) };
+        // Somebody who signed out at either provider meanwhile is there no more.
+        for proof in [&first, &second] {
+            if self.ended_upstream(&proof.assertion).await.map_err(SessionError::from)? {
+                return Err(LinkNow::Gone);
+            }
+        }
         let links = self.links();
         if first.known.person == second.known.person {
             return Ok(());

@@ -25,7 +25,7 @@ use crate::app::App;
 use crate::http::{reply, request};
 use crate::notices::{self, Notice, NoticeError};
 use crate::pages::{Ended, Logout, Told};
-use crate::store::{Batch, Class, Key, Write};
+use crate::store::{Batch, Class, Key, StoreError, Write};
 
 /// The clients that a session served.
 const PARTY: &str = "party";
@@ -37,6 +37,20 @@ const PARTIES: usize = 500;
 struct Party {
     client: ClientId,
     subject: String,
+}
+
+/// Where it is written that a session served a client; gone, once the client was told that it ended.
+pub(super) fn party_key(session: &str, client: &ClientId) -> Key {
+    Key::new(PARTY, &format!("{session}/{client}"))
+}
+
+/// Whether the session that a code came from still serves its client.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn still_serves(app: &App, party: Option<&String>, now: Timestamp) -> Result<bool, StoreError> {
+    let Some(party) = party else { return Ok(true) };
+    Ok(app.store.get(Class::Durable, &Key::new(PARTY, party), now).await?.is_some())
 }
 
 /// `GET /logout`.
@@ -198,10 +212,10 @@ impl Visit<'_> {
     /// Ends this browser's session: on record, with a notice laid down for each client that wants one. Each is told at once; those
     /// that do not hear are told again later.
     async fn end(&self, session: &Session) -> Result<Vec<(ClientId, Ended)>, NoticeError> {
-        let mut parties = self.lay_down_notices(&session.id).await?;
+        let mut parties = self.lay_down_notices(&session.id, &|_| true).await?;
         self.delete_session().await?;
         // Whoever got a code from another tab in between.
-        parties.extend(self.lay_down_notices(&session.id).await?);
+        parties.extend(self.lay_down_notices(&session.id, &|_| true).await?);
         let tell = async |(client, notice): (ClientId, Option<Notice>)| -> Result<(ClientId, Ended), NoticeError> {
             let ended = match notice {
                 None => self.without_notice(&client),
@@ -214,9 +228,15 @@ impl Visit<'_> {
         join_all(parties.into_iter().map(tell)).await.into_iter().collect()
     }
 
-    /// Lays down, in one commit, whom to tell; the clients that the session served, each with its notice if it wants one.
-    pub(super) async fn lay_down_notices(&self, session: &str) -> Result<Vec<(ClientId, Option<Notice>)>, NoticeError> {
-        let parties = self.parties(session).await?;
+    /// Lays down, in one commit, whom to tell: of the clients that the session served those that are `meant`, each with its notice if
+    /// it wants one. They are no longer served then.
+    pub(super) async fn lay_down_notices(
+        &self,
+        session: &str,
+        meant: &(dyn Fn(&ClientId) -> bool + Sync),
+    ) -> Result<Vec<(ClientId, Option<Notice>)>, NoticeError> {
+        let mut parties = self.parties(session).await?;
+        parties.retain(|(_, party)| meant(&party.client));
         if parties.is_empty() {
             return Ok(Vec::new());
         }
@@ -271,7 +291,7 @@ impl Visit<'_> {
         subject: &str,
         until: Timestamp,
     ) -> Result<Write, NoticeError> {
-        let key = Key::new(PARTY, &format!("{session}/{client}"));
+        let key = party_key(session, client);
         let party = Party { client: client.clone(), subject: subject.to_owned() };
         let sealed = self.app.seals.at_rest(key.as_str(), &serde_json::to_vec(&party)?)?;
         Ok(Write::Put(key, sealed, Some(until)))

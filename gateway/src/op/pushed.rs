@@ -100,9 +100,10 @@ async fn push(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErr
 fn as_error(refusal: Refusal) -> OAuthError {
     match refusal {
         Refusal::Reply(_, error) => error,
-        Refusal::Page(Failure::RedirectMismatch) => {
-            OAuthError::new(OAuthCode::InvalidRequest, "redirect_uri is not exactly one that is registered")
-        }
+        Refusal::Page(Failure::RedirectMismatch) => OAuthError::new(
+            OAuthCode::InvalidRequest,
+            "redirect_uri is not one that is registered, and listed by the sector if it has a list",
+        ),
         Refusal::Page(_) => OAuthError::new(OAuthCode::InvalidRequest, "client_id is missing or names nobody"),
     }
 }

@@ -5,6 +5,7 @@ use adapters::http::HttpError;
 use gateway_core::authorize::{self, Arrival, AuthorizationRequest, Refusal};
 use gateway_core::error::{Failure, OAuthCode, OAuthError};
 use gateway_core::params::Params;
+use gateway_core::redirect::RedirectUri;
 
 use super::Visit;
 
@@ -17,7 +18,10 @@ impl Visit<'_> {
         let request = authorize::parse(params, arrival, self, self.now)?;
         match self.is_listed(&request).await {
             Ok(true) => Ok(request),
-            Ok(false) => Err(Refusal::Page(Failure::RedirectMismatch)),
+            Ok(false) => {
+                tracing::warn!(client = %request.client, "sector_identifier_uri does not list this redirect URI");
+                Err(Refusal::Page(Failure::RedirectMismatch))
+            }
             Err(error) => {
                 tracing::warn!(client = %request.client, %error, "sector_identifier_uri");
                 let error = OAuthError::new(OAuthCode::TemporarilyUnavailable, "sector_identifier_uri does not answer");
@@ -27,11 +31,10 @@ impl Visit<'_> {
     }
 
     async fn is_listed(&self, request: &AuthorizationRequest) -> Result<bool, HttpError> {
-        let registered = self.active.catalog.client(&request.client);
-        let Some(uri) = registered.and_then(|known| known.client.sector_identifier_uri.as_ref()) else {
-            return Ok(true);
-        };
-        let lists = |uris: &[String]| uris.iter().any(|listed| listed == request.redirect.as_str());
+        let registered = self.active.catalog.client(&request.client).map(|registered| &registered.client);
+        let uri = registered.and_then(|client| Some((client, client.sector_identifier_uri.as_ref()?)));
+        let Some((client, uri)) = uri else { return Ok(true) };
+        let lists = |uris: &[RedirectUri]| client.find_redirect(uris, request.redirect.as_str()).is_some();
         Ok(lists(&self.app.sectors.get(uri, self.now).await?) || lists(&self.app.sectors.refresh(uri, self.now).await?))
     }
 }

@@ -53,8 +53,16 @@ impl Visit<'_> {
             return Ok(None);
         };
         let session: Session = self.app.seals.open_record(secret, &sealed)?;
-        let over = session.ends_at.is_past(self.now) || self.ended_upstream(&session.assertion).await?;
-        Ok((!over).then_some(session))
+        if session.ends_at.is_past(self.now) {
+            return Ok(None);
+        }
+        if self.ended_upstream(&session.assertion).await? {
+            // Whom it served by another provider, or before this one told of logouts, hears now.
+            self.lay_down_notices(&session.id, &|_| true).await?;
+            self.delete_session().await?;
+            return Ok(None);
+        }
+        Ok(Some(session))
     }
 
     /// Ends the session of this browser; the cookie that is left names nothing any more.
@@ -104,7 +112,7 @@ impl Visit<'_> {
         assertion: &Assertion,
     ) -> Result<(), SessionError> {
         if let Some(old) = self.session_or_none().await?.filter(|old| old.id != id) {
-            self.lay_down_notices(&old.id).await?;
+            self.lay_down_notices(&old.id, &|_| true).await?;
         }
         let ends_at = self.session_ends(assertion);
         let secret = self.app.entropy.token()?;

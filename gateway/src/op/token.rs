@@ -25,6 +25,7 @@ use serde_json::Value;
 
 use super::client_auth::authenticate;
 use super::dpop::Held;
+use super::logout::still_serves;
 use super::protect::{Recipient, find_recipient};
 use super::{dpop, issue};
 use crate::app::{Active, App};
@@ -101,6 +102,10 @@ async fn redeem(caller: &Caller<'_>, request: &CodeRequest) -> Result<Value, OAu
     check_resource(active, client, request.resource.as_deref(), &grant)?;
     let permit = decide(active, &grant).map_err(|_| invalid_grant())?;
     if is_withdrawn(&app.store, &grant.receipt, now).await.map_err(|error| internal(&error))? {
+        return Err(invalid_grant());
+    }
+    // Who signed out meanwhile was told that it is over.
+    if !still_serves(app, grant.party.as_ref(), now).await.map_err(|error| internal(&error))? {
         return Err(invalid_grant());
     }
     let grant = still_granted(active, grant, now);

@@ -1,13 +1,15 @@
 //! `/backchannel-logout/{provider}` (OpenID Connect Back-Channel Logout 1.0): a provider says that somebody signed out there. The
-//! sessions that rest on that sign-in end here, and every portal that they served is told.
+//! sessions that rest on that sign-in end here, and every portal that they served by it is told.
 //!
-//! A session lies under a secret that only its browser has, so none can be looked up. What ended is marked instead, and a
-//! session is held against the marks each time it is read; with each code of such a provider it is written which session it belongs
-//! to, so that portals hear at once. What providers never say by themselves costs nothing.
+//! A session's record lies under a secret that only its browser has. So what ended is marked, and a session is held against the marks of
+//! its provider each time it is read; and with each code it is written which session and client rest on the sign-in, so that portals
+//! hear without waiting for the browser. All of it can be said again: a provider that did not hear our answer says it twice. What
+//! providers never say by themselves costs nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adapters::Over;
+use adapters::LoggedOut;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -15,128 +17,179 @@ use futures_util::future::join_all;
 use gateway_core::assertion::Assertion;
 use gateway_core::digest::keyed;
 use gateway_core::error::{Failure, OAuthCode, OAuthError};
-use gateway_core::ids::{ProviderId, base64url};
+use gateway_core::ids::{ClientId, ProviderId, base64url};
+use gateway_core::interaction::TRANSACTION_LIFETIME;
 use gateway_core::params::Params;
 use gateway_core::time::Timestamp;
-use http::Request;
+use http::{Request, StatusCode};
 
 use super::Visit;
 use super::session::SessionError;
 use crate::app::App;
 use crate::http::{reply, request};
-use crate::notices::{self, Notice};
+use crate::notices;
 use crate::store::{Batch, Class, Key, StoreError, Write};
 
-/// What ended at a provider, and when we heard.
+/// What ended at a provider, and when.
 const ENDED: &str = "upstream-ended";
-/// Words of providers that were taken.
-const HEARD: &str = "upstream-heard";
-/// The sessions that rest on a sign-in at a provider.
+/// The sessions and clients that rest on a sign-in at a provider: `{name}/{session}/{client}`.
 const SERVED: &str = "upstream-served";
-/// The most that are looked at.
-const MOST: usize = 500;
+/// How many of them are read at a time.
+const PAGE: usize = 200;
 
 /// `POST /backchannel-logout/{provider}`.
 pub async fn post(State(app): State<Arc<App>>, Path(provider): Path<String>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let visit = Visit::new(&app, &parts);
-    // Strangers may post as well, and no more than so many are looked at together.
-    let Ok(_place) = app.deliveries.try_acquire() else { return refused(OAuthCode::TemporarilyUnavailable, "busy") };
-    let Ok(form) = request::form(&parts, body).await else { return refused(OAuthCode::InvalidRequest, "no form") };
-    let notices = match visit.heard(&provider, &form).await {
-        Ok(notices) => notices,
-        Err(error) => return reply::refused("backchannel logout", &error),
-    };
-    // The provider need not wait until every portal has heard; who does not is told again later.
-    let telling = Arc::clone(&app);
-    tokio::spawn(async move {
-        let sent = join_all(notices.iter().map(|notice| notices::send(&telling, notice))).await;
-        if let Some(Err(error)) = sent.into_iter().find(Result::is_err) {
-            tracing::error!(%error, "telling portals");
+    let refused = |error: &OAuthError| reply::refused("backchannel logout", error);
+    let said = {
+        let visit = Visit::new(&app, &parts);
+        let Some(id) = visit.tells_logout(&provider) else {
+            let _ = request::bytes(body).await;
+            return refused(&wrong("this provider is not known to tell of logouts"));
+        };
+        // Strangers may post as well, and no more than so many are looked at together.
+        let Ok(_place) = app.logouts.try_acquire() else {
+            return refused(&OAuthError::new(OAuthCode::TemporarilyUnavailable, "busy"));
+        };
+        match request::form(&parts, body).await {
+            Ok(form) => visit.believed(&id, &form).await.map(|said| (id, said)),
+            Err(error) => Err(error.into()),
         }
-    });
-    reply::empty(http::StatusCode::OK)
+    };
+    let (id, said) = match said {
+        Ok(said) => said,
+        Err(error) => return refused(&error),
+    };
+    // What was begun is done, also when the provider no longer waits for the answer.
+    let done = tokio::spawn(async move { Visit::new(&app, &parts).take_note(&id, &said).await });
+    match done.await {
+        Ok(Ok(())) => reply::empty(StatusCode::OK),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "backchannel logout");
+            refused(&OAuthError::new(OAuthCode::ServerError, "say it again"))
+        }
+        Err(error) => {
+            tracing::error!(%error, "backchannel logout");
+            refused(&OAuthError::new(OAuthCode::ServerError, "say it again"))
+        }
+    }
 }
 
-fn refused(code: OAuthCode, why: &'static str) -> Response {
-    reply::refused("backchannel logout", &OAuthError::new(code, why))
+fn wrong(why: &'static str) -> OAuthError {
+    OAuthError::new(OAuthCode::InvalidRequest, why)
 }
 
 impl Visit<'_> {
-    /// Takes a provider's word, once, and ends what it says; whom to tell.
-    async fn heard(&self, provider: &str, form: &Params) -> Result<Vec<Notice>, OAuthError> {
-        let wrong = |why: &'static str| OAuthError::new(OAuthCode::InvalidRequest, why);
-        let internal = |error: &dyn std::error::Error| {
-            tracing::error!(%error, "backchannel logout");
-            OAuthError::new(OAuthCode::ServerError, "try again")
-        };
-        let id: ProviderId = provider.parse().map_err(|_| wrong("no such provider"))?;
-        let adapter = self.active.adapters.get(&id).filter(|adapter| adapter.tells_logout());
-        let adapter = adapter.ok_or_else(|| wrong("this provider is not known to tell of logouts"))?;
+    /// The provider of this name, if it says by itself when somebody signs out.
+    fn tells_logout(&self, provider: &str) -> Option<ProviderId> {
+        let id: ProviderId = provider.parse().ok()?;
+        self.active.adapters.get(&id).is_some_and(|adapter| adapter.tells_logout()).then_some(id)
+    }
+
+    async fn believed(&self, id: &ProviderId, form: &Params) -> Result<LoggedOut, OAuthError> {
+        let adapter = self.active.adapters.get(id).ok_or_else(|| wrong("no such provider"))?;
         let token = form.one("logout_token")?.ok_or_else(|| wrong("logout_token is missing"))?;
-        let said = adapter.logged_out(token, self.now).await.map_err(|error| {
+        adapter.logged_out(token, self.now).await.map_err(|error| {
             tracing::warn!(provider = %id, %error, "a logout token is not believed");
             match error.failure() {
                 Failure::ProviderUnavailable => OAuthError::new(OAuthCode::TemporarilyUnavailable, "try again"),
                 _ => wrong("the logout token is not believed"),
             }
-        })?;
-        let name = match &said.what {
-            Over::Session(session) => self.upstream_name(&id, "session", session.expose()),
-            Over::Person(subject) => self.upstream_name(&id, "person", subject.expose()),
-        };
-        let word = self.upstream_name(&id, "word", said.id.expose());
-        let until = self.now.plus(self.app.session_lifetime);
-        let batch = Batch::of(Write::Insert(Key::new(HEARD, &word), Vec::new(), Some(said.expires_at)));
-        let batch = batch.and(Write::Put(Key::new(ENDED, &name), self.now.0.to_string().into_bytes(), Some(until)));
-        match self.app.store.commit(Class::Durable, batch, self.now).await {
-            Ok(()) => {}
-            Err(StoreError::Conflict) => return Err(wrong("this logout token was used before")),
-            Err(error) => return Err(internal(&error)),
-        }
-        self.notices_for(&name).await.map_err(|error| internal(&error))
+        })
     }
 
-    /// Lays down whom to tell of the sessions that rest on what ended.
-    async fn notices_for(&self, name: &str) -> Result<Vec<Notice>, SessionError> {
-        let first = Key::new(SERVED, &format!("{name}/"));
-        let served = self.app.store.list(SERVED, Some(&first), MOST, self.now).await?;
+    /// Marks what ended, and tells every portal that was served by it. May be done again, and then changes nothing.
+    async fn take_note(&self, id: &ProviderId, said: &LoggedOut) -> Result<(), SessionError> {
+        let session = said.session.as_ref().map(|session| self.upstream_name(id, "session", session.expose()));
+        // A sign-in that was never given a name for its session can only be meant by its person.
+        let kind = if session.is_some() { "nameless" } else { "person" };
+        let person = said.person.as_ref().map(|person| self.upstream_name(id, kind, person.expose()));
+        // Longer than any session, and any sign-in that is still under way.
+        let until = self.now.plus(self.app.session_lifetime).plus(3 * TRANSACTION_LIFETIME);
+        let at = said.at.min(self.now).0.to_string().into_bytes();
+        let names: Vec<String> = session.into_iter().chain(person).collect();
+        let marks = names.iter().map(|name| Write::Put(Key::new(ENDED, name), at.clone(), Some(until)));
+        let batch = Batch { writes: marks.collect(), ..Batch::default() };
+        self.app.store.commit(Class::Durable, batch, self.now).await?;
         let mut notices = Vec::new();
-        for (key, _) in served {
-            let Some(session) = key.as_str().strip_prefix(first.as_str()) else { break };
-            notices.extend(self.lay_down_notices(session).await?.into_iter().filter_map(|(_, notice)| notice));
+        for (session, clients) in self.served(&names).await? {
+            match self.lay_down_notices(&session, &|client| clients.contains(client)).await {
+                Ok(told) => notices.extend(told.into_iter().filter_map(|(_, notice)| notice)),
+                // One that cannot be read keeps nobody else from hearing.
+                Err(error) => tracing::error!(%error, "telling portals of a logout"),
+            }
         }
-        Ok(notices)
+        for sent in join_all(notices.iter().map(|notice| notices::send(self.app, notice))).await {
+            sent?;
+        }
+        Ok(())
+    }
+
+    /// The sessions, each with its clients, that rest on what has one of these names.
+    async fn served(&self, names: &[String]) -> Result<BTreeMap<String, Vec<ClientId>>, StoreError> {
+        let mut served: BTreeMap<String, Vec<ClientId>> = BTreeMap::new();
+        for name in names {
+            let first = Key::new(SERVED, &format!("{name}/"));
+            let mut after = first.clone();
+            loop {
+                let page = self.app.store.list(SERVED, Some(&after), PAGE, self.now).await?;
+                let own = page.iter().map_while(|(key, _)| key.as_str().strip_prefix(first.as_str()));
+                let own: Vec<(&str, &str)> = own.filter_map(|rest| rest.split_once('/')).collect();
+                for (session, client) in &own {
+                    served.entry((*session).to_owned()).or_default().extend(client.parse::<ClientId>());
+                }
+                match page.last() {
+                    Some((key, _)) if own.len() == PAGE => after = key.clone(),
+                    _ => break,
+                }
+            }
+        }
+        Ok(served)
     }
 
     /// Whether the provider said that the sign-in behind an assertion is over.
     pub(super) async fn ended_upstream(&self, assertion: &Assertion) -> Result<bool, StoreError> {
-        for name in self.upstream_names(assertion) {
+        // A login that was made after it was said is another one; the provider's own clock tells, where it said when.
+        let made = assertion.auth_time.filter(|_| assertion.time_stated).unwrap_or(assertion.asked_at);
+        for (kind, name) in self.upstream_names(assertion) {
             let ended = self.app.store.get(Class::Durable, &Key::new(ENDED, &name), self.now).await?;
             // One that cannot be read ended everything.
             let at = ended.map(|at| std::str::from_utf8(&at).ok().and_then(|at| at.parse().ok()).unwrap_or(u64::MAX));
-            if at.is_some_and(|at| assertion.received_at <= Timestamp(at)) {
+            if at.is_some_and(|at| kind == "session" || made <= Timestamp(at)) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// The writes that remember which session rests on a sign-in.
-    pub(super) fn rests_on(&self, assertion: &Assertion, session: &str, until: Timestamp) -> Vec<Write> {
+    /// The writes that remember which session and client rest on a sign-in.
+    pub(super) fn rests_on(
+        &self,
+        assertion: &Assertion,
+        session: &str,
+        client: &ClientId,
+        until: Timestamp,
+    ) -> Vec<Write> {
         let names = self.upstream_names(assertion).into_iter();
-        names.map(|name| Write::Put(Key::new(SERVED, &format!("{name}/{session}")), Vec::new(), Some(until))).collect()
+        names
+            .map(|(_, name)| {
+                Write::Put(Key::new(SERVED, &format!("{name}/{session}/{client}")), Vec::new(), Some(until))
+            })
+            .collect()
     }
 
-    /// The names under which a sign-in may be said to be over; none where its provider never says so.
-    fn upstream_names(&self, assertion: &Assertion) -> Vec<String> {
+    /// The names under which a sign-in may be said to be over, by kind; none where its provider never says so.
+    fn upstream_names(&self, assertion: &Assertion) -> Vec<(&'static str, String)> {
         let id = &assertion.provider;
-        if !self.active.adapters.get(id).is_some_and(|adapter| adapter.tells_logout()) {
+        if self.tells_logout(id.as_str()).is_none() {
             return Vec::new();
         }
-        let person = self.upstream_name(id, "person", assertion.subject.expose());
-        let session = assertion.session.iter().map(|session| self.upstream_name(id, "session", session.expose()));
-        std::iter::once(person).chain(session).collect()
+        let person = assertion.subject.expose();
+        let own = match &assertion.session {
+            Some(session) => ("session", session.expose().as_str()),
+            None => ("nameless", person),
+        };
+        [("person", person), own].map(|(kind, value)| (kind, self.upstream_name(id, kind, value))).to_vec()
     }
 
     /// A name that leads back to nothing.

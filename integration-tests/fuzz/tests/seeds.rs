@@ -1,4 +1,4 @@
-//! Every seed goes through its target, and so does everything that was ever found: a crash once is a test for ever.
+//! Every seed goes through its target. What the fuzzer finds is put among the seeds: a crash once is a test for ever.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -272,16 +272,16 @@ async fn cve_2026_34835_a_malformed_host_is_refused() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let world = World::start().await;
     let port = url::Url::parse(world.issuer()).unwrap().port().unwrap();
-    let ask = async |hosts: &str| {
+    let send = async |request: String| {
         let tcp = tokio::net::TcpStream::connect(("localhost", port)).await.unwrap();
         let tls = tokio_rustls::TlsConnector::from(world.browser().tls);
         let mut tls = tls.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
-        let request = format!("GET /jwks HTTP/1.1\r\n{hosts}connection: close\r\n\r\n");
         tls.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         let _ = tls.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).get(9..12).unwrap_or_default().to_owned()
     };
+    let ask = async |hosts: &str| send(format!("GET /jwks HTTP/1.1\r\n{hosts}connection: close\r\n\r\n")).await;
     assert_eq!(ask(&format!("host: localhost:{port}\r\n")).await, "200");
     for hosts in [
         "",
@@ -297,4 +297,11 @@ async fn cve_2026_34835_a_malformed_host_is_refused() {
     ] {
         assert_eq!(ask(hosts).await, "400", "{hosts:?}");
     }
+    // What stands before a gateway, and looks after its health.
+    assert_eq!(ask("host: gateway_backend\r\n").await, "200");
+    assert_eq!(send("GET /health HTTP/1.0\r\n\r\n".to_owned()).await, "200");
+    let absolute =
+        |at: &str| format!("GET https://{at}/jwks HTTP/1.1\r\nhost: localhost:{port}\r\nconnection: close\r\n\r\n");
+    assert_eq!(send(absolute(&format!("localhost:{port}"))).await, "200");
+    assert_eq!(send(absolute("evil.example")).await, "400", "two hosts");
 }

@@ -36,6 +36,9 @@ async fn session_management_3_a_portal_learns_that_its_session_changed() {
     let _site = Site::open(&world.data, port, 200, &page("watching")).await;
     let metadata = world.browser().get(format!("{}/.well-known/openid-configuration", world.issuer())).await.json();
     assert_eq!(metadata["check_session_iframe"], format!("{}/check-session", world.issuer()));
+    let frame = world.browser().get(format!("{}/check-session", world.issuer())).await;
+    let policy = frame.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.ends_with(&format!("frame-ancestors {home}")), "no other page may ask: {policy}");
     // Whoever did not ask for it is told nothing, and nothing is left in the browser.
     let (mut plain, rp) = (world.browser(), world.client("other", Some(SECRET), "https://other.example/cb"));
     let back = world.sign_in(&mut plain, &rp.authorize("matter", &[]), "hk-iam-smart", "hk-chan").await;

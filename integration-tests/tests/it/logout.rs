@@ -450,16 +450,42 @@ async fn back_channel_logout_2_6_only_a_sound_logout_token_ends_anything() {
     }
     assert_eq!(world.browser().get(format!("{}{path}", world.issuer())).await.status, 405);
     assert!(is_signed_in(&rp, &mut browser).await, "something that is no logout token ended a session");
-    // Another person's, and another session's.
-    assert_eq!(post(path, &sign("JWT", &[("sub", json!("somebody")), ("jti", json!("a"))])).await.status, 200);
-    assert_eq!(post(path, &sign("JWT", &[("sid", json!("a-session")), ("jti", json!("b"))])).await.status, 200);
-    assert!(is_signed_in(&rp, &mut browser).await);
-    let (first, again) = (post(path, &good).await, post(path, &good).await);
-    assert_eq!((first.status.as_u16(), again.status.as_u16()), (200, 400), "it counts once");
+    // Another person's, another session's, and what was said before this person signed in.
+    let long_ago = json!(now - 300);
+    for other in [
+        vec![("sub", json!("somebody"))],
+        vec![("sub", Value::Null), ("sid", json!("a-session"))],
+        vec![("sub", json!("somebody")), ("sid", json!("a-session"))],
+        vec![("iat", long_ago)],
+    ] {
+        assert_eq!(post(path, &sign("JWT", &other)).await.status, 200, "{other:?}");
+        assert!(is_signed_in(&rp, &mut browser).await, "{other:?}");
+    }
+    // A code that is on its way, and a person who is about to agree.
+    let back = world.sign_in(&mut world.browser(), &rp.authorize("matter", &[]), "hk-iam-smart", "hk-chan").await;
+    let mut undecided = world.browser();
+    let asking = rp.authorize("matter", &[("prompt", "consent")]);
+    let page = world.to_consent(&mut undecided, &asking, "hk-iam-smart", "hk-chan").await;
+    let first = post(path, &good).await;
+    assert_eq!(first.status, 200);
     assert!(first.headers["cache-control"].to_str().unwrap().contains("no-store"));
     assert!(!is_signed_in(&rp, &mut browser).await);
-    // Whoever signs in after that is signed in.
-    world.clock.advance(1);
+    assert_eq!(rp.redeem(&query(&back, "code").unwrap()).await.json()["error"], "invalid_grant", "a code outlived it");
+    let question = page.field("question").unwrap();
+    let form = [("question", question.as_str()), ("decision", "allow"), ("export", "yes")];
+    // Clicked twice: both posts come with the cookie as it was.
+    for mut click in [undecided.clone(), undecided] {
+        let reply = click.post(&page.url, &form).await;
+        assert_eq!(reply.failure(), Some("CB-201"), "agreed too late: {:?}", reply.location());
+    }
+    // Whoever signs in after that is signed in, and stays so when the same is said again.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     id_token(&world, &rp, &mut browser).await;
+    assert_eq!(post(path, &good).await.status, 200, "a provider that did not hear us says it again");
     assert!(is_signed_in(&rp, &mut browser).await);
+    // A session by its name and its person: meant is who was given no name for theirs.
+    let both =
+        sign("JWT", &[("sid", json!("a-session")), ("iat", json!(world.now().0)), ("exp", json!(world.now().0 + 60))]);
+    assert_eq!(post(path, &both).await.status, 200);
+    assert!(!is_signed_in(&rp, &mut browser).await);
 }

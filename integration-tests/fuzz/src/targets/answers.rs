@@ -158,7 +158,7 @@ pub fn answer(data: &[u8]) {
         let adapter = open(&oidc, vec![metadata(), keys()]);
         if let Ok(said) = done(adapter.logged_out(&signed, Timestamp(NOW))) {
             assert!(claims.contains_key("events") && !claims.contains_key("nonce"), "no logout token");
-            assert!(said.expires_at.0 >= NOW && said.expires_at.0 < NOW + 1_000);
+            assert!(said.at.0 <= NOW + 60 && (said.session.is_some() || said.person.is_some()), "about nobody");
         }
     }
     for (document, memo) in [(MACAO, memo), (GUANGDONG, "{\"redirect_uri\":\"https://gateway.example/callback/p\"}")] {

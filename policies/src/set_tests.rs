@@ -227,6 +227,17 @@ fn oidc_core_8_public_subjects_only_where_a_service_allows_them() {
     let refused = with("").unwrap_err().first().map(ToString::to_string).unwrap();
     assert!(refused.contains("portal has public subjects"), "{refused}");
     assert_eq!(with("public_subjects = true"), Ok(()));
+    // Whoever asks about its tokens hears their own name of the person.
+    let own = client("portal", "CN-GD", "");
+    let reader = Client { sector: portal.sector.clone(), ..client("kiosk", "CN-GD", "") };
+    let read = |lines: &str| {
+        let text = text("s", &format!("resource_servers = [\"kiosk\"]\n{lines}\n{row}"));
+        let service = Document { file: "s.toml".into(), text };
+        let parts =
+            Parts { services: &[service], clients: vec![&own, &reader], vocabulary: words(), ..Parts::default() };
+        PolicySet::compile(Parts { providers: vec![provider("hk", "HK")], ..parts }).is_ok()
+    };
+    assert!(!read("") && read("public_subjects = true"));
 }
 
 /// CVE-2025-64103: an assurance that was asked for as essential is never quietly lowered.

@@ -104,12 +104,6 @@ impl Keys {
         jws::sign(key, typ, claims)
     }
 
-    /// The algorithms that there are keys for.
-    #[must_use]
-    pub fn algorithms(&self) -> Vec<&'static str> {
-        self.table.load().algorithms.iter().copied().collect()
-    }
-
     /// The public keys: signing, next and retiring ones (OpenID Connect Core section 10.1.1).
     #[must_use]
     pub fn jwks(&self) -> Value {

@@ -23,8 +23,6 @@ pub struct Facts<'a> {
     pub issuer: &'a str,
     /// Every claim that some service may be released.
     pub claims: Vec<String>,
-    /// The algorithms that there are keys for.
-    pub signing: Vec<&'static str>,
     /// How claims are checked.
     pub verified: Verified,
     /// Whether clients know people by different names (OpenID Connect Core section 8).
@@ -114,13 +112,15 @@ fn authentication(facts: &Facts<'_>) -> Value {
 }
 
 fn answers(facts: &Facts<'_>) -> Value {
+    let algs = SigningAlg::ALL.map(SigningAlg::as_str);
     let (encryption, content) = (KeyManagementAlg::ALL, ContentAlg::ALL);
     json!({
         "subject_types_supported": facts.subject_types,
-        "id_token_signing_alg_values_supported": facts.signing,
-        "authorization_signing_alg_values_supported": facts.signing,
-        "introspection_signing_alg_values_supported": facts.signing,
-        "userinfo_signing_alg_values_supported": facts.signing,
+        // What a client may register: a key for it is made when the first one does.
+        "id_token_signing_alg_values_supported": algs,
+        "authorization_signing_alg_values_supported": algs,
+        "introspection_signing_alg_values_supported": algs,
+        "userinfo_signing_alg_values_supported": algs,
         "id_token_encryption_alg_values_supported": encryption,
         "id_token_encryption_enc_values_supported": content,
         "userinfo_encryption_alg_values_supported": encryption,
@@ -149,7 +149,7 @@ mod tests {
     /// GHSA-9h47-pqcx-hjr4: metadata must not advertise `none` as an algorithm, or plain PKCE.
     #[test]
     fn ghsa_9h47_pqcx_hjr4_nothing_weak_is_advertised() {
-        let facts = Facts { issuer: "https://gw.example", signing: vec!["ES256"], ..Facts::default() };
+        let facts = Facts { issuer: "https://gw.example", ..Facts::default() };
         let document = metadata(&facts);
         assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
         for (name, value) in document.as_object().unwrap().iter().filter(|(name, _)| name.contains("_alg_")) {

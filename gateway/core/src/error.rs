@@ -134,6 +134,8 @@ pub enum Failure {
     NotFound,
     /// The sign-in was started too long ago.
     Expired,
+    /// A pushed request that was used, is too old, or is another portal's.
+    RequestOver,
     /// The sign-in was not started in this browser, or its cookie was lost.
     ForeignBrowser,
     /// The sign-in was already finished.
@@ -178,13 +180,14 @@ pub enum Failure {
 
 impl Failure {
     /// Every failure, for pages, documentation and tests that must cover them all.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::MalformedRequest,
         Self::UnknownClient,
         Self::RedirectMismatch,
         Self::InvalidRequest,
         Self::NotFound,
         Self::Expired,
+        Self::RequestOver,
         Self::ForeignBrowser,
         Self::AlreadyFinished,
         Self::WrongStep,
@@ -218,6 +221,7 @@ impl Failure {
             Self::RedirectMismatch => ("CB-103", Side::Service, false, InvalidRequest),
             Self::InvalidRequest => ("CB-104", Side::Service, false, InvalidRequest),
             Self::NotFound => ("CB-105", Side::You, false, InvalidRequest),
+            Self::RequestOver => ("CB-106", Side::Service, true, InvalidRequest),
             Self::Expired => ("CB-201", Side::You, true, AccessDenied),
             Self::ForeignBrowser => ("CB-202", Side::You, true, AccessDenied),
             Self::AlreadyFinished => ("CB-203", Side::You, true, AccessDenied),
@@ -270,6 +274,7 @@ impl fmt::Display for Failure {
             Self::RedirectMismatch => "the redirect_uri is not registered for the client",
             Self::InvalidRequest => "the request is not valid",
             Self::NotFound => "there is no such page",
+            Self::RequestOver => "the pushed request is over, or another client's",
             Self::Expired => "the sign-in took too long",
             Self::ForeignBrowser => "the sign-in was not started in this browser",
             Self::AlreadyFinished => "the sign-in was already finished",

@@ -81,8 +81,9 @@ impl LogoutRequest {
         let redirect = match one("post_logout_redirect_uri")? {
             None => None,
             Some(uri) => {
-                let checked = client.and_then(|client| client.check_post_logout(uri));
-                Some(checked.ok_or(Failure::RedirectMismatch)?)
+                // Whose address it would be has to be said.
+                let client = client.ok_or(Failure::UnknownClient)?;
+                Some(client.check_post_logout(uri).ok_or(Failure::RedirectMismatch)?)
             }
         };
         let state = one("state")?;
@@ -170,7 +171,7 @@ mod tests {
         assert!(parse("client_id=portal-a&post_logout_redirect_uri=https://a.example/bye").is_ok());
         assert_eq!(parse("").unwrap().target(), None);
         for (query, failure) in [
-            ("post_logout_redirect_uri=https://a.example/bye", Failure::RedirectMismatch),
+            ("post_logout_redirect_uri=https://a.example/bye", Failure::UnknownClient),
             ("id_token_hint=ours&post_logout_redirect_uri=https://a.example/", Failure::RedirectMismatch),
             ("id_token_hint=ours&post_logout_redirect_uri=https://portal.example/cb", Failure::RedirectMismatch),
             ("id_token_hint=forged", Failure::InvalidRequest),

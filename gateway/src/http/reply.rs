@@ -58,9 +58,9 @@ pub fn frame(html: String, origins: &BTreeSet<String>) -> Response {
     with_policy(response, &format!("default-src 'none'; script-src 'self'; base-uri 'none'; frame-ancestors {origins}"))
 }
 
-/// A page that opens pages of these origins inside it.
+/// A page that opens pages of these origins inside it, and may go on by itself then.
 pub fn framing_page(html: String, target: Option<&CheckedRedirect>, origins: &[String]) -> Response {
-    let policy = format!("{}; frame-src {}", policy("'none'", target), origins.join(" "));
+    let policy = format!("{}; frame-src {}", policy("'self'", target), origins.join(" "));
     with_policy(reply(StatusCode::OK, "text/html; charset=utf-8", html), &policy)
 }
 

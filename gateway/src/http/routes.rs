@@ -128,6 +128,7 @@ async fn static_file(State(app): State<Arc<App>>, Path(name): Path<String>, requ
     match name.as_str() {
         "style.css" => reply::file("text/css; charset=utf-8", pages::STYLE),
         "submit.js" => reply::file("text/javascript; charset=utf-8", pages::SUBMIT),
+        "leave.js" => reply::file("text/javascript; charset=utf-8", pages::LEAVE),
         "check-session.js" => reply::file("text/javascript; charset=utf-8", pages::CHECK_SESSION),
         "wait.js" => reply::file("text/javascript; charset=utf-8", pages::WAIT),
         "mark.svg" => reply::file("image/svg+xml", pages::MARK),

@@ -82,12 +82,16 @@ impl Visit<'_> {
                 let client = params.one("client_id").map_err(told)?;
                 let opened = self.pushed(uri, client).await.map_err(|error| Box::new(self.internal(&error, None)))?;
                 // Nothing is known of where to send an answer: the request is what is missing.
-                opened.ok_or_else(|| Box::new(self.failure_page(StatusCode::BAD_REQUEST, Failure::Expired, None)))
+                opened.ok_or_else(|| Box::new(self.failure_page(StatusCode::BAD_REQUEST, Failure::RequestOver, None)))
             }
             (None, Some(_)) => {
                 Err(told(OAuthError::new(OAuthCode::RequestUriNotSupported, "request_uri has to be pushed first")))
             }
             (Some(_), Some(_)) => Err(told(OAuthError::new(OAuthCode::InvalidRequest, "request and request_uri"))),
+            // OpenID Connect Core section 6.1 knows those: they are not refused for being wrong.
+            (Some(object), None) if request_object::is_unsigned(object) => {
+                Err(told(OAuthError::new(OAuthCode::RequestNotSupported, "a request object has to be signed")))
+            }
             (Some(object), None) => {
                 let client = params.one("client_id").map_err(told)?.and_then(|id| id.parse().ok());
                 let registered = client.and_then(|id| self.active.catalog.client(&id));

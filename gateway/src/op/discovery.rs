@@ -15,7 +15,6 @@ pub async fn metadata(State(app): State<Arc<App>>) -> Response {
     let facts = Facts {
         issuer: &app.issuer,
         claims: active.catalog.claim_names(),
-        signing: app.keys.algorithms(),
         subject_types: active.catalog.subject_types(),
         session_management: active.catalog.clients().any(|client| client.session_management),
         verified: active.catalog.verified(),

@@ -90,7 +90,7 @@ pub(super) async fn use_up(app: &App, held: Option<&Held>) -> Result<(), OAuthEr
 /// the client's tokens are to be bound.
 ///
 /// # Errors
-/// `invalid_dpop_proof` or `invalid_request` where they have to be bound and nothing was proven.
+/// `invalid_request` where they have to be bound and nothing was proven.
 pub(super) fn bind(
     client: &Client,
     held: Option<&Held>,
@@ -105,7 +105,8 @@ pub(super) fn bind(
         (Some(jkt), _) => Ok(Some(Confirmation::Dpop(jkt))),
         (None, Some(digest)) => Ok(Some(Confirmation::Certificate(digest))),
         (None, None) if client.dpop_bound || client.profile.requires_bound_tokens() => {
-            Err(invalid("this client's tokens are bound to a key: a DPoP proof is missing"))
+            let why = "this client's tokens are bound to a key: a DPoP proof is missing";
+            Err(OAuthError::new(OAuthCode::InvalidRequest, why))
         }
         (None, None) => Ok(None),
     }

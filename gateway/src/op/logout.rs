@@ -159,20 +159,22 @@ impl Visit<'_> {
         told: &[(ClientId, Ended)],
     ) -> Response {
         let target = asked.target();
-        let others: Vec<_> =
-            told.iter().filter(|(client, _)| target.is_none() || asked.client.as_ref() != Some(client)).collect();
+        let (own, others): (Vec<_>, Vec<_>) =
+            told.iter().partition(|(client, _)| target.is_some() && asked.client.as_ref() == Some(client));
         let upstream = match session {
             Some(session) => Some(self.upstream(&session.assertion.provider).await),
             None => None,
         };
         let all_ended = others.iter().all(|(_, ended)| *ended == Ended::Yes)
             && !upstream.as_ref().is_some_and(|(_, place)| place.is_some());
+        let locale = self.asked_locale().or(asked.locale).unwrap_or_else(|| self.locale(None));
+        // Whoever asked has a page of its own opened as well, and nothing said about it.
+        let own: Vec<Told> = self.told(&own, session, locale).into_iter().filter(|own| own.frame.is_some()).collect();
         match target {
-            Some(target) if all_ended => reply::see_other(&target),
+            Some(target) if all_ended && own.is_empty() => reply::see_other(&target),
             target => {
-                let locale = self.asked_locale().or(asked.locale).unwrap_or_else(|| self.locale(None));
                 let told = self.told(&others, session, locale);
-                let page = Logout::done(&self.active, locale, told, upstream, target);
+                let page = Logout::done(&self.active, locale, (own, told), upstream, target, all_ended);
                 match page.framed().as_slice() {
                     [] => reply::page(StatusCode::OK, page.html(), asked.redirect.as_ref()),
                     origins => reply::framing_page(page.html(), asked.redirect.as_ref(), origins),

@@ -57,6 +57,8 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
 
 async fn push(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthError> {
     let visit = Visit::new(app, parts);
+    // Who is sent back for a nonce comes again with the same assertion (RFC 9449 section 8).
+    let held = dpop::held_key(app, parts, "/par", None)?;
     let registered = authenticate(app, &visit.active, parts, form, "/par").await?;
     // Whoever cannot prove who they are could fill the store.
     if registered.client.is_public() {
@@ -73,7 +75,6 @@ async fn push(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErr
     // Nothing is kept that nobody would read.
     params.keep(&authorize::PARAMETERS);
     // RFC 9449 section 10.1: a proof that comes with the request names the key as well as `dpop_jkt` does.
-    let held = dpop::held_key(app, parts, "/par", None)?;
     dpop::use_up(app, held.as_ref()).await?;
     match (held.map(|held| held.jkt), params.one("dpop_jkt")?.map(str::to_owned)) {
         (Some(proven), Some(named)) if proven != named => {

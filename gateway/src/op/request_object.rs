@@ -20,11 +20,11 @@ const LONGEST: u64 = 3_600;
 /// The parameters of a request object that its client signed for us, now.
 ///
 /// # Errors
-/// `invalid_request_object`; `request_not_supported` from a client without keys, and for an object without signature.
+/// `invalid_request_object`; `request_not_supported` from a client without keys.
 pub(super) async fn read(app: &App, registered: &Registered, object: &str) -> Result<Params, OAuthError> {
     let client = &registered.client;
-    if client.keys.is_none() || is_unsigned(object) {
-        return Err(OAuthError::new(OAuthCode::RequestNotSupported, "a request object has to be signed by its client"));
+    if client.keys.is_none() {
+        return Err(OAuthError::new(OAuthCode::RequestNotSupported, "this client has no keys to sign with"));
     }
     let claims = client_keys::verify(app, registered, object, OBJECT_TYPES).await.map_err(|error| match error {
         ClientTokenError::Token(_) => invalid("the request object's signature, or its header, is not acceptable"),
@@ -64,6 +64,6 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str) -> Re
 }
 
 /// Whether an object says of itself that nobody signed it.
-fn is_unsigned(object: &str) -> bool {
+pub(super) fn is_unsigned(object: &str) -> bool {
     matches!(certs::jws::Unverified::parse(object), Err(certs::jws::JwsError::Algorithm)) && object.ends_with('.')
 }

@@ -47,10 +47,11 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     let active = app.bundle();
     let answer = async {
         let form = request::form(&parts, body).await?;
+        // First of all: who is sent back for a nonce comes again with the same assertion (RFC 9449 section 8).
+        let held = dpop::held_key(&app, &parts, "/token", None)?;
         let registered = authenticate(&app, &active, &parts, &form, "/token").await?;
         let client = &registered.client;
         let request = TokenRequest::parse(&form)?;
-        let held = dpop::held_key(&app, &parts, "/token", None)?;
         let confirmation = dpop::bind(client, held.as_ref(), dpop::shown_certificate(&parts))?;
         let recipient = find_recipient(&app, registered, client.encrypted.id_token).await;
         let recipient = recipient.map_err(|error| internal(&error))?;

@@ -47,6 +47,7 @@ pub struct Logout {
     frames: Vec<(String, Url)>,
     upstream: String,
     target: String,
+    leaves: bool,
 }
 
 impl Logout {
@@ -66,17 +67,20 @@ impl Logout {
             frames: Vec::new(),
             upstream: String::new(),
             target: String::new(),
+            leaves: false,
         }
     }
 
-    /// What came of it: each portal, the provider with the place to end the sign-in there, and where to go on.
+    /// What came of it: whoever asked, each other portal, the provider with the place to end the sign-in there, and where to go on;
+    /// where there is nothing to read, the page goes on by itself when the pages of portals were opened.
     #[must_use]
     pub fn done(
         active: &Active,
         locale: Locale,
-        told: Vec<Told>,
+        (own, told): (Vec<Told>, Vec<Told>),
         upstream: Option<(ProviderId, Option<String>)>,
         target: Option<String>,
+        nothing_to_read: bool,
     ) -> Self {
         let t = Texts(locale);
         let words = |ended| match ended {
@@ -98,7 +102,12 @@ impl Logout {
             title: t.get("logout-done"),
             lead,
             fields: Vec::new(),
-            frames: told.iter().filter_map(|told| Some((told.client.clone(), told.frame.clone()?))).collect(),
+            frames: told
+                .iter()
+                .chain(&own)
+                .filter_map(|told| Some((told.client.clone(), told.frame.clone()?)))
+                .collect(),
+            leaves: nothing_to_read && target.is_some(),
             told: told.into_iter().map(|told| (told.client, words(told.ended))).collect(),
             upstream: upstream.and_then(|(_, place)| place).unwrap_or_default(),
             target: target.unwrap_or_default(),

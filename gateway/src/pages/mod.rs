@@ -28,6 +28,8 @@ pub use logout::{Ended, Logout, Told};
 pub const STYLE: &str = include_str!("static/style.css");
 /// Submits the page of `response_mode=form_post`.
 pub const SUBMIT: &str = include_str!("static/submit.js");
+/// Leaves the page of a logout on which there is nothing to read.
+pub const LEAVE: &str = include_str!("static/leave.js");
 /// Says whether a session changed.
 pub const CHECK_SESSION: &str = include_str!("static/check-session.js");
 /// The frame that portals ask whether a session changed.

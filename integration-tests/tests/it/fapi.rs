@@ -66,7 +66,7 @@ async fn rfc9126_4_a_pushed_request_is_one_clients_and_for_one_code() {
     let form = [("question", question.as_str()), ("decision", "allow"), ("export", "yes")];
     let refused = second.post(&second_page.url, &form).await;
     assert_eq!((refused.location(), refused.failure()), (None, Some("CB-203")), "{}", refused.body);
-    assert_eq!(world.browser().get(&authorize).await.failure(), Some("CB-201"));
+    assert_eq!(world.browser().get(&authorize).await.failure(), Some("CB-106"));
     // A sign-in may take longer than a pushed request lives: there is one code all the same.
     let authorize = client.authorize(&client.push(false, &[]).await);
     let (mut first, mut second) = (world.browser(), world.browser());
@@ -79,9 +79,9 @@ async fn rfc9126_4_a_pushed_request_is_one_clients_and_for_one_code() {
     assert_eq!(second.post(&second_page.url, &form).await.failure(), Some("CB-203"));
     let late = client.authorize(&client.push(false, &[]).await);
     world.clock.advance(301);
-    assert_eq!(world.browser().get(late).await.failure(), Some("CB-201"));
+    assert_eq!(world.browser().get(late).await.failure(), Some("CB-106"));
     let invented = authorize.replace("request_uri%3A", "request_uri%3AA");
-    assert_eq!(world.browser().get(invented).await.failure(), Some("CB-201"));
+    assert_eq!(world.browser().get(invented).await.failure(), Some("CB-106"));
 }
 
 /// RFC 9126 sections 2.1 and 2.3.
@@ -179,7 +179,7 @@ async fn rfc9449_proofs_are_fresh_single_and_of_the_right_key() {
     }
     // FAPI: no proof, no token.
     let bare = client.send("/token", &client.code_form(&code), &[]).await;
-    assert_eq!(bare.json()["error"], "invalid_dpop_proof", "{}", bare.body);
+    assert_eq!(bare.json()["error"], "invalid_request", "{}", bare.body);
     let nonce = nonce(&client).await;
     let proof = client.proof(&client.proof_claims("POST", "/token", Some(&nonce), None));
     for broken in [
@@ -196,6 +196,12 @@ async fn rfc9449_proofs_are_fresh_single_and_of_the_right_key() {
         let refused = client.send("/token", &client.code_form(&code), &[("dpop", &proof)]).await;
         assert_eq!(refused.json()["error"], "use_dpop_nonce");
     }
+    // Section 8: whoever is sent back for a nonce comes again with all else as it was, the assertion included.
+    let same = [client.code_form("invented"), client.assertion()].concat();
+    let without = client.proof(&client.proof_claims("POST", "/token", None, None));
+    assert_eq!(client.post("/token", &same, &[("dpop", &without)]).await.json()["error"], "use_dpop_nonce");
+    let with = client.proof(&client.proof_claims("POST", "/token", Some(&nonce), None));
+    assert_eq!(client.post("/token", &same, &[("dpop", &with)]).await.json()["error"], "invalid_grant");
     let twice = client.send("/token", &client.code_form(&code), &[("dpop", &proof), ("dpop", &proof)]).await;
     assert_eq!(twice.json()["error"], "invalid_dpop_proof");
     let tokens = client.send("/token", &client.code_form(&code), &[("dpop", &proof)]).await;
@@ -276,7 +282,7 @@ async fn rfc9101_every_flaw_of_a_request_object_refuses_it() {
     let stranger = certs::jws::sign(&other_key(), "oauth-authz-req+jwt", &claims).unwrap();
     assert_eq!(push(stranger).await.json()["error"], "invalid_request_object");
     let unsigned = format!("eyJhbGciOiJub25lIn0.{}.", client.request_object(&claims).split('.').nth(1).unwrap());
-    assert_eq!(push(unsigned).await.json()["error"], "request_not_supported");
+    assert_eq!(push(unsigned.clone()).await.json()["error"], "invalid_request_object");
     // What stands beside the object counts for nothing.
     let object = client.request_object(&claims);
     let form = [("request".to_owned(), object), ("redirect_uri".to_owned(), "https://evil.example/".to_owned())];
@@ -330,7 +336,7 @@ async fn fapi2_5_3_2_1_a_refresh_token_is_not_rotated() {
         let access = renewed.json()["access_token"].as_str().unwrap().to_owned();
         assert_eq!(client.userinfo(&access).await.status, 200);
     }
-    assert_eq!(client.send("/token", &form, &[]).await.json()["error"], "invalid_dpop_proof");
+    assert_eq!(client.send("/token", &form, &[]).await.json()["error"], "invalid_request");
 }
 
 /// A token that was replaced stays used when its client is held to other rules.

@@ -46,4 +46,5 @@ mod tidy;
 mod token;
 mod tokens;
 mod upstream;
+mod upstream_logout;
 mod userinfo;

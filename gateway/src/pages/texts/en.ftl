@@ -112,6 +112,7 @@ failure-CB-102 = The service you came from is not registered here.
 failure-CB-103 = The service you came from asked to send you to an address that is not registered for it.
 failure-CB-104 = The service you came from sent a request that is not valid.
 failure-CB-105 = There is no such page.
+failure-CB-106 = The request to sign in was used already, or is too old. Go back to the service and begin again.
 failure-CB-201 = The sign-in took longer than ten minutes, so it was closed for your safety.
 failure-CB-202 = This sign-in was not started in this browser, or its cookie was deleted.
 failure-CB-203 = This sign-in is already finished.

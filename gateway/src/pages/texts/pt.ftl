@@ -112,6 +112,7 @@ failure-CB-102 = O serviço de onde veio não está registado aqui.
 failure-CB-103 = O serviço de onde veio pediu o envio para um endereço que não registou.
 failure-CB-104 = O serviço de onde veio enviou um pedido inválido.
 failure-CB-105 = Esta página não existe.
+failure-CB-106 = O pedido de início de sessão já foi usado ou caducou. Volte ao serviço e comece de novo.
 failure-CB-201 = O início de sessão demorou mais de dez minutos e foi encerrado para sua segurança.
 failure-CB-202 = Este início de sessão não começou neste navegador, ou o seu cookie foi apagado.
 failure-CB-203 = Este início de sessão já terminou.

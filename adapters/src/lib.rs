@@ -215,6 +215,12 @@ pub trait Signer: Send + Sync {
     /// # Errors
     /// [`KeyError`] when no key can sign.
     fn sign(&self, typ: &str, claims: &Map<String, Value>) -> Result<String, KeyError>;
+
+    /// A proof of possession of the same key (RFC 9449 section 4.2).
+    ///
+    /// # Errors
+    /// [`KeyError`] when no key can sign.
+    fn prove(&self, claims: &Map<String, Value>) -> Result<String, KeyError>;
 }
 
 /// One upstream identity provider.

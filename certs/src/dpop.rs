@@ -2,12 +2,12 @@
 //! it; its thumbprint is what a code or a token is bound to.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::base64url;
 use crate::claims::{ClaimError, text, time};
-use crate::jws::{JwsError, Unverified, Verified};
-use crate::key::{Algorithm, KeySet, VerifyingKey, thumbprint};
+use crate::jws::{JwsError, Unverified, Verified, sign_with};
+use crate::key::{Algorithm, KeyError, KeySet, SigningKey, VerifyingKey, thumbprint};
 
 /// The algorithms of proofs. RS256 is not one: whoever speaks DPoP is new enough.
 pub const ALGORITHMS: [Algorithm; 3] = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::PS256];
@@ -137,6 +137,18 @@ impl Proof {
     }
 }
 
+/// A proof of our own, for somebody else's endpoint (RFC 9449 section 4.2).
+///
+/// # Errors
+/// [`KeyError`] when the key cannot sign.
+pub fn prove(key: &SigningKey, claims: &Map<String, Value>) -> Result<String, KeyError> {
+    let mut jwk = key.public_jwk().clone();
+    if let Some(members) = jwk.as_object_mut() {
+        members.retain(|name, _| ["kty", "crv", "x", "y", "n", "e"].contains(&name.as_str()));
+    }
+    sign_with(key, &json!({"alg": key.algorithm().name(), "typ": "dpop+jwt", "jwk": jwk}), claims)
+}
+
 /// Addresses are compared without query and fragment, scheme and host in any case (RFC 9449 section 4.3, check 9).
 fn is_same(stated: &str, expected: &str) -> bool {
     let stated = stated.split(['?', '#']).next().unwrap_or_default();
@@ -152,10 +164,7 @@ fn is_same(stated: &str, expected: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::key::SigningKey;
 
     const URL: &str = "https://gateway.example/token";
     const NOW: u64 = 10_000;

@@ -148,9 +148,13 @@ fn text(header: &Map<String, Value>, name: &str) -> Result<Option<String>, JwsEr
 /// # Errors
 /// [`KeyError::Crypto`] when the key cannot sign.
 pub fn sign(key: &SigningKey, typ: &str, claims: &Map<String, Value>) -> Result<String, KeyError> {
-    let header = json!({"alg": key.algorithm().name(), "kid": key.kid(), "typ": typ}).to_string();
+    sign_with(key, &json!({"alg": key.algorithm().name(), "kid": key.kid(), "typ": typ}), claims)
+}
+
+/// The same under a header of its own.
+pub(crate) fn sign_with(key: &SigningKey, header: &Value, claims: &Map<String, Value>) -> Result<String, KeyError> {
     let payload = serde_json::to_vec(claims).map_err(|_| KeyError::Malformed)?;
-    let signed = format!("{}.{}", base64url(header.as_bytes()), base64url(&payload));
+    let signed = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(&payload));
     let signature = key.sign(signed.as_bytes())?;
     Ok(format!("{signed}.{}", base64url(&signature)))
 }

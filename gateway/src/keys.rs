@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use certs::jws;
 use certs::key::{Algorithm, KeyError, KeySet, SigningKey, VerifyingKey};
 use certs::ring::Rotation;
+use certs::{dpop, jws};
 use gateway_core::client::SigningAlg;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
@@ -121,6 +121,11 @@ impl Keys {
 impl adapters::Signer for Keys {
     fn sign(&self, typ: &str, claims: &Map<String, Value>) -> Result<String, KeyError> {
         Self::sign(self, Algorithm::ES256, typ, claims)
+    }
+
+    fn prove(&self, claims: &Map<String, Value>) -> Result<String, KeyError> {
+        let table = self.table.load();
+        dpop::prove(table.current.get(Algorithm::ES256.name()).ok_or(KeyError::Unsupported)?, claims)
     }
 }
 

@@ -37,6 +37,13 @@ function claimsByScope() {
   return { ...scopes, sid: null, iss: null, ...Object.fromEntries(others.map((name) => [name, null])) };
 }
 
+// FAPI 2.0, with everything that it may ask of a client: pushed requests, tokens bound to a key, and nonces of its own.
+const fapi = config.fapi ? {
+  fapi: { enabled: true, profile: '2.0' },
+  pushedAuthorizationRequests: { enabled: true },
+  dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true },
+} : {};
+
 const provider = new Provider(issuer, {
   clients,
   adapter: memoryAdapter(),
@@ -51,6 +58,7 @@ const provider = new Provider(issuer, {
     claimsParameter: { enabled: true },
     backchannelLogout: { enabled: true },
     resourceIndicators: { enabled: false },
+    ...fapi,
     ...config.features,
   },
   // Cookies do not know ports: two providers on localhost would overwrite each other's sessions in one browser.

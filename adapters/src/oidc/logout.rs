@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use certs::claims::{self, ClaimError};
 use certs::jws::{JwsError, Unverified};
-use certs::key::{Algorithm, KeySet};
+use certs::key::KeySet;
 use gateway_core::assertion::UpstreamSubject;
 use gateway_core::secret::Secret;
 use gateway_core::time::{SKEW, Timestamp};
@@ -45,7 +45,7 @@ impl Oidc {
         }
         let metadata = self.metadata(now).await?;
         // Taking a token apart costs little, and a second try needs it whole.
-        let verify = |keys: &KeySet| Unverified::parse(token)?.verify(keys, &Algorithm::ALL);
+        let verify = |keys: &KeySet| Unverified::parse(token)?.verify(keys, self.algorithms());
         // A copy of the keys for this alone: strangers can send tokens here, and must not use up what sign-ins may fetch.
         let mut verified = verify(&*self.logout_keys.get(&metadata.jwks_uri, now).await?);
         if matches!(verified, Err(JwsError::UnknownKey | JwsError::Signature)) {

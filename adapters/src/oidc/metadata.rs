@@ -20,6 +20,8 @@ struct Additional {
     /// RFC 9207 section 3.
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
+    /// RFC 9126 section 5.
+    pushed_authorization_request_endpoint: Option<Url>,
     /// RP-Initiated Logout section 2.1. What is wrong with it keeps nobody from signing in.
     #[serde(default)]
     end_session_endpoint: serde_json::Value,
@@ -49,6 +51,7 @@ pub(super) struct Metadata {
     pub(super) token_endpoint: TokenUrl,
     pub(super) userinfo_endpoint: Option<UserInfoUrl>,
     pub(super) jwks_uri: Url,
+    pub(super) push_endpoint: Option<Url>,
     pub(super) end_session_endpoint: Option<Url>,
     pub(super) promises_iss: bool,
 }
@@ -72,6 +75,7 @@ impl Metadata {
             token_endpoint: document.token_endpoint()?.clone(),
             userinfo_endpoint: document.userinfo_endpoint().cloned(),
             jwks_uri: document.jwks_uri().url().clone(),
+            push_endpoint: document.additional_metadata().pushed_authorization_request_endpoint.clone(),
             end_session_endpoint: document
                 .additional_metadata()
                 .end_session_endpoint
@@ -90,7 +94,8 @@ impl Metadata {
         let allowed: Vec<url::Origin> = settings.hosts().iter().map(Url::origin).collect();
         let userinfo = self.userinfo_endpoint.iter().map(|url| url.url());
         let endpoints = [self.authorization_endpoint.url(), self.token_endpoint.url(), &self.jwks_uri];
-        for endpoint in endpoints.into_iter().chain(userinfo) {
+        let pushed = self.push_endpoint.iter().filter(|_| settings.fapi);
+        for endpoint in endpoints.into_iter().chain(userinfo).chain(pushed) {
             if endpoint.scheme() != "https" || !allowed.contains(&endpoint.origin()) {
                 return Err(UpstreamError::misbehaved("the metadata names a host that is not configured"));
             }

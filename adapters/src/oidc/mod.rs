@@ -4,6 +4,7 @@
 //! Beyond what the libraries check: RFC 9207 `iss`, the host of every endpoint, `alg` and header rules before anything
 //! is fetched, `at_hash` when there is one, one skew for all times, and a code that is never sent twice.
 
+mod fapi;
 mod key;
 mod logout;
 mod metadata;
@@ -41,7 +42,7 @@ pub use settings::{Settings, TokenAuth};
 use crate::error::UpstreamError;
 use crate::http::{Http, HttpError};
 use crate::remote::Remote;
-use crate::{Adapter, Answer, Departure, Fresh, LoggedOut, Progress, Signer, Step, Wish, port};
+use crate::{Adapter, Answer, Departure, Fresh, LoggedOut, Progress, Signer, Step, Wish};
 use key::Key;
 use metadata::Metadata;
 
@@ -79,6 +80,9 @@ type OidcClient = Client<
     EndpointNotSet,
 >;
 
+/// What an assertion of a client is (RFC 7523 section 2.2).
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
 /// What has to survive the visit to the provider.
 #[derive(Serialize, Deserialize)]
 struct Memo {
@@ -96,6 +100,7 @@ pub struct Oidc {
     metadata: Remote<Metadata>,
     keys: Remote<KeySet>,
     logout_keys: Remote<KeySet>,
+    nonce: fapi::LastNonce,
 }
 
 impl Oidc {
@@ -111,7 +116,17 @@ impl Oidc {
         let metadata = Remote::new(Arc::clone(&http), Metadata::parse);
         let keys = || Remote::new(Arc::clone(&http), |json| KeySet::parse(json).ok());
         let (keys, logout_keys) = (keys(), keys());
-        Self { settings, callback, secret, http, signer, metadata, keys, logout_keys }
+        Self {
+            settings,
+            callback,
+            secret,
+            http,
+            signer,
+            metadata,
+            keys,
+            logout_keys,
+            nonce: fapi::LastNonce::default(),
+        }
     }
 
     async fn metadata(&self, now: Timestamp) -> Result<Arc<Metadata>, UpstreamError> {
@@ -142,10 +157,10 @@ impl Oidc {
     }
 
     /// RFC 7523 section 3: an assertion for this provider, used once and for a minute.
-    fn assertion(&self, metadata: &Metadata, fresh: &Fresh, now: Timestamp) -> Result<String, UpstreamError> {
+    fn assertion(&self, metadata: &Metadata, unique: Secret<String>, now: Timestamp) -> Result<String, UpstreamError> {
         let claims = json!({
             "iss": self.settings.client_id, "sub": self.settings.client_id, "aud": metadata.issuer.as_str(),
-            "jti": fresh.token("jti").expose(), "iat": now.0, "exp": now.0 + 60,
+            "jti": unique.expose(), "iat": now.0, "exp": now.0 + 60,
         });
         let claims = claims.as_object().cloned().unwrap_or_default();
         self.signer.sign("JWT", &claims).map_err(|error| UpstreamError::Refused(error.to_string()))
@@ -159,26 +174,25 @@ impl Oidc {
         fresh: &Fresh,
         now: Timestamp,
     ) -> Result<OidcTokenResponse, UpstreamError> {
-        let client = self.client(metadata);
-        let mut request = client
-            .exchange_code(AuthorizationCode::new(code.to_owned()))
-            .set_pkce_verifier(PkceCodeVerifier::new(memo.verifier.clone()));
-        if self.settings.auth == TokenAuth::PrivateKeyJwt {
-            request = request
-                .add_extra_param("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-                .add_extra_param("client_assertion", self.assertion(metadata, fresh, now)?);
-        }
-        request.request_async(&port::port(&self.http)).await.map_err(|error| match error {
-            RequestTokenError::Request(error) => UpstreamError::Unavailable(error),
-            RequestTokenError::ServerResponse(refusal) => {
-                // Its own words stay out of our log: only what the standard names is repeated.
-                let known = !matches!(refusal.error(), CoreErrorResponseType::Extension(_));
-                let error = if known { refusal.error().as_ref() } else { "an error of its own" };
-                UpstreamError::Refused(format!("token request: {error}"))
+        // Who is sent back for a nonce comes again, once, with an assertion of its own (RFC 9449 section 8).
+        for attempt in ["jti", "jti-again"] {
+            let client = self.client(metadata);
+            let mut request = client
+                .exchange_code(AuthorizationCode::new(code.to_owned()))
+                .set_pkce_verifier(PkceCodeVerifier::new(memo.verifier.clone()));
+            if self.settings.auth == TokenAuth::PrivateKeyJwt {
+                request = request
+                    .add_extra_param("client_assertion_type", ASSERTION_TYPE)
+                    .add_extra_param("client_assertion", self.assertion(metadata, fresh.token(attempt), now)?);
             }
-            RequestTokenError::Parse(..) => UpstreamError::misbehaved("the token answer cannot be read"),
-            RequestTokenError::Other(_) => UpstreamError::misbehaved("the token answer is not of the right kind"),
-        })
+            match request.request_async(&self.token_port(fresh, now)).await {
+                Err(RequestTokenError::ServerResponse(refusal))
+                    if attempt == "jti" && refusal.error().as_ref() == fapi::USE_NONCE => {}
+                Ok(tokens) => return Ok(tokens),
+                Err(error) => return Err(token_error(error)),
+            }
+        }
+        Err(UpstreamError::misbehaved("it does not take the nonce that it hands out"))
     }
 
     async fn userinfo(
@@ -187,19 +201,34 @@ impl Oidc {
         endpoint: &UserInfoUrl,
         tokens: &OidcTokenResponse,
         subject: &str,
+        step: Step<'_>,
     ) -> Result<Claims, UpstreamError> {
         let client = self.client(metadata).set_user_info_url(endpoint.clone());
         let expected = SubjectIdentifier::new(subject.to_owned());
         let request = client.user_info(tokens.access_token().clone(), Some(expected));
         let answer: openidconnect::UserInfoClaims<verify::AnyClaims, CoreGenderClaim> = request
             .require_signed_response(false)
-            .request_async(&port::port(&self.http))
+            .request_async(&self.userinfo_port(step.fresh, step.now))
             .await
             .map_err(userinfo_error)?;
         match serde_json::to_value(answer) {
             Ok(serde_json::Value::Object(claims)) => Ok(Claims::from_object(claims)),
             _ => Err(UpstreamError::misbehaved("the userinfo answer cannot be read")),
         }
+    }
+}
+
+fn token_error(error: RequestTokenError<HttpError, StandardErrorResponse<CoreErrorResponseType>>) -> UpstreamError {
+    match error {
+        RequestTokenError::Request(error) => UpstreamError::Unavailable(error),
+        RequestTokenError::ServerResponse(refusal) => {
+            // Its own words stay out of our log: only what the standard names is repeated.
+            let known = !matches!(refusal.error(), CoreErrorResponseType::Extension(_));
+            let error = if known { refusal.error().as_ref() } else { "an error of its own" };
+            UpstreamError::Refused(format!("token request: {error}"))
+        }
+        RequestTokenError::Parse(..) => UpstreamError::misbehaved("the token answer cannot be read"),
+        RequestTokenError::Other(_) => UpstreamError::misbehaved("the token answer is not of the right kind"),
     }
 }
 
@@ -243,7 +272,10 @@ impl Adapter for Oidc {
         if let Some(locale) = wish.locale {
             request = request.add_ui_locale(LanguageTag::new(locale.tag().to_owned()));
         }
-        let (url, _, _) = request.url();
+        let (mut url, _, _) = request.url();
+        if self.settings.fapi {
+            url = self.pushed(&metadata, &url, step).await?;
+        }
         let memo = serde_json::to_string(&memo).map_err(|_| UpstreamError::misbehaved("the memo cannot be written"))?;
         Ok(Departure { url, memo: Secret::new(memo) })
     }
@@ -253,12 +285,16 @@ impl Adapter for Oidc {
         let memo: Memo =
             serde_json::from_str(memo).map_err(|_| UpstreamError::misbehaved("the memo cannot be read"))?;
         let metadata = self.metadata(now).await?;
-        let code = verify::callback(callback, &metadata)?;
+        let code = verify::callback(callback, &metadata, self.settings.fapi)?;
         let tokens = self.exchange(&metadata, &code, &memo, fresh, now).await?;
+        // FAPI 2.0 Security Profile section 5.3.3.1: a token that anybody could use is none.
+        if self.settings.fapi && !tokens.token_type().as_ref().eq_ignore_ascii_case("dpop") {
+            return Err(UpstreamError::misbehaved("the token is not bound to our key"));
+        }
         let verified = self.verify_id_token(&metadata, &tokens, &memo, now).await?;
         let mut claims = verified.claims;
         if let Some(endpoint) = metadata.userinfo_endpoint.as_ref().filter(|_| self.settings.userinfo) {
-            let more = self.userinfo(&metadata, endpoint, &tokens, verified.subject.expose()).await?;
+            let more = self.userinfo(&metadata, endpoint, &tokens, verified.subject.expose(), step).await?;
             claims = claims.merged_with(more);
         }
         Ok(Progress::Done(Box::new(Answer {

@@ -31,6 +31,8 @@ pub struct Settings {
     pub endpoints_at: Vec<Url>,
     /// Whether to call its userinfo endpoint.
     pub userinfo: bool,
+    /// Whether it is spoken to by FAPI 2.0: requests are pushed, tokens bound to our key, and every answer names its issuer.
+    pub fapi: bool,
     /// Whether it tells us of logouts, at `/backchannel-logout/{provider}` (OpenID Connect Back-Channel Logout).
     pub backchannel_logout: bool,
 }
@@ -52,9 +54,12 @@ impl Settings {
             scopes.insert(0, "openid".to_owned());
         }
         let (endpoints_at, userinfo) = (table.list("endpoints_at"), table.flag("userinfo", true));
-        let backchannel_logout = table.flag("backchannel_logout", false);
+        let (backchannel_logout, fapi) = (table.flag("backchannel_logout", false), table.flag("fapi2", false));
+        if fapi && auth.as_ref().is_some_and(|auth| *auth != TokenAuth::PrivateKeyJwt) {
+            table.refuse_field("fapi2", "needs token_endpoint_auth_method = \"private_key_jwt\"");
+        }
         let (issuer, client_id, auth) = (issuer?, client_id?, auth?);
-        Some(Self { issuer, client_id, auth, scopes, endpoints_at, userinfo, backchannel_logout })
+        Some(Self { issuer, client_id, auth, scopes, endpoints_at, userinfo, fapi, backchannel_logout })
     }
 
     /// The issuer as text, without the slash that a URL parser adds to a bare host.

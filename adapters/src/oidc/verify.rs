@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certs::jws::Unverified;
-use certs::key::{Algorithm, KeySet};
+use certs::key::KeySet;
 use chrono::{DateTime, Utc};
 use gateway_core::assertion::UpstreamSubject;
 use gateway_core::claims::Claims;
@@ -42,12 +42,12 @@ pub(super) struct IdTokenFacts {
 }
 
 /// The code from an authorization response. `iss` is looked at before anything else (RFC 9207 section 2.4).
-pub(super) fn callback(params: &Params, metadata: &Metadata) -> Result<String, UpstreamError> {
+pub(super) fn callback(params: &Params, metadata: &Metadata, fapi: bool) -> Result<String, UpstreamError> {
     let one = |name| params.one(name).map_err(|_| UpstreamError::misbehaved("a callback parameter is repeated"));
     match one("iss")? {
         Some(iss) if iss == metadata.issuer.as_str() => {}
         Some(_) => return Err(UpstreamError::misbehaved("the callback is of another issuer")),
-        None if metadata.promises_iss => return Err(UpstreamError::misbehaved("the callback names no issuer")),
+        None if metadata.promises_iss || fapi => return Err(UpstreamError::misbehaved("the callback names no issuer")),
         None => {}
     }
     match one("error")? {
@@ -106,7 +106,7 @@ impl Oidc {
         let (earliest, latest) = (date(now.minus(SKEW)), date(now.plus(SKEW)));
         let verifier =
             IdTokenVerifier::new_public_client(client, metadata.issuer.clone(), keys)
-                .set_allowed_algs(Algorithm::ALL.map(to_core))
+                .set_allowed_algs(self.algorithms().iter().copied().map(to_core))
                 .set_time_fn(move || earliest)
                 .set_issue_time_verifier_fn(move |issued| {
                     if issued <= latest { Ok(()) } else { Err("issued in the future".to_owned()) }

@@ -15,25 +15,37 @@ pub(crate) struct Npm {
     _peers: Vec<Peer>,
 }
 
-fn provider_document(issuer: &str, auth: &str, logs_out: bool) -> String {
+fn provider_document(issuer: &str, auth: &str, kind: Upstream) -> String {
     let texts = "{ zh-Hans = \"第三方\", zh-Hant-HK = \"第三方\", pt = \"Terceiro\", en = \"Third party\" }";
     format!(
         "id = \"npm\"\nkind = \"oidc\"\njurisdiction = \"HK\"\nreauthenticates_on_demand = true\nname = {texts}\n\
-         [oidc]\nissuer = \"{issuer}\"\nclient_id = \"gateway\"\nscopes = [\"openid\", \"profile\", \"email\"]\nbackchannel_logout = {logs_out}\n{auth}\n\
-         [[assurance]]\nacr = \"loa2\"\nidentity = 2\nauthentication = 2\n"
+         [oidc]\nissuer = \"{issuer}\"\nclient_id = \"gateway\"\nscopes = [\"openid\", \"profile\", \"email\"]\nbackchannel_logout = {}\nfapi2 = {}\n{auth}\n\
+         [[assurance]]\nacr = \"loa2\"\nidentity = 2\nauthentication = 2\n",
+        kind == Upstream::LogsOut,
+        kind == Upstream::Fapi,
     )
 }
 
+/// What the provider is, besides what it is to everybody.
+#[derive(Clone, Copy, PartialEq)]
+enum Upstream {
+    Plain,
+    /// People can log out there, and it says so.
+    LogsOut,
+    /// It is spoken to by FAPI 2.0.
+    Fapi,
+}
+
 pub(crate) async fn npm(upstream_auth: &str, portal: Value, client_lines: (&str, &str)) -> Npm {
-    start(upstream_auth, portal, client_lines, false).await
+    start(upstream_auth, portal, client_lines, Upstream::Plain).await
 }
 
 /// The same with a provider at which people can log out, and which says so.
 pub(crate) async fn npm_that_logs_out(portal: Value, client_lines: (&str, &str)) -> Npm {
-    start("client_secret_basic", portal, client_lines, true).await
+    start("client_secret_basic", portal, client_lines, Upstream::LogsOut).await
 }
 
-async fn start(upstream_auth: &str, portal: Value, client_lines: (&str, &str), logs_out: bool) -> Npm {
+async fn start(upstream_auth: &str, portal: Value, client_lines: (&str, &str), kind: Upstream) -> Npm {
     let (provider_port, portal_port) = (free_port(), free_port());
     let (issuer, portal_url) =
         (format!("https://localhost:{provider_port}"), format!("https://localhost:{portal_port}"));
@@ -46,7 +58,7 @@ async fn start(upstream_auth: &str, portal: Value, client_lines: (&str, &str), l
         client_document("npm-portal", &redirect, client_lines.0, &client_lines.1.replace("@PORTAL@", &portal_url));
     let service = service_document(PORTAL_SERVICE, &["npm-portal"], &["npm", "hk-iam-smart"], "");
     let world = World::with(&[
-        ("providers/npm.toml", &provider_document(&issuer, &auth, logs_out)),
+        ("providers/npm.toml", &provider_document(&issuer, &auth, kind)),
         ("providers/npm.secret", SECRET),
         ("clients/npm-portal.toml", &client),
         (&format!("services/{PORTAL_SERVICE}.toml"), &service),
@@ -69,16 +81,20 @@ async fn start(upstream_auth: &str, portal: Value, client_lines: (&str, &str), l
     } else {
         registered["client_secret"] = SECRET.into();
     }
-    if logs_out {
+    if kind == Upstream::LogsOut {
         registered["backchannel_logout_uri"] = format!("{}/backchannel-logout/npm", world.issuer()).into();
         registered["backchannel_logout_session_required"] = true.into();
         registered["post_logout_redirect_uris"] = json!([format!("{}/account", world.issuer())]);
+    }
+    if kind == Upstream::Fapi {
+        registered["require_pushed_authorization_requests"] = true.into();
+        registered["dpop_bound_access_tokens"] = true.into();
     }
     let people = json!([{"id": "ana", "claims": {"name": "VONG, Ana", "email": "ana@example.com"}}]);
     let provider = merge(json!({
         "port": provider_port, "issuer": issuer, "clients": [registered], "accounts": people,
         "acr_values": ["loa2"], "acr": "loa2", "amr": ["mfa"],
-        "features": {"rpInitiatedLogout": {"enabled": logs_out}},
+        "features": {"rpInitiatedLogout": {"enabled": kind == Upstream::LogsOut}}, "fapi": kind == Upstream::Fapi,
     }));
     let mut settings = merge(json!({
         "port": portal_port, "issuer": world.issuer(), "client_id": "npm-portal", "redirect_uri": redirect,
@@ -147,6 +163,27 @@ async fn both_legs_by_private_key_jwt_and_another_algorithm() {
     assert_eq!(result["ok"], true, "{result:#}");
     assert_eq!(result["id_token_header"]["alg"], "PS256");
     assert!(result["userinfo"].get("email").is_none(), "an optional claim that was not ticked stays here");
+}
+
+/// FAPI 2.0 Security Profile section 5.3.3: the gateway as a client, of a certified provider that wants pushed requests, bound tokens and
+/// nonces of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn fapi2_5_3_3_the_gateway_as_a_client_of_oidc_provider() {
+    let portal = json!({"auth": {"method": "client_secret_basic", "secret": SECRET}});
+    let npm = start("private_key_jwt", portal, ("client_secret_basic", &secret_line()), Upstream::Fapi).await;
+    // The first login learns the nonce, the second has it.
+    for _ in 0..2 {
+        let mut browser = npm.world.browser();
+        let result = npm.login_in(&mut browser, "", &["email"]).await;
+        assert_eq!(result["ok"], true, "{result:#}");
+        assert_eq!(result["userinfo"]["name"], "VONG, Ana");
+    }
+    // Nothing of the request travels through the browser.
+    let mut browser = npm.world.browser();
+    let start = browser.get(format!("{}/login", npm.portal)).await.target();
+    let address = npm.world.to_provider(&mut browser, start.as_str(), "npm").await;
+    let names: Vec<String> = address.query_pairs().map(|(name, _)| name.into_owned()).collect();
+    assert_eq!(names, ["client_id", "request_uri"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

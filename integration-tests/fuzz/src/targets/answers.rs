@@ -50,6 +50,9 @@ impl Signer for Nothing {
     fn sign(&self, typ: &str, claims: &Map<String, Value>) -> Result<String, KeyError> {
         jws::sign(&KEY, typ, claims)
     }
+    fn prove(&self, claims: &Map<String, Value>) -> Result<String, KeyError> {
+        certs::dpop::prove(&KEY, claims)
+    }
 }
 
 #[async_trait]

@@ -45,6 +45,7 @@ mod step_up;
 mod tidy;
 mod token;
 mod tokens;
+mod transport;
 mod upstream;
 mod upstream_logout;
 mod userinfo;

@@ -8,6 +8,7 @@ use openidconnect::core::{
 };
 use openidconnect::{AdditionalProviderMetadata, IssuerUrl, ProviderMetadata, UserInfoUrl};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
 use super::key::Key;
@@ -20,11 +21,12 @@ struct Additional {
     /// RFC 9207 section 3.
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
-    /// RFC 9126 section 5.
-    pushed_authorization_request_endpoint: Option<Url>,
-    /// RP-Initiated Logout section 2.1. What is wrong with it keeps nobody from signing in.
+    /// RFC 9126 section 5. What is wrong with this and the next keeps nobody from signing in who does not need them.
     #[serde(default)]
-    end_session_endpoint: serde_json::Value,
+    pushed_authorization_request_endpoint: Value,
+    /// RP-Initiated Logout section 2.1.
+    #[serde(default)]
+    end_session_endpoint: Value,
 }
 
 impl AdditionalProviderMetadata for Additional {}
@@ -65,6 +67,11 @@ impl Settings {
     }
 }
 
+/// An optional address; none where what stands there is none.
+fn address(stated: &Value) -> Option<Url> {
+    stated.as_str()?.parse().ok()
+}
+
 impl Metadata {
     /// Reads a metadata document; `None` when it is not one.
     pub(super) fn parse(json: &[u8]) -> Option<Self> {
@@ -75,12 +82,8 @@ impl Metadata {
             token_endpoint: document.token_endpoint()?.clone(),
             userinfo_endpoint: document.userinfo_endpoint().cloned(),
             jwks_uri: document.jwks_uri().url().clone(),
-            push_endpoint: document.additional_metadata().pushed_authorization_request_endpoint.clone(),
-            end_session_endpoint: document
-                .additional_metadata()
-                .end_session_endpoint
-                .as_str()
-                .and_then(|at| at.parse().ok()),
+            push_endpoint: address(&document.additional_metadata().pushed_authorization_request_endpoint),
+            end_session_endpoint: address(&document.additional_metadata().end_session_endpoint),
             promises_iss: document.additional_metadata().authorization_response_iss_parameter_supported,
         })
     }

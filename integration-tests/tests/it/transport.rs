@@ -50,7 +50,7 @@ impl Raw {
     }
 
     /// Whether the other side has had enough of these frames before they end: it says so, or is gone.
-    async fn is_turned_out(mut self, frames: impl Iterator<Item = Vec<u8>>) -> bool {
+    async fn turned_out_by(mut self, frames: impl Iterator<Item = Vec<u8>>) -> bool {
         let (mut reading, mut writing) = tokio::io::split(&mut self.0);
         let gone = async {
             let mut heard = Vec::new();
@@ -89,32 +89,32 @@ impl Raw {
 /// CVE-2023-44487, CVE-2023-26964, CVE-2025-8671, RUSTSEC-2024-0332, RUSTSEC-2026-0258: whoever floods a connection with resets, with
 /// headers that never end, with empty data or with pings is turned out, and nobody else notices.
 #[tokio::test(flavor = "multi_thread")]
-async fn cve_2023_44487_who_floods_a_connection_is_turned_out() {
+async fn cve_2023_44487_who_floods_a_connection_turned_out_by() {
     let world = World::start().await;
     let odd = |n: u32| 2 * n + 1;
     let headers = |n: u32, flags: u8| frame(HEADERS, flags, odd(n), &request());
     let resets = (0..100_000).flat_map(move |n| {
         [frame(HEADERS, END_HEADERS | END_STREAM, odd(n), &request()), frame(RST_STREAM, 0, odd(n), &[0, 0, 0, 8])]
     });
-    assert!(Raw::open(&world).await.is_turned_out(resets).await, "resets");
+    assert!(Raw::open(&world).await.turned_out_by(resets).await, "resets");
     let endless = std::iter::once(headers(0, 0)).chain((0..100_000).map(|n| {
         // A header of its own each time, never indexed.
         let name = format!("x-{n}");
         let field = [&[0x10, u8::try_from(name.len()).unwrap()][..], name.as_bytes(), &[1], b"y"].concat();
         frame(CONTINUATION, 0, 1, &field)
     }));
-    assert!(Raw::open(&world).await.is_turned_out(endless).await, "headers without end");
+    assert!(Raw::open(&world).await.turned_out_by(endless).await, "headers without end");
     // Streams that nobody opened, and frames where none may be.
     let foreign = (0..100_000).map(|n| frame(RST_STREAM, 0, odd(n + 7), &[0, 0, 0, 8]));
-    assert!(Raw::open(&world).await.is_turned_out(foreign).await, "resets of nothing");
+    assert!(Raw::open(&world).await.turned_out_by(foreign).await, "resets of nothing");
     let zero = std::iter::once(frame(DATA, 0, 0, b"x"));
-    assert!(Raw::open(&world).await.is_turned_out(zero).await, "data of no stream");
+    assert!(Raw::open(&world).await.turned_out_by(zero).await, "data of no stream");
     let long = std::iter::once(frame(PING, 0, 0, &[0; 9]));
-    assert!(Raw::open(&world).await.is_turned_out(long).await, "a ping that is none");
+    assert!(Raw::open(&world).await.turned_out_by(long).await, "a ping that is none");
     let sound = world.browser().get(format!("{}/jwks", world.issuer())).await;
     assert_eq!(sound.status, 200);
     let good = Raw::open(&world).await;
-    assert!(!good.is_turned_out(std::iter::once(headers(0, END_HEADERS | END_STREAM))).await, "who behaves stays");
+    assert!(!good.turned_out_by(std::iter::once(headers(0, END_HEADERS | END_STREAM))).await, "who behaves stays");
 }
 
 /// CVE-2024-23656 (Dex): TLS 1.3 and 1.2, and nothing older, whatever the machine's own library would still speak.

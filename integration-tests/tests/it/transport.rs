@@ -89,7 +89,7 @@ impl Raw {
 /// CVE-2023-44487, CVE-2023-26964, CVE-2025-8671, RUSTSEC-2024-0332, RUSTSEC-2026-0258: whoever floods a connection with resets, with
 /// headers that never end, with empty data or with pings is turned out, and nobody else notices.
 #[tokio::test(flavor = "multi_thread")]
-async fn cve_2023_44487_who_floods_a_connection_turned_out_by() {
+async fn cve_2023_44487_who_floods_a_connection_is_turned_out() {
     let world = World::start().await;
     let odd = |n: u32| 2 * n + 1;
     let headers = |n: u32, flags: u8| frame(HEADERS, flags, odd(n), &request());

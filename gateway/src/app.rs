@@ -1,14 +1,14 @@
 //! The running gateway: everything that requests share.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
+use adapters::Signer;
 use adapters::http::Http;
 use adapters::registry::Ports;
 use adapters::remote::Remote;
-use adapters::{Adapter, Signer};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use certs::key::KeySet;
 use certs::ring::Rotation;
@@ -16,7 +16,6 @@ use certs::tls::ReloadingCert;
 use certs::vault::Vault;
 use gateway_core::client::SigningAlg;
 use gateway_core::document::Problems;
-use gateway_core::ids::ProviderId;
 use gateway_core::redirect::RedirectUri;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
@@ -25,13 +24,17 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::activation::{ActivationError, Activations, Change, InEffect};
+pub use crate::active::Active;
+use crate::active::Adapters;
 use crate::bundle::Bundle;
 use crate::catalog::{self, Catalog};
 use crate::config::{BundleConfig, Config};
 use crate::egress::{Egress, EgressError};
 use crate::exports::Exports;
 use crate::keys::{Keys, KeysError, lasting_secret};
+use crate::op::logo::Logo;
 use crate::ports::{Clock, Entropy, NoEntropy};
+use crate::roll::Roll;
 use crate::seal::{SealError, Seals};
 use crate::shared::SharedState;
 use crate::store::{Class, Key, Store, StoreError};
@@ -74,14 +77,6 @@ pub enum StartError {
     Listen(String),
 }
 
-/// A catalog with its adapters opened: the snapshot that one step of a login works with.
-pub struct Active {
-    /// What the bundle says.
-    pub catalog: Catalog,
-    /// How to reach its providers.
-    pub adapters: HashMap<ProviderId, Arc<dyn Adapter>>,
-}
-
 /// A list of redirect URIs; what could not be one is nobody's, and left out.
 fn redirect_uris(json: &[u8]) -> Option<Vec<RedirectUri>> {
     let listed: Vec<String> = serde_json::from_slice(json).ok()?;
@@ -117,11 +112,16 @@ pub struct App {
     pub client_keys: Remote<KeySet>,
     /// The redirect URIs that the addresses of sectors list.
     pub sectors: Remote<Vec<RedirectUri>>,
+    /// The pictures of clients.
+    pub logos: Remote<Logo>,
     /// The address of the listener for clients that may show a certificate, once there is one.
     pub mutual_tls: OnceLock<String>,
     /// Who certifies clients.
     pub client_authorities: Vec<CertificateDer<'static>>,
     active: ArcSwap<Active>,
+    /// Held while a new snapshot is put together from the one before.
+    changing: std::sync::Mutex<()>,
+    rolling: Mutex<()>,
     shadow: ArcSwapOption<PolicySet>,
     egress: Arc<Egress>,
     ports: Ports,
@@ -210,7 +210,10 @@ impl App {
         let shared = SharedState::new(Arc::clone(&store), Arc::clone(&seals), Arc::clone(&clock));
         let signer = Arc::clone(&keys) as Arc<dyn Signer>;
         let ports = Ports { http: Arc::clone(&http), signer, shared: Arc::new(shared) };
-        let active = connect(&config.issuer, catalog, &egress, &ports).map_err(StartError::Bundle)?;
+        let mut roll = Roll::default();
+        roll.follow(&store, &seals, now).await?;
+        let (catalog, adapters) = connect(&config.issuer, catalog, &egress, &ports).map_err(StartError::Bundle)?;
+        let active = Active::new(catalog, adapters, Arc::new(roll));
         Ok(Arc::new(Self {
             issuer: config.issuer.clone(),
             session_lifetime: config.session_lifetime,
@@ -223,10 +226,13 @@ impl App {
             deliveries: Semaphore::new(DELIVERIES),
             logouts: Semaphore::new(DELIVERIES),
             client_keys: Remote::new(Arc::clone(&http), |json| KeySet::parse(json).ok()),
-            sectors: Remote::new(http, redirect_uris),
+            sectors: Remote::new(Arc::clone(&http), redirect_uris),
+            logos: Remote::new(http, Logo::read),
             mutual_tls: OnceLock::new(),
             client_authorities,
             active: ArcSwap::from_pointee(active),
+            changing: std::sync::Mutex::default(),
+            rolling: Mutex::default(),
             shadow: ArcSwapOption::empty(),
             egress,
             ports,
@@ -266,8 +272,28 @@ impl App {
     /// A provider that cannot be opened; nothing is changed then.
     pub fn activate(&self, catalog: Catalog) -> Result<(), Problems> {
         let version = catalog.policies().version().to_owned();
-        self.active.store(Arc::new(connect(&self.issuer, catalog, &self.egress, &self.ports)?));
+        let (catalog, adapters) = connect(&self.issuer, catalog, &self.egress, &self.ports)?;
+        self.swap(|before| Active::new(catalog, adapters, Arc::clone(before.roll())));
         tracing::info!(version, "bundle activated");
+        Ok(())
+    }
+
+    /// Puts a snapshot in the place of the one before.
+    fn swap(&self, next: impl FnOnce(&Active) -> Active) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.active.store(Arc::new(next(&self.bundle())));
+    }
+
+    /// Follows the roll of the clients that registered themselves: who is on it by now is known here when this returns.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn follow_roll(&self) -> Result<(), StoreError> {
+        let _rolling = self.rolling.lock().await;
+        let mut roll = Roll::clone(self.bundle().roll());
+        if roll.follow(&self.store, &self.seals, self.now()).await? {
+            self.swap(|before| Active::new(Arc::clone(&before.catalog), Arc::clone(&before.adapters), Arc::new(roll)));
+        }
         Ok(())
     }
 
@@ -449,8 +475,10 @@ fn report(problems: Problems) {
     }
 }
 
-fn connect(issuer: &str, catalog: Catalog, egress: &Arc<Egress>, ports: &Ports) -> Result<Active, Problems> {
+type Connected = (Arc<Catalog>, Arc<Adapters>);
+
+fn connect(issuer: &str, catalog: Catalog, egress: &Arc<Egress>, ports: &Ports) -> Result<Connected, Problems> {
     let adapters = catalog.open_adapters(issuer, ports)?;
     egress.allow(&catalog.addresses());
-    Ok(Active { catalog, adapters })
+    Ok((Arc::new(catalog), Arc::new(adapters)))
 }

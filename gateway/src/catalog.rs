@@ -14,16 +14,18 @@ use certs::client_cert::distinguished_name;
 use certs::jwe::KeyManagement;
 use certs::key::KeySet;
 use gateway_core::client::{Client, ClientAuth, Encryption, KeyManagementAlg, KeySource, SigningAlg, SubjectType};
-use gateway_core::credential::CertificateName;
+use gateway_core::credential::{CertificateName, SecretDigest};
 use gateway_core::discovery::Verified;
 use gateway_core::document::{Problem, Problems};
+use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::ids::{ClientId, ProviderId};
+use gateway_core::registration::{self, Registration};
 use gateway_core::secret::Secret;
 use policies::service::TokenFormat;
 use policies::set::{Document, Parts};
 use policies::vocabulary::Vocabulary;
 use policies::{PolicySet, Provider};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use url::Url;
 
 use crate::authority::Authority;
@@ -40,10 +42,47 @@ pub struct Registered {
     pub file: String,
 }
 
+/// A client document under which portals register themselves.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// What the document says of all of them.
+    pub template: Client,
+    /// The terms of their registration.
+    pub terms: Registration,
+    /// The document.
+    pub document: Document,
+    /// The keys of whoever vouches for their software.
+    pub statements: Option<Arc<KeySet>>,
+}
+
+impl Admission {
+    /// The client that metadata makes under it, with its inline keys parsed.
+    ///
+    /// # Errors
+    /// `invalid_redirect_uri` or `invalid_client_metadata`.
+    pub fn client(
+        &self,
+        metadata: &Map<String, Value>,
+        id: &ClientId,
+        secret: Option<&SecretDigest>,
+    ) -> Result<Registered, OAuthError> {
+        let client = registration::client(&self.document.text, &self.terms, metadata, id, secret)?;
+        let file = self.document.file.clone();
+        let mut problems = Problems::new();
+        let document = Document { file: file.clone(), text: String::new() };
+        let registered = register(client, &document, &mut problems);
+        match problems.into_iter().next() {
+            None => Ok(registered),
+            Some(problem) => Err(OAuthError::new(OAuthCode::InvalidClientMetadata, problem.reason)),
+        }
+    }
+}
+
 /// What the bundle says, checked but not yet connected to anything.
 #[derive(Debug)]
 pub struct Catalog {
     clients: HashMap<ClientId, Registered>,
+    admissions: HashMap<ClientId, Admission>,
     policies: PolicySet,
     settings: BTreeMap<ProviderId, Settings>,
     secrets: HashMap<ProviderId, Secrets>,
@@ -68,9 +107,11 @@ impl Catalog {
         }
         let policies = collect(parts.policies(bundle), &mut problems);
         problems.sort();
-        let CatalogParts { clients, settings, secrets, .. } = parts;
+        let CatalogParts { clients, admissions, settings, secrets, .. } = parts;
         match policies {
-            Some(policies) if problems.is_empty() => Ok(Self { clients, policies, settings, secrets, authorities }),
+            Some(policies) if problems.is_empty() => {
+                Ok(Self { clients, admissions, policies, settings, secrets, authorities })
+            }
             _ => Err(problems),
         }
     }
@@ -92,6 +133,17 @@ impl Catalog {
         self.clients.values().map(|registered| &registered.client)
     }
 
+    /// The document under which a client that registered itself did so.
+    #[must_use]
+    pub fn admission(&self, client: &ClientId) -> Option<&Admission> {
+        self.admissions.get(client.in_policy())
+    }
+
+    /// Every document under which portals register themselves.
+    pub fn admissions(&self) -> impl Iterator<Item = &Admission> {
+        self.admissions.values()
+    }
+
     /// Trust policy.
     #[must_use]
     pub fn policies(&self) -> &PolicySet {
@@ -110,26 +162,31 @@ impl Catalog {
             TokenFormat::Jwt(alg) => Some(alg),
             TokenFormat::Opaque => None,
         });
-        self.clients().flat_map(|client| client.signed.algorithms()).chain(tokens).collect()
+        // Whoever registers may ask for any that its profile allows, and its key is to be there then.
+        let joining = self.admissions().flat_map(|admission| {
+            let fapi = admission.template.profile.is_fapi();
+            SigningAlg::ALL.into_iter().filter(move |alg| !fapi || *alg != SigningAlg::RS256)
+        });
+        self.clients().flat_map(|client| client.signed.algorithms()).chain(tokens).chain(joining).collect()
     }
 
     /// The kinds of `sub` that clients have, for the discovery document.
     #[must_use]
     pub fn subject_types(&self) -> Vec<SubjectType> {
-        let public = self.clients().any(|client| client.sector.is_public());
+        let templates = self.admissions().map(|admission| &admission.template);
+        let public = self.clients().chain(templates).any(|client| client.sector.is_public());
         [SubjectType::Pairwise].into_iter().chain(public.then_some(SubjectType::Public)).collect()
     }
 
     /// Every address the gateway may call.
     #[must_use]
     pub fn addresses(&self) -> Vec<Url> {
-        let keys = self.clients().filter_map(|client| match &client.keys {
-            Some(KeySource::Uri(uri)) => Some(uri.clone()),
-            _ => None,
-        });
-        let told = self.clients().filter_map(|client| client.backchannel_logout_uri.clone());
-        let sectors = self.clients().filter_map(|client| client.sector_identifier_uri.clone());
-        self.settings.values().flat_map(Settings::hosts).chain(keys).chain(told).chain(sectors).collect()
+        let called = |(name, _): &(&str, &str)| CALLED.contains(name);
+        let clients = self.clients().flat_map(Client::addresses).filter(called).map(|(_, address)| address);
+        // Whoever registers, registers addresses of these.
+        let joining = self.admissions().flat_map(|admission| admission.terms.origins.iter().map(String::as_str));
+        let clients = clients.chain(joining).filter_map(|address| Url::parse(address).ok());
+        self.settings.values().flat_map(Settings::hosts).chain(clients).collect()
     }
 
     /// Opens an adapter for every provider. Callbacks are `{issuer}/callback/{provider}`, one for each.
@@ -202,6 +259,7 @@ struct CatalogParts {
     vocabulary: Vocabulary,
     providers: Vec<Provider>,
     clients: HashMap<ClientId, Registered>,
+    admissions: HashMap<ClientId, Admission>,
     settings: BTreeMap<ProviderId, Settings>,
     secrets: HashMap<ProviderId, Secrets>,
 }
@@ -227,13 +285,15 @@ impl CatalogParts {
             }
             parts.providers.push(provider);
         }
-        parts.clients = read_clients(&bundle.of("clients"), problems);
+        parts.read_clients(&bundle.of("clients"), problems);
         parts
     }
 
     fn policies(&mut self, bundle: &Bundle) -> Result<PolicySet, Problems> {
         let (services, groups, instruments) = (bundle.of("services"), bundle.of("groups"), bundle.of("instruments"));
-        let mut clients: Vec<&Client> = self.clients.values().map(|registered| &registered.client).collect();
+        let templates = self.admissions.values().map(|admission| &admission.template);
+        let clients = self.clients.values().map(|registered| &registered.client);
+        let mut clients: Vec<&Client> = clients.chain(templates).collect();
         clients.sort_by(|a, b| a.id.cmp(&b.id));
         let set = PolicySet::compile(Parts {
             version: bundle.version(),
@@ -244,7 +304,11 @@ impl CatalogParts {
             providers: std::mem::take(&mut self.providers),
             vocabulary: std::mem::take(&mut self.vocabulary),
         })?;
-        let problems: Problems = self.clients.values().filter_map(|registered| misfit(registered, &set)).collect();
+        let clients = self.clients.values().map(|registered| (registered.file.as_str(), &registered.client));
+        let admissions = self.admissions.values();
+        let admissions = admissions.map(|admission| (admission.document.file.as_str(), &admission.template));
+        let problems: Problems =
+            clients.chain(admissions).filter_map(|(file, client)| misfit(file, client, &set)).collect();
         if problems.is_empty() { Ok(set) } else { Err(problems) }
     }
 }
@@ -267,6 +331,9 @@ fn read_inline(client: &Client, json: &str, document: &Document, problems: &mut 
     Some(Arc::new(keys))
 }
 
+/// The addresses of clients that we call ourselves.
+const CALLED: [&str; 5] = ["jwks_uri", "sector_identifier_uri", "backchannel_logout_uri", "request_uris", "logo_uri"];
+
 /// The key to which something is encrypted, and how.
 #[must_use]
 pub fn recipient(keys: &KeySet, encryption: Encryption) -> Option<(KeyManagement, &Value)> {
@@ -278,15 +345,14 @@ pub fn recipient(keys: &KeySet, encryption: Encryption) -> Option<(KeyManagement
 }
 
 /// What a client's document says that does not fit the rest of the bundle.
-fn misfit(registered: &Registered, set: &PolicySet) -> Option<Problem> {
-    let client = &registered.client;
-    let problem = |reason| Some(Problem { file: registered.file.clone(), line: 1, reason });
-    if let Some(service) = &client.default_service {
-        let offered = set.service(service).is_some_and(|service| service.clients.contains(&client.id));
-        if !offered {
-            let id = &client.id;
-            return problem(format!("default_service: {service} is not a service that lists {id} among its clients"));
-        }
+fn misfit(file: &str, client: &Client, set: &PolicySet) -> Option<Problem> {
+    let problem = |reason| Some(Problem { file: file.to_owned(), line: 1, reason });
+    let trial = client.registration.iter().flat_map(|terms| &terms.trial_services).map(|id| ("trial_services", id));
+    let mut named = client.default_service.iter().map(|id| ("default_service", id)).chain(trial);
+    let offered = |id| set.service(id).is_some_and(|service| service.is_offered_by(&client.id));
+    if let Some((field, service)) = named.find(|(_, id)| !offered(id)) {
+        let id = &client.id;
+        return problem(format!("{field}: {service} is not a service that lists {id} among its clients"));
     }
     let unknown = client.filings.iter().find(|filing| set.instrument(&filing.instrument).is_none())?;
     problem(format!("filing: {} is not an instrument of this bundle", unknown.instrument))
@@ -318,24 +384,49 @@ fn read_secrets(document: &Document, folder: &Path, settings: &Settings, problem
     secrets
 }
 
-fn read_clients(documents: &[Document], problems: &mut Problems) -> HashMap<ClientId, Registered> {
-    let mut clients: HashMap<ClientId, Registered> = HashMap::new();
-    for document in documents {
-        let Some(client) = collect(Client::from_document(&document.file, &document.text), problems) else { continue };
-        let keys = match &client.keys {
-            Some(KeySource::Inline(json)) => read_inline(&client, json, document, problems),
-            _ => None,
-        };
-        if let ClientAuth::TlsCertified(CertificateName::Subject(name)) = &client.auth
-            && distinguished_name(name).is_none()
-        {
-            problems
-                .push(document.problem("tls_client_auth_subject_dn: is no distinguished name as RFC 4514 writes it"));
+impl CatalogParts {
+    fn read_clients(&mut self, documents: &[Document], problems: &mut Problems) {
+        for document in documents {
+            let Some(client) = collect(Client::from_document(&document.file, &document.text), problems) else {
+                continue;
+            };
+            if client.id.registered_itself() {
+                problems.push(document.problem("client_id: this form belongs to clients that register themselves"));
+            }
+            if self.clients.contains_key(&client.id) || self.admissions.contains_key(&client.id) {
+                problems.push(twice(document, client.id.as_str()));
+            }
+            match client.registration.clone() {
+                None => {
+                    let registered = register(client, document, problems);
+                    self.clients.insert(registered.client.id.clone(), registered);
+                }
+                Some(terms) => {
+                    let keys =
+                        terms.software_statements.as_ref().map(|vouching| KeySet::parse(vouching.jwks.as_bytes()));
+                    if keys.as_ref().is_some_and(|keys| !keys.as_ref().is_ok_and(|keys| !keys.is_empty())) {
+                        problems.push(document.problem("software_statement_jwks: holds no key"));
+                    }
+                    let statements = keys.and_then(Result::ok).map(Arc::new);
+                    let admission =
+                        Admission { template: client.clone(), terms, document: document.clone(), statements };
+                    self.admissions.insert(client.id, admission);
+                }
+            }
         }
-        if clients.contains_key(&client.id) {
-            problems.push(twice(document, client.id.as_str()));
-        }
-        clients.insert(client.id.clone(), Registered { client, keys, file: document.file.clone() });
     }
-    clients
+}
+
+/// A client with its inline keys; they have to serve for all that it registered.
+fn register(client: Client, document: &Document, problems: &mut Problems) -> Registered {
+    let keys = match &client.keys {
+        Some(KeySource::Inline(json)) => read_inline(&client, json, document, problems),
+        _ => None,
+    };
+    if let ClientAuth::TlsCertified(CertificateName::Subject(name)) = &client.auth
+        && distinguished_name(name).is_none()
+    {
+        problems.push(document.problem("tls_client_auth_subject_dn: is no distinguished name as RFC 4514 writes it"));
+    }
+    Registered { client, keys, file: document.file.clone() }
 }

@@ -6,6 +6,8 @@
 //! | [`config`] | `gateway.toml`, checked as a whole |
 //! | [`bundle`], [`activation`] | documents, signed archives of them, and which is in effect |
 //! | [`catalog`] | what a bundle says, checked as a whole and indexed |
+//! | [`roll`] | the clients that registered themselves |
+//! | [`active`] | bundle and roll together: what one step of a login works with |
 //! | [`store`] | three verbs over two classes; the audit chain |
 //! | [`keys`], [`seal`] | signing keys, and what leaves the process sealed |
 //! | [`egress`] | the way out |
@@ -14,6 +16,7 @@
 //! | [`server`] | a running gateway, from start to end |
 
 pub mod activation;
+pub mod active;
 pub mod app;
 pub mod authority;
 pub mod bundle;
@@ -30,6 +33,7 @@ pub mod op;
 pub mod pages;
 pub mod ports;
 pub mod receipts;
+pub mod roll;
 pub mod seal;
 pub mod server;
 pub mod shared;

@@ -207,7 +207,7 @@ pub async fn send(app: &App, notice: &Notice) -> Result<bool, NoticeError> {
 /// One attempt (Back-Channel Logout section 2.5): heard means status 200 or 204.
 async fn deliver(app: &App, notice: &Notice) -> Result<(), String> {
     let active = app.bundle();
-    let Some(registered) = active.catalog.client(&notice.client) else {
+    let Some(registered) = active.client(&notice.client) else {
         // Nobody is left to be told.
         return Ok(());
     };

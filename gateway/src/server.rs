@@ -22,7 +22,7 @@ use crate::ports::Clock;
 const TEND: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether another bundle is in effect: often enough that all nodes have it within a second.
-const FOLLOW: Duration = Duration::from_millis(250);
+pub(crate) const FOLLOW: Duration = Duration::from_millis(250);
 
 /// A gateway that serves.
 pub struct Server {
@@ -172,7 +172,12 @@ async fn tend(app: Arc<App>, certificate: Arc<ReloadingCert>, mut stop: watch::R
 async fn follow(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(FOLLOW) => app.follow().await,
+            () = tokio::time::sleep(FOLLOW) => {
+                app.follow().await;
+                if let Err(error) = app.follow_roll().await {
+                    tracing::error!(%error, "the roll of clients cannot be read");
+                }
+            }
             _ = stop.changed() => return,
         }
     }

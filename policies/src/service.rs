@@ -217,6 +217,18 @@ impl Service {
         self.rows.iter().filter(|row| row.effect == Effect::Allow)
     }
 
+    /// Whether a client offers it, by its own name or by that of the document it registered itself under.
+    #[must_use]
+    pub fn is_offered_by(&self, client: &ClientId) -> bool {
+        self.clients.iter().any(|offers| offers.as_str() == client.in_policy())
+    }
+
+    /// Whether a client may ask about its tokens.
+    #[must_use]
+    pub fn is_served_by(&self, client: &ClientId) -> bool {
+        self.resource_servers.iter().any(|serves| serves.as_str() == client.in_policy())
+    }
+
     /// Every provider that some row accepts, in the order of the document.
     #[must_use]
     pub fn trusted(&self) -> Vec<&ProviderId> {

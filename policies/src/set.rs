@@ -240,7 +240,8 @@ impl PolicySet {
 
     /// The services that a client offers.
     pub fn services_of(&self, client: &ClientId) -> impl Iterator<Item = &Service> {
-        let ids = self.recipients.get(client).map(|recipient| recipient.services.as_slice()).unwrap_or_default();
+        let ids =
+            self.recipients.get(client.in_policy()).map(|recipient| recipient.services.as_slice()).unwrap_or_default();
         ids.iter().filter_map(|id| self.service(id))
     }
 
@@ -248,7 +249,7 @@ impl PolicySet {
     #[must_use]
     pub fn service_at(&self, client: &ClientId, resource: &str) -> Option<&Service> {
         let id = self.by_resource.get(resource)?;
-        self.service(id).filter(|service| service.clients.contains(client))
+        self.service(id).filter(|service| service.is_offered_by(client))
     }
 
     /// One provider.
@@ -315,8 +316,8 @@ impl PolicySet {
         let entry = self.services.get(facts.service).ok_or_else(|| unknown("service-exists"))?;
         let (provider_index, provider) =
             self.providers.get(&login.provider).ok_or_else(|| unknown("provider-exists"))?;
-        let recipient = self.recipients.get(facts.client).ok_or_else(|| unknown("client-exists"))?;
-        if !entry.service.clients.contains(facts.client) {
+        let recipient = self.recipients.get(facts.client.in_policy()).ok_or_else(|| unknown("client-exists"))?;
+        if !entry.service.is_offered_by(facts.client) {
             return Err(unknown("client-offers-service"));
         }
         let crossing = Crossing::between(provider.jurisdiction, recipient.client.jurisdiction);
@@ -331,7 +332,7 @@ impl PolicySet {
         };
         let at = Situation {
             provider: &login.provider,
-            client: facts.client,
+            client: &recipient.client.id,
             from: provider.jurisdiction,
             to: recipient.client.jurisdiction,
             place: recipient.client.place,
@@ -368,7 +369,7 @@ impl PolicySet {
         today: Date,
     ) -> Result<Vec<Released>, ReleaseError> {
         let service = self.service(service).ok_or(ReleaseError::Unknown("the service"))?;
-        let recipient = self.recipients.get(client).ok_or(ReleaseError::Unknown("the client"))?;
+        let recipient = self.recipients.get(client.in_policy()).ok_or(ReleaseError::Unknown("the client"))?;
         let provider = self.provider(&assertion.provider).ok_or(ReleaseError::Unknown("the provider"))?;
         let residence = provider.person.population(&Scope::new(&self.root, assertion, today)).unwrap_or_default();
         let scope = Scope::new(&self.root, assertion, today).of_resident(residence);
@@ -419,10 +420,10 @@ impl PolicySet {
             .is_none_or(|crossing| self.cover(service, client, crossing, row.class, today).is_some())
     }
 
-    /// One client.
+    /// One client, or the document of one that registered itself.
     #[must_use]
     pub fn client(&self, id: &ClientId) -> Option<&Client> {
-        self.recipients.get(id).map(|recipient| &recipient.client)
+        self.recipients.get(id.in_policy()).map(|recipient| &recipient.client)
     }
 
     /// Every client, in no order.

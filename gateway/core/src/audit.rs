@@ -67,6 +67,15 @@ pub enum Event {
         /// For which matter.
         service: ServiceId,
     },
+    /// A portal registered itself, or its registration changed.
+    Registration {
+        /// The portal.
+        client: ClientId,
+        /// What was done.
+        change: RegistrationChange,
+        /// A digest of its metadata; empty when it is gone.
+        metadata: String,
+    },
     /// The bundle that all nodes follow changed.
     Policy {
         /// The place of this change in the order of all of them.
@@ -92,6 +101,20 @@ pub enum Event {
         by: crate::link::Actor,
     },
 }
+
+words!(
+    /// What was done to the registration of a portal that registered itself.
+    RegistrationChange, "change of registration" {
+        /// It registered.
+        Registered = "registered",
+        /// It changed its metadata.
+        Updated = "updated",
+        /// It passed its check list, and every service of its document is open to it.
+        WentLive = "went-live",
+        /// It is gone.
+        Removed = "removed",
+    }
+);
 
 words!(
     /// What was done to the bundle that all nodes follow.

@@ -220,10 +220,11 @@ fn check_response_mode(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
 
 /// RFC 9126 section 4, FAPI 2.0 Security Profile section 5.3.2.2, FAPI 2.0 Message Signing section 5.3.1.
 fn check_arrival(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
-    if draft.client.profile.requires_pushed() && !draft.arrival.pushed {
+    let (profile, registered) = (draft.client.profile, &draft.client.requests);
+    if (profile.requires_pushed() || registered.pushed) && !draft.arrival.pushed {
         return Err(invalid("this client has to push its requests"));
     }
-    if draft.client.profile.requires_signed_messages() && !draft.arrival.signed {
+    if (profile.requires_signed_messages() || registered.signed) && !draft.arrival.signed {
         return Err(invalid("this client has to sign its requests"));
     }
     Ok(())
@@ -315,6 +316,7 @@ fn check_prompt(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
 }
 
 fn check_max_age(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    draft.request.max_age = draft.client.requests.default_max_age;
     let Some(text) = draft.params.one("max_age")? else { return Ok(()) };
     let digits = text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit());
     let seconds = text.parse().ok().filter(|_| digits).ok_or_else(|| invalid("max_age is not a number of seconds"))?;
@@ -397,6 +399,9 @@ fn check_acr_values(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
     if !draft.request.acr.essential {
         draft.request.acr.values.extend(asked.split(' ').filter_map(Assurance::from_acr));
         draft.request.acr.values.truncate(9);
+        if draft.request.acr.values.is_empty() {
+            draft.request.acr.values.clone_from(&draft.client.requests.default_acr_values);
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::assurance::Assurance;
 use crate::circumstances::{Place, Registered, words};
 pub use crate::credential::{ClientAuth, KeySource, SecretDigest};
 use crate::credential::{read_auth, read_keys};
@@ -16,6 +17,9 @@ use crate::jurisdiction::Jurisdiction;
 use crate::locale::Texts;
 use crate::profile::Profile;
 use crate::redirect::{CheckedRedirect, RedirectUri};
+use crate::registration::{Registration, read_registration};
+pub use crate::responses::{ContentAlg, EncryptedResponses, Encryption, KeyManagementAlg, SignedResponses};
+use crate::responses::{read_encrypted, read_signed};
 use crate::time::Date;
 
 /// A signing algorithm a client may ask for (RFC 7518 section 3.1, RFC 8037).
@@ -75,8 +79,16 @@ pub struct Client {
     pub profile: Profile,
     /// How it authenticates.
     pub auth: ClientAuth,
+    /// The one algorithm of its assertions, where it registered one.
+    pub auth_alg: Option<SigningAlg>,
     /// Where its public keys are, if it has any.
     pub keys: Option<KeySource>,
+    /// How its requests come in.
+    pub requests: Requests,
+    /// What people can read about it.
+    pub pages: Pages,
+    /// How portals register themselves under this document; they, and not this one, are clients then.
+    pub registration: Option<Registration>,
     /// The algorithms of what it is sent signed.
     pub signed: SignedResponses,
     /// What it is sent encrypted to one of its keys as well.
@@ -109,24 +121,34 @@ pub struct Client {
     pub refresh_lifetime: Option<Duration>,
 }
 
-/// The algorithm of each answer that is signed for a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignedResponses {
-    /// ID tokens.
-    pub id_token: SigningAlg,
-    /// Answers of the userinfo endpoint, where the client wants them signed.
-    pub userinfo: Option<SigningAlg>,
-    /// Answers at the authorization endpoint, where the client wants them signed (JARM).
-    pub authorization: SigningAlg,
-    /// Answers to introspection, where the client wants them signed (RFC 9701).
-    pub introspection: SigningAlg,
+/// What a client registered about its authorization requests.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Requests {
+    /// They are pushed, whatever its profile says (RFC 9126 section 6).
+    pub pushed: bool,
+    /// They are signed, whatever its profile says (RFC 9101 section 10.5).
+    pub signed: bool,
+    /// The one algorithm of its request objects.
+    pub alg: Option<SigningAlg>,
+    /// Where request objects lie that it names by their address (OpenID Connect Core section 6.2).
+    pub uris: Vec<Url>,
+    /// The oldest login it accepts where a request does not say, in seconds.
+    pub default_max_age: Option<u64>,
+    /// The assurance it asks for where a request does not.
+    pub default_acr_values: Vec<Assurance>,
 }
 
-impl SignedResponses {
-    /// All of them.
-    pub fn algorithms(&self) -> impl Iterator<Item = SigningAlg> {
-        [self.id_token, self.authorization, self.introspection].into_iter().chain(self.userinfo)
-    }
+/// What people can read about a client (RFC 7591 section 2).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pages {
+    /// Its picture.
+    pub logo: Option<Url>,
+    /// Its home page.
+    pub home: Option<Url>,
+    /// What it does with data.
+    pub policy: Option<Url>,
+    /// Its terms.
+    pub terms: Option<Url>,
 }
 
 words!(
@@ -138,46 +160,6 @@ words!(
         Public = "public",
     }
 );
-
-words!(
-    /// How the key of an encrypted answer travels (RFC 7518 section 4.1).
-    KeyManagementAlg, "key management algorithm" {
-        /// Agreed on P-256.
-        EcdhEs = "ECDH-ES",
-        /// Under an RSA key.
-        RsaOaep256 = "RSA-OAEP-256",
-    }
-);
-
-words!(
-    /// How an encrypted answer's content is encrypted (RFC 7518 section 5.1).
-    ContentAlg, "content encryption" {
-        /// AES-128 in CBC mode with HMAC, what the registration means when it says nothing.
-        A128CbcHs256 = "A128CBC-HS256",
-        /// AES-128 in GCM.
-        A128Gcm = "A128GCM",
-        /// AES-256 in GCM.
-        A256Gcm = "A256GCM",
-    }
-);
-
-/// How one kind of answer is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Encryption {
-    /// How the key travels.
-    pub alg: KeyManagementAlg,
-    /// How the content is encrypted.
-    pub enc: ContentAlg,
-}
-
-/// The answers that are encrypted for a client; each is signed first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct EncryptedResponses {
-    /// ID tokens.
-    pub id_token: Option<Encryption>,
-    /// Answers of the userinfo endpoint.
-    pub userinfo: Option<Encryption>,
-}
 
 /// A legal instrument that was filed, or recorded, for one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,6 +201,30 @@ impl Client {
         CheckedRedirect::find(&self.post_logout_redirect_uris, requested)
     }
 
+    /// Every address that it registered, with the name of the field, in no order.
+    pub fn addresses(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let keys = match &self.keys {
+            Some(KeySource::Uri(uri)) => Some(uri),
+            _ => None,
+        };
+        let one = [
+            ("jwks_uri", keys),
+            ("sector_identifier_uri", self.sector_identifier_uri.as_ref()),
+            ("initiate_login_uri", self.initiate_login_uri.as_ref()),
+            ("backchannel_logout_uri", self.backchannel_logout_uri.as_ref()),
+            ("frontchannel_logout_uri", self.frontchannel_logout_uri.as_ref()),
+            ("logo_uri", self.pages.logo.as_ref()),
+            ("client_uri", self.pages.home.as_ref()),
+            ("policy_uri", self.pages.policy.as_ref()),
+            ("tos_uri", self.pages.terms.as_ref()),
+        ];
+        let one = one.into_iter().filter_map(|(name, uri)| Some((name, uri?.as_str())));
+        let redirects = self.redirect_uris.iter().map(|uri| ("redirect_uris", uri.as_str()));
+        let after = self.post_logout_redirect_uris.iter().map(|uri| ("post_logout_redirect_uris", uri.as_str()));
+        let requests = self.requests.uris.iter().map(|uri| ("request_uris", uri.as_str()));
+        redirects.chain(after).chain(requests).chain(one)
+    }
+
     /// A public client cannot keep a secret.
     #[must_use]
     pub fn is_public(&self) -> bool {
@@ -231,27 +237,20 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
     let jurisdiction = doc.require("jurisdiction");
     let sector_identifier_uri = read_https(doc, "sector_identifier_uri");
     let sector = read_sector(doc, jurisdiction, sector_identifier_uri.as_ref());
-    let redirect_uris: Vec<RedirectUri> = doc.list("redirect_uris");
-    if redirect_uris.is_empty() {
-        doc.refuse_field("redirect_uris", "at least one is needed");
-    }
-    let (auth, keys) = (read_auth(doc), read_keys(doc));
     let profile = doc.optional("profile").unwrap_or(Profile::Baseline);
-    let signed = read_signed(doc);
-    let encrypted = EncryptedResponses {
-        id_token: read_encryption(doc, "id_token_encrypted_response_alg", "id_token_encrypted_response_enc"),
-        userinfo: read_encryption(doc, "userinfo_encrypted_response_alg", "userinfo_encrypted_response_enc"),
-    };
-    if encrypted.userinfo.is_some() && signed.userinfo.is_none() {
-        doc.refuse_field(
-            "userinfo_encrypted_response_alg",
-            "needs userinfo_signed_response_alg: what is encrypted is signed",
-        );
+    let registration = doc.section("registration").and_then(|section| read_registration(&section));
+    let redirect_uris: Vec<RedirectUri> = doc.list("redirect_uris");
+    if redirect_uris.is_empty() != doc.has("registration") {
+        doc.refuse_field("redirect_uris", "at least one is needed, and none where portals register themselves");
     }
-    if (encrypted.id_token.is_some() || encrypted.userinfo.is_some()) && keys.is_none() {
-        doc.refuse("what is encrypted is encrypted to a key: one of jwks and jwks_uri is needed");
+    // Where portals register themselves, each says for itself how it authenticates.
+    let auth = if doc.has("registration") { Some(ClientAuth::None) } else { read_auth(doc) };
+    let (keys, signed) = (read_keys(doc), read_signed(doc));
+    let encrypted = read_encrypted(doc, signed, keys.as_ref());
+    if !doc.has("registration") {
+        check_profile(doc, profile, auth.as_ref(), keys.as_ref(), signed);
     }
-    check_profile(doc, profile, auth.as_ref(), keys.as_ref(), signed);
+    let requests = read_requests(doc, profile, keys.as_ref());
     let default_service = doc.optional("default_service");
     let (initiate_login_uri, backchannel_logout_uri) =
         (read_https(doc, "initiate_login_uri"), read_https(doc, "backchannel_logout_uri"));
@@ -275,7 +274,11 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         redirect_uris,
         profile,
         auth: auth?,
+        auth_alg: doc.optional("token_endpoint_auth_signing_alg"),
         keys,
+        requests,
+        pages: read_pages(doc),
+        registration,
         signed,
         encrypted,
         dpop_bound: doc.flag("dpop_bound_access_tokens", false),
@@ -314,6 +317,33 @@ fn read_sector(doc: &Section<'_>, jurisdiction: Option<Jurisdiction>, listed: Op
     }
 }
 
+fn read_requests(doc: &Section<'_>, profile: Profile, keys: Option<&KeySource>) -> Requests {
+    let uris: Vec<Url> = doc.list("request_uris");
+    if uris.iter().any(|uri| uri.scheme() != "https") {
+        doc.refuse_field("request_uris", "must use https");
+    }
+    if !uris.is_empty() && profile.requires_pushed() {
+        doc.refuse_field("request_uris", "a FAPI client pushes its requests");
+    }
+    let signed = doc.flag("require_signed_request_object", false);
+    if (signed || !uris.is_empty()) && keys.is_none() && !doc.has("registration") {
+        doc.refuse("signed requests need one of jwks and jwks_uri");
+    }
+    let acr_values: Vec<String> = doc.list("default_acr_values");
+    let known: Vec<Assurance> = acr_values.iter().filter_map(|acr| Assurance::from_acr(acr)).collect();
+    if known.len() < acr_values.len() {
+        doc.refuse_field("default_acr_values", "holds one that is not ours");
+    }
+    Requests {
+        pushed: doc.flag("require_pushed_authorization_requests", false),
+        signed,
+        alg: doc.optional("request_object_signing_alg"),
+        uris,
+        default_max_age: doc.number("default_max_age", 0..=999_999_999),
+        default_acr_values: known,
+    }
+}
+
 fn read_https(doc: &Section<'_>, name: &'static str) -> Option<Url> {
     let uri = doc.optional::<Url>(name)?;
     if uri.scheme() != "https" || uri.fragment().is_some() {
@@ -322,25 +352,13 @@ fn read_https(doc: &Section<'_>, name: &'static str) -> Option<Url> {
     Some(uri)
 }
 
-fn read_signed(doc: &Section<'_>) -> SignedResponses {
-    let alg = |name| doc.optional(name).unwrap_or(SigningAlg::ES256);
-    SignedResponses {
-        id_token: alg("id_token_signed_response_alg"),
-        userinfo: doc.optional("userinfo_signed_response_alg"),
-        authorization: alg("authorization_signed_response_alg"),
-        introspection: alg("introspection_signed_response_alg"),
+fn read_pages(doc: &Section<'_>) -> Pages {
+    Pages {
+        logo: read_https(doc, "logo_uri"),
+        home: read_https(doc, "client_uri"),
+        policy: read_https(doc, "policy_uri"),
+        terms: read_https(doc, "tos_uri"),
     }
-}
-
-fn read_encryption(doc: &Section<'_>, alg: &'static str, enc: &'static str) -> Option<Encryption> {
-    let content = doc.optional(enc);
-    let Some(alg) = doc.optional(alg) else {
-        if content.is_some() {
-            doc.refuse_field(enc, "stands alone: the alg is missing");
-        }
-        return None;
-    };
-    Some(Encryption { alg, enc: content.unwrap_or(ContentAlg::A128CbcHs256) })
 }
 
 /// What a profile asks of a registration.
@@ -369,6 +387,11 @@ fn check_profile(
     }
     if signed.algorithms().any(|alg| alg == SigningAlg::RS256) {
         doc.refuse_field("profile", "a FAPI client is sent nothing that is signed with RS256");
+    }
+    for name in ["token_endpoint_auth_signing_alg", "request_object_signing_alg"] {
+        if doc.optional(name) == Some(SigningAlg::RS256) {
+            doc.refuse_field(name, "a FAPI client signs nothing with RS256");
+        }
     }
     if profile.requires_signed_messages() && keys.is_none() {
         doc.refuse("signed requests need one of jwks and jwks_uri");

@@ -29,6 +29,8 @@ pub struct Facts<'a> {
     pub subject_types: Vec<SubjectType>,
     /// Whether some client's pages ask whether a session changed.
     pub session_management: bool,
+    /// Whether portals may register themselves (RFC 7591).
+    pub registration: bool,
     /// The address of the listener for clients with certificates (RFC 8705 section 5).
     pub mutual_tls: Option<&'a str>,
 }
@@ -67,6 +69,8 @@ fn endpoints(facts: &Facts<'_>) -> Value {
     });
     if let (Some(part), Value::Object(more)) = (part.as_object_mut(), back_channel(issuer)) {
         part.extend(more);
+        let registration = facts.registration.then(|| json!(format!("{issuer}/register")));
+        part.extend(registration.map(|endpoint| ("registration_endpoint".to_owned(), endpoint)));
         let frame = facts.session_management.then(|| json!(format!("{issuer}/check-session")));
         part.extend(frame.map(|frame| ("check_session_iframe".to_owned(), frame)));
         part.extend(facts.mutual_tls.map(|address| ("mtls_endpoint_aliases".to_owned(), back_channel(address))));
@@ -85,8 +89,8 @@ fn requests() -> Value {
         "request_parameter_supported": true,
         "request_object_signing_alg_values_supported": SigningAlg::ALL.map(SigningAlg::as_str),
         "require_pushed_authorization_requests": false,
-        "request_uri_parameter_supported": false,
-        "require_request_uri_registration": false,
+        "request_uri_parameter_supported": true,
+        "require_request_uri_registration": true,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "display_values_supported": ["page"],
         "ui_locales_supported": Locale::ALL.map(Locale::tag),

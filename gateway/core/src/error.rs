@@ -47,6 +47,16 @@ pub enum OAuthCode {
     RegistrationNotSupported,
     /// RFC 9101 section 6.1.
     InvalidRequestObject,
+    /// RFC 9101 section 6.2.
+    InvalidRequestUri,
+    /// RFC 7591 section 3.2.2.
+    InvalidRedirectUri,
+    /// RFC 7591 section 3.2.2.
+    InvalidClientMetadata,
+    /// RFC 7591 section 3.2.2.
+    InvalidSoftwareStatement,
+    /// RFC 7591 section 3.2.2.
+    UnapprovedSoftwareStatement,
     /// RFC 9449 section 5.
     InvalidDpopProof,
     /// RFC 9449 section 8.
@@ -81,6 +91,11 @@ impl OAuthCode {
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::RegistrationNotSupported => "registration_not_supported",
             Self::InvalidRequestObject => "invalid_request_object",
+            Self::InvalidRequestUri => "invalid_request_uri",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
+            Self::InvalidClientMetadata => "invalid_client_metadata",
+            Self::InvalidSoftwareStatement => "invalid_software_statement",
+            Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",

@@ -1,5 +1,6 @@
 //! Names of things, parsed: a value of one of these types has the right shape, so nothing downstream checks again.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -101,6 +102,37 @@ id!(
 pub fn base64url(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+impl ClientId {
+    /// What stands between the document under which a client registered itself and the part that is its own.
+    pub const JOINT: char = '~';
+
+    /// The id of a client that registers itself under `document`, over fresh random bytes.
+    ///
+    /// # Errors
+    /// [`InvalidId`] when the document's own id leaves no room for more.
+    pub fn registering_itself(document: &Self, fresh: [u8; 16]) -> Result<Self, InvalidId> {
+        format!("{document}{}{}", Self::JOINT, base64url(&fresh)).parse()
+    }
+
+    /// Whether its client registered itself (RFC 7591).
+    #[must_use]
+    pub fn registered_itself(&self) -> bool {
+        self.0.contains(Self::JOINT)
+    }
+
+    /// The name by which policy knows its client: that of the document under which it is registered.
+    #[must_use]
+    pub fn in_policy(&self) -> &str {
+        self.0.split_once(Self::JOINT).map_or(&self.0, |(document, _)| document)
+    }
+}
+
+impl Borrow<str> for ClientId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 impl TransactionId {

@@ -107,6 +107,11 @@ pub fn file(kind: &'static str, content: &'static str) -> Response {
     public(reply(StatusCode::OK, kind, content), 86_400)
 }
 
+/// A picture that may be kept for a while.
+pub fn picture(kind: &'static str, bytes: Vec<u8>) -> Response {
+    public(reply(StatusCode::OK, kind, bytes), 3_600)
+}
+
 fn public(mut response: Response, seconds: u32) -> Response {
     let headers = response.headers_mut();
     headers.remove(PRAGMA);

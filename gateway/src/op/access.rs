@@ -46,7 +46,7 @@ pub(super) async fn access(app: &App, active: &Active, token: &str) -> Result<St
         return Ok(Standing::Dead);
     }
     let facts = Facts { client: &grant.client, service: &grant.service, login: &grant.login, demand: Demand::NONE };
-    Ok(match active.catalog.policies().decide(&facts) {
+    Ok(match active.decide(&facts) {
         Ok(_) => Standing::Good(grant),
         Err(Refusal {
             failure: Failure::AssuranceTooLow | Failure::NotFresh, needed: Some((acr, max_age)), ..

@@ -84,20 +84,22 @@ impl Visit<'_> {
                 // Nothing is known of where to send an answer: the request is what is missing.
                 opened.ok_or_else(|| Box::new(self.failure_page(StatusCode::BAD_REQUEST, Failure::RequestOver, None)))
             }
-            (None, Some(_)) => {
-                Err(told(OAuthError::new(OAuthCode::RequestUriNotSupported, "request_uri has to be pushed first")))
-            }
             (Some(_), Some(_)) => Err(told(OAuthError::new(OAuthCode::InvalidRequest, "request and request_uri"))),
             // OpenID Connect Core section 6.1 knows those: they are not refused for being wrong.
             (Some(object), None) if request_object::is_unsigned(object) => {
                 Err(told(OAuthError::new(OAuthCode::RequestNotSupported, "a request object has to be signed")))
             }
-            (Some(object), None) => {
+            (object, reference) => {
                 let client = params.one("client_id").map_err(told)?.and_then(|id| id.parse().ok());
-                let registered = client.and_then(|id| self.active.catalog.client(&id));
+                let registered = client.and_then(|id| self.active.client(&id));
                 let Some(registered) = registered else {
                     return Err(Box::new(self.refused(Refusal::Page(Failure::UnknownClient))));
                 };
+                let fetched = match reference {
+                    Some(uri) => Some(request_object::fetch(self.app, registered, uri).await.map_err(told)?),
+                    None => None,
+                };
+                let object = fetched.as_deref().or(object).unwrap_or_default();
                 let inner = request_object::read(self.app, registered, object).await.map_err(told)?;
                 let arrival = Arrival { pushed: false, signed: true };
                 Ok(Opened { params: inner, arrival, digest: String::new() })
@@ -139,13 +141,13 @@ impl Visit<'_> {
 
 impl Registry for Visit<'_> {
     fn client(&self, id: &ClientId) -> Option<&Client> {
-        self.active.catalog.client(id).map(|registered| &registered.client)
+        self.active.client(id).map(|registered| &registered.client)
     }
 
     fn service(&self, client: &Client, resource: Option<&str>) -> Option<ServiceId> {
         match resource {
-            Some(resource) => self.active.catalog.policies().service_at(&client.id, resource).map(|s| s.id.clone()),
-            None => client.default_service.clone(),
+            Some(resource) => self.active.service_at(&client.id, resource).map(|s| s.id.clone()),
+            None => client.default_service.clone().filter(|service| self.active.admits(&client.id, service)),
         }
     }
 

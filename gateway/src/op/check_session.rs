@@ -33,7 +33,7 @@ const AFTERWARDS: u64 = 86_400;
 /// `GET /check-session`: for the pages of clients that registered for it, and inside nobody else's.
 pub async fn frame(State(app): State<Arc<App>>) -> Response {
     let active = app.bundle();
-    let clients = active.catalog.clients().filter(|client| client.session_management);
+    let clients = active.clients().filter(|client| client.session_management);
     let pages = clients.flat_map(|client| &client.redirect_uris).filter_map(|uri| Url::parse(uri.as_str()).ok());
     let origins: BTreeSet<String> = pages.map(|page| page.origin().ascii_serialization()).collect();
     reply::frame(pages::CHECK_SESSION_PAGE.to_owned(), &origins)
@@ -47,7 +47,7 @@ impl Visit<'_> {
         session: &str,
     ) -> Result<Option<String>, SessionError> {
         let request = &transaction.request;
-        let client = self.active.catalog.client(&request.client).map(|registered| &registered.client);
+        let client = self.active.client(&request.client).map(|registered| &registered.client);
         let service = self.active.catalog.policies().service(&request.service);
         let known = service.is_some_and(|service| service.consent != Mode::Anonymous);
         let Some(client) = client.filter(|client| client.session_management && known) else { return Ok(None) };

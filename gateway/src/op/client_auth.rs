@@ -116,7 +116,7 @@ fn find<'a>(active: &'a Active, credential: &Credential<'_>) -> Result<&'a Regis
             claimed_client(token).filter(|claimed| id.is_none_or(|id| id == claimed.as_str()))
         }
     };
-    let found = id.and_then(|id| active.catalog.client(&id));
+    let found = id.and_then(|id| active.client(&id));
     if found.is_none() {
         // As much work as for a client that exists.
         let _ = SecretDigest::of("nobody").matches("somebody");
@@ -164,7 +164,9 @@ fn unproven(error: ClientTokenError) -> OAuthError {
 /// Verifies a client assertion (RFC 7523 section 3) and uses it up.
 async fn assertion(app: &App, registered: &Registered, token: &str, endpoint: &str) -> Result<(), OAuthError> {
     let now = app.now();
-    let claims = client_keys::verify(app, registered, token, ASSERTION_TYPES).await.map_err(unproven)?;
+    let claims = client_keys::verify(app, registered, token, ASSERTION_TYPES, registered.client.auth_alg)
+        .await
+        .map_err(unproven)?;
     let until = check(app, &registered.client, &claims, endpoint, now)?;
     // Recorded after the signature: a forgery must not burn somebody's identifier (Keycloak issue 49215).
     let jti = claims::text(&claims, "jti").map_err(|_| invalid())?;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use certs::jws::{JwsError, Unverified, Verified};
 use certs::key::{Algorithm, KeySet};
-use gateway_core::client::{Client, KeySource};
+use gateway_core::client::{Client, KeySource, SigningAlg};
 use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::catalog::Registered;
+use crate::keys::algorithm;
 
 /// What a FAPI client may sign with (FAPI 2.0 Security Profile section 5.4.1).
 const STRONG: [Algorithm; 3] = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::PS256];
@@ -29,14 +30,17 @@ pub(super) fn allowed(client: &Client) -> &'static [Algorithm] {
     if client.profile.is_fapi() { &STRONG } else { &Algorithm::ALL }
 }
 
-/// The claims of a token that one of the client's keys signed, and that says it is of one of these types, or nothing.
+/// The claims of a token that one of the client's keys signed, with the algorithm that it registered for such tokens if it did,
+/// and that says it is of one of these types, or nothing.
 pub(super) async fn verify(
     app: &App,
     registered: &Registered,
     token: &str,
     types: &[&str],
+    alg: Option<SigningAlg>,
 ) -> Result<Verified<Map<String, Value>>, ClientTokenError> {
-    let allowed = allowed(&registered.client);
+    let one = alg.map(|alg| [algorithm(alg)]);
+    let allowed = one.as_ref().map_or(allowed(&registered.client), |one| one.as_slice());
     let verify = |keys: &KeySet| Unverified::parse(token)?.verify(keys, allowed);
     // What cannot be such a token at all is no reason to fetch anything.
     let unverified = Unverified::parse(token)?;

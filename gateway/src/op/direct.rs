@@ -140,8 +140,9 @@ impl Visit<'_> {
     fn offered_to(&self, provider: &ProviderId) -> Vec<DirectChoice> {
         let catalog = &self.active.catalog;
         let mut choices = Vec::new();
-        for client in catalog.clients().filter(|client| client.initiate_login_uri.is_some()) {
-            let services = catalog.policies().services().filter(|service| service.clients.contains(&client.id));
+        for client in self.active.clients().filter(|client| client.initiate_login_uri.is_some()) {
+            let services = catalog.policies().services().filter(|service| service.is_offered_by(&client.id));
+            let services = services.filter(|service| self.active.admits(&client.id, &service.id));
             for service in services.filter(|service| service.trusted().contains(&provider)) {
                 choices.push(DirectChoice { client: client.id.clone(), service: service.id.clone() });
             }
@@ -197,7 +198,7 @@ impl Visit<'_> {
 
     /// Where a portal begins a sign-in for a service when somebody else asks it to.
     fn initiation(&self, choice: &DirectChoice) -> Option<Url> {
-        let client = &self.active.catalog.client(&choice.client)?.client;
+        let client = &self.active.client(&choice.client)?.client;
         let service = self.active.catalog.policies().service(&choice.service)?;
         let mut address = client.initiate_login_uri.clone()?;
         let mut query = address.query_pairs_mut();

@@ -16,7 +16,8 @@ pub async fn metadata(State(app): State<Arc<App>>) -> Response {
         issuer: &app.issuer,
         claims: active.catalog.claim_names(),
         subject_types: active.catalog.subject_types(),
-        session_management: active.catalog.clients().any(|client| client.session_management),
+        session_management: active.clients().any(|client| client.session_management),
+        registration: active.catalog.admissions().next().is_some(),
         verified: active.catalog.verified(),
         mutual_tls: app.mutual_tls.get().map(String::as_str),
     };

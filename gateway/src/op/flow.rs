@@ -189,7 +189,7 @@ impl Visit<'_> {
     ) -> Result<Offer, OfferError> {
         let catalog = &self.active.catalog;
         let service = catalog.policies().service(&request.service);
-        let client = catalog.client(&request.client).map(|registered| &registered.client);
+        let client = self.active.client(&request.client).map(|registered| &registered.client);
         let (Some(service), Some(client)) = (service, client) else {
             return Err(ReleaseError::Unknown("the service").into());
         };
@@ -257,7 +257,7 @@ impl Visit<'_> {
         let on_demand = document.can.reauthenticates_on_demand;
         let anew = request.demands_login() && on_demand;
         // A portal's hint may be a document number: it does not cross a border before the person agreed.
-        let client = self.active.catalog.client(&request.client).map(|registered| registered.client.jurisdiction);
+        let client = self.active.client(&request.client).map(|registered| registered.client.jurisdiction);
         let crosses = client != Some(document.jurisdiction);
         let wish = adapters::Wish {
             acr_values: document.words_for(ask.assurance),

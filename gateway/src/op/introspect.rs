@@ -82,7 +82,7 @@ async fn describe(
 fn about_access(app: &App, active: &Active, client: &Client, grant: &AccessGrant) -> Option<Map<String, Value>> {
     let service = active.catalog.policies().service(&grant.service)?;
     let own = grant.client == client.id;
-    if !own && !service.resource_servers.contains(&client.id) {
+    if !own && !service.is_served_by(&client.id) {
         return None;
     }
     let about = json!({

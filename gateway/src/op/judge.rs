@@ -47,7 +47,7 @@ impl Visit<'_> {
             }
             // Whatever the provider was told, only its answer shows that the person signed in anew.
             Ok(_) if request.demands_login() && !in_answer => Err(Refusal::by(Failure::NotFresh, "request-login")),
-            Ok(login) => policies.decide(&Facts {
+            Ok(login) => self.active.decide(&Facts {
                 client: &request.client,
                 service: &request.service,
                 login,
@@ -147,7 +147,7 @@ impl Visit<'_> {
 
     /// The person, as this client's sector knows them.
     pub(super) fn subject(&self, request: &AuthorizationRequest, proof: &Proof) -> Option<String> {
-        let client = &self.active.catalog.client(&request.client)?.client;
+        let client = &self.active.client(&request.client)?.client;
         Some(self.subject_at(client, &request.service, &proof.known.person))
     }
 

@@ -87,7 +87,7 @@ pub async fn confirm(State(app): State<Arc<App>>, request: Request<Body>) -> Res
 
 impl Registry for Visit<'_> {
     fn client(&self, id: &ClientId) -> Option<&Client> {
-        self.active.catalog.client(id).map(|registered| &registered.client)
+        self.active.client(id).map(|registered| &registered.client)
     }
 
     fn hint(&self, id_token: &str) -> Option<Hint> {
@@ -122,7 +122,7 @@ impl Visit<'_> {
             return self.log_out(&asked).await;
         }
         let locale = self.asked_locale().or(asked.locale).unwrap_or_else(|| self.locale(None));
-        let client = asked.client.as_ref().and_then(|id| self.active.catalog.client(id));
+        let client = asked.client.as_ref().and_then(|id| self.active.client(id));
         let client = client.map(|registered| registered.client.name.get(locale));
         let page = Logout::question(locale, client, params);
         reply::page(StatusCode::OK, page.html(), asked.redirect.as_ref())
@@ -197,13 +197,13 @@ impl Visit<'_> {
     fn told(&self, told: &[&(ClientId, Ended)], session: Option<&Session>, locale: Locale) -> Vec<Told> {
         // Front-Channel Logout section 3: the page learns which session, by the name that its portal has for it.
         let frame = |id: &ClientId, ended: Ended| {
-            let mut page = self.active.catalog.client(id)?.client.frontchannel_logout_uri.clone()?;
+            let mut page = self.active.client(id)?.client.frontchannel_logout_uri.clone()?;
             let sid = self.sid(&session.filter(|_| ended == Ended::Asked)?.id, id);
             page.query_pairs_mut().append_pair("iss", &self.app.issuer).append_pair("sid", &sid);
             Some(page)
         };
         let name = |id: &ClientId| {
-            let registered = self.active.catalog.client(id);
+            let registered = self.active.client(id);
             registered.map_or_else(|| id.to_string(), |registered| registered.client.name.get(locale).to_owned())
         };
         told.iter()
@@ -247,7 +247,7 @@ impl Visit<'_> {
         let mut told = Vec::new();
         for (key, party) in parties {
             batch = batch.and(Write::Delete(key));
-            let client = self.active.catalog.client(&party.client).map(|registered| &registered.client);
+            let client = self.active.client(&party.client).map(|registered| &registered.client);
             let wants = client.is_some_and(|client| client.backchannel_logout_uri.is_some());
             let notice = wants.then(|| self.notice(session, &party));
             if let Some(notice) = &notice {
@@ -261,7 +261,7 @@ impl Visit<'_> {
 
     /// What becomes of a portal that is not told by its back end.
     fn without_notice(&self, client: &ClientId) -> Ended {
-        let registered = self.active.catalog.client(client);
+        let registered = self.active.client(client);
         let framed = registered.is_some_and(|registered| registered.client.frontchannel_logout_uri.is_some());
         if framed { Ended::Asked } else { Ended::CannotBeTold }
     }

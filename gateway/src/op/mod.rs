@@ -17,6 +17,8 @@
 //! | `flow`, `judge` | carry out what the dispatcher says; put a login to policy |
 //! | `issue` | the only place that mints codes and tokens; takes a `Permit`, and for tokens a taken grant |
 //! | [`pushed`], `request_object`, `sector` | `/par`; requests that their client signed; whose sector lists where they lead |
+//! | [`register`] | `/register`: portals that register themselves |
+//! | [`logo`] | the pictures of portals |
 //! | `client_keys`, `dpop` | what a client signed; proofs that it holds a key |
 //! | `protect` | what a client is sent signed and encrypted |
 //! | `access` | what a token stands for now |
@@ -40,12 +42,14 @@ mod issue;
 mod judge;
 pub mod link;
 pub mod login;
+pub mod logo;
 pub mod logout;
 pub mod matching;
 mod person;
 pub mod protect;
 pub mod pushed;
 mod refresh;
+pub mod register;
 mod request_object;
 pub mod revoke;
 mod sector;

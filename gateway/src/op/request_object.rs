@@ -1,11 +1,15 @@
 //! Signed authorization requests (RFC 9101), verified with the client's registered keys.
 
 use certs::claims;
+use gateway_core::digest::sha256;
 use gateway_core::error::{OAuthCode, OAuthError};
+use gateway_core::ids::base64url;
 use gateway_core::params::Params;
 use gateway_core::profile::Profile;
 use gateway_core::request_object::{invalid, params};
 use gateway_core::time::SKEW;
+use http::StatusCode;
+use http::header::ACCEPT;
 
 use super::client_keys::{self, ClientTokenError};
 use crate::app::App;
@@ -26,10 +30,15 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str) -> Re
     if client.keys.is_none() {
         return Err(OAuthError::new(OAuthCode::RequestNotSupported, "this client has no keys to sign with"));
     }
-    let claims = client_keys::verify(app, registered, object, OBJECT_TYPES).await.map_err(|error| match error {
-        ClientTokenError::Token(_) => invalid("the request object's signature, or its header, is not acceptable"),
-        ClientTokenError::Unavailable => OAuthError::new(OAuthCode::TemporarilyUnavailable, "try again"),
-    })?;
+    let claims =
+        client_keys::verify(app, registered, object, OBJECT_TYPES, client.requests.alg).await.map_err(|error| {
+            match error {
+                ClientTokenError::Token(_) => {
+                    invalid("the request object's signature, or its header, is not acceptable")
+                }
+                ClientTokenError::Unavailable => OAuthError::new(OAuthCode::TemporarilyUnavailable, "try again"),
+            }
+        })?;
     let (now, skew) = (app.now().0, SKEW.as_secs());
     let fapi = client.profile.requires_signed_messages();
     // FAPI wants to know from when and until when; elsewhere an object without times is as good as a query.
@@ -61,6 +70,29 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str) -> Re
         return Err(invalid("client_id of the request object is not its client"));
     }
     Ok(params)
+}
+
+/// The request object that lies at an address which its client registered (RFC 9101 section 5.2, OpenID Connect Core
+/// section 6.2).
+///
+/// # Errors
+/// `invalid_request_uri`.
+pub(super) async fn fetch(app: &App, registered: &Registered, uri: &str) -> Result<String, OAuthError> {
+    let invalid = |why: &'static str| OAuthError::new(OAuthCode::InvalidRequestUri, why);
+    // Only what was registered is fetched, and of that only what the bundle's hosts answer.
+    let mut known = registered.client.requests.uris.iter();
+    let known = known.find(|known| known.as_str() == uri).ok_or_else(|| invalid("request_uri is not registered"))?;
+    let mut address = known.clone();
+    address.set_fragment(None);
+    let request =
+        http::Request::get(address.as_str()).header(ACCEPT, "application/oauth-authz-req+jwt").body(Vec::new());
+    let answer = app.http().send(request.map_err(|_| invalid("request_uri is no address"))?).await;
+    let answer = answer.ok().filter(|answer| answer.status() == StatusCode::OK);
+    let object = answer.ok_or_else(|| invalid("what request_uri names cannot be fetched"))?.into_body();
+    if known.fragment().is_some_and(|digest| digest != base64url(&sha256(&object))) {
+        return Err(invalid("what request_uri names is not what its fragment says"));
+    }
+    String::from_utf8(object).map_err(|_| invalid("what request_uri names is no token"))
 }
 
 /// Whether an object says of itself that nobody signed it.

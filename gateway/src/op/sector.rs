@@ -3,11 +3,13 @@
 
 use adapters::http::HttpError;
 use gateway_core::authorize::{self, Arrival, AuthorizationRequest, Refusal};
+use gateway_core::client::Client;
 use gateway_core::error::{Failure, OAuthCode, OAuthError};
 use gateway_core::params::Params;
 use gateway_core::redirect::RedirectUri;
 
 use super::Visit;
+use crate::app::App;
 
 impl Visit<'_> {
     /// Reads and checks an authorization request.
@@ -31,10 +33,21 @@ impl Visit<'_> {
     }
 
     async fn is_listed(&self, request: &AuthorizationRequest) -> Result<bool, HttpError> {
-        let registered = self.active.catalog.client(&request.client).map(|registered| &registered.client);
+        let registered = self.active.client(&request.client).map(|registered| &registered.client);
         let uri = registered.and_then(|client| Some((client, client.sector_identifier_uri.as_ref()?)));
         let Some((client, uri)) = uri else { return Ok(true) };
         let lists = |uris: &[RedirectUri]| client.find_redirect(uris, request.redirect.as_str()).is_some();
         Ok(lists(&self.app.sectors.get(uri, self.now).await?) || lists(&self.app.sectors.refresh(uri, self.now).await?))
     }
+}
+
+/// Whether the list of a client's sector, if it has one, holds every redirect URI of the client.
+///
+/// # Errors
+/// The list cannot be had.
+pub(super) async fn lists_all(app: &App, client: &Client) -> Result<bool, HttpError> {
+    let Some(uri) = &client.sector_identifier_uri else { return Ok(true) };
+    let lists = |listed: &[RedirectUri]| client.redirect_uris.iter().all(|uri| listed.contains(uri));
+    let now = app.now();
+    Ok(lists(&app.sectors.get(uri, now).await?) || lists(&app.sectors.refresh(uri, now).await?))
 }

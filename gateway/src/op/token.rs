@@ -190,7 +190,7 @@ pub(super) fn check_resource(
     grant: &CodeGrant,
 ) -> Result<(), OAuthError> {
     let Some(resource) = resource else { return Ok(()) };
-    let named = active.catalog.policies().service_at(&client.id, resource);
+    let named = active.service_at(&client.id, resource);
     if named.is_some_and(|service| service.id == grant.service) {
         return Ok(());
     }
@@ -200,12 +200,7 @@ pub(super) fn check_resource(
 /// Puts a grant's facts to policy again: what was taken out of policy since is refused.
 pub(super) fn decide(active: &Active, grant: &CodeGrant) -> Result<Permit, Refusal> {
     let demand = Demand { acr: &grant.asked_acr, max_age: None };
-    active.catalog.policies().decide(&Facts {
-        client: &grant.client,
-        service: &grant.service,
-        login: &grant.login,
-        demand,
-    })
+    active.decide(&Facts { client: &grant.client, service: &grant.service, login: &grant.login, demand })
 }
 
 /// The grant without what could not be released any more: its row, or what let it cross the border, is gone.

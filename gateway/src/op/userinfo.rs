@@ -158,7 +158,7 @@ async fn claims(app: &App, presented: Presented<'_>, proven: &Proven) -> Result<
     let verified = verified::retain(grant.verified.clone(), &stands);
     claims.extend(verified.map(|verified| ("verified_claims".to_owned(), verified)));
     claims.insert("sub".to_owned(), grant.subject.clone().into());
-    let registered = active.catalog.client(&grant.client).ok_or("the client is gone")?;
+    let registered = active.client(&grant.client).ok_or("the client is gone")?;
     let Some(alg) = registered.client.signed.userinfo else { return Ok(Found::Claims(claims)) };
     claims.insert("iss".to_owned(), app.issuer.as_str().into());
     claims.insert("aud".to_owned(), grant.client.as_str().into());

@@ -95,7 +95,7 @@ impl<'a> Visit<'a> {
     /// was taken off the list.
     #[must_use]
     pub fn client_response(&self, to: &ReplyTo, params: &[(&'static str, &str)]) -> Response {
-        let client = self.active.catalog.client(&to.client).map(|registered| &registered.client);
+        let client = self.active.client(&to.client).map(|registered| &registered.client);
         let Some(client) = client.filter(|client| client.check_redirect(to.redirect.as_str()).is_some()) else {
             return self.failure_page(StatusCode::BAD_REQUEST, Failure::RedirectMismatch, None);
         };

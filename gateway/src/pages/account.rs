@@ -110,7 +110,7 @@ impl Account {
 fn agreed(active: &Active, t: Texts, locale: Locale, receipt: &Receipt, recent: bool) -> Agreed {
     let (policies, proposal) = (active.catalog.policies(), &receipt.proposal);
     let service = policies.service(&proposal.service).map(|service| service.name.get(locale));
-    let client = active.catalog.client(&proposal.client).map(|registered| registered.client.name.get(locale));
+    let client = active.client(&proposal.client).map(|registered| registered.client.name.get(locale));
     let what = t.with_all(
         "account-consent",
         &[

@@ -10,7 +10,7 @@ use gateway_core::interaction::Transaction;
 use gateway_core::locale::Locale;
 
 use super::texts::Texts;
-use super::{place, render};
+use super::{About, place, render};
 use crate::app::Active;
 
 /// One claim on the page.
@@ -39,6 +39,7 @@ pub struct Consent {
 struct ConsentPage {
     t: Texts,
     here: String,
+    about: About,
     title: &'static str,
     yes: &'static str,
     provider: String,
@@ -66,7 +67,7 @@ impl Consent {
     pub fn new(active: &Active, locale: Locale, transaction: &Transaction, proposal: &Proposal) -> Option<Self> {
         let t = Texts(locale);
         let policies = active.catalog.policies();
-        let client = &active.catalog.client(&proposal.client)?.client;
+        let client = &active.client(&proposal.client)?.client;
         let (service, provider) = (policies.service(&proposal.service)?, policies.provider(&proposal.provider)?);
         let words = policies.vocabulary();
         let line = |item: &Item| Line {
@@ -95,6 +96,7 @@ impl Consent {
         let page = ConsentPage {
             t,
             here: format!("/login/{}/consent", transaction.id),
+            about: About::new(client),
             title,
             yes,
             provider: provider.name.get(locale).to_owned(),

@@ -57,7 +57,7 @@ impl Direct {
         let policies = active.catalog.policies();
         let name = policies.provider(provider).map(|provider| provider.name.get(locale)).unwrap_or_default();
         let choice = |choice: DirectChoice| {
-            let portal = active.catalog.client(&choice.client)?.client.name.get(locale).to_owned();
+            let portal = active.client(&choice.client)?.client.name.get(locale).to_owned();
             let service = policies.service(&choice.service)?.name.get(locale).to_owned();
             Some(Choice { value: choice.value(), service, portal })
         };

@@ -8,12 +8,14 @@ mod logout;
 pub mod texts;
 
 use askama::Template;
+use gateway_core::client::Client;
 use gateway_core::error::{Failure, Side};
 use gateway_core::interaction::{Transaction, Wait};
 use gateway_core::locale::Locale;
 use gateway_core::time::Timestamp;
 use policies::Service;
 use policies::choose::Candidate;
+use url::Url;
 
 use crate::app::Active;
 use texts::Texts;
@@ -44,6 +46,30 @@ fn render(template: &impl Template) -> String {
     template.render().unwrap_or_default()
 }
 
+/// What a portal says of itself, besides its name.
+#[derive(Default)]
+struct About {
+    /// Where we serve its picture; empty where it has none.
+    logo: String,
+    policy: String,
+    terms: String,
+}
+
+impl About {
+    fn new(client: &Client) -> Self {
+        let text = |uri: &Option<Url>| uri.as_ref().map(Url::to_string).unwrap_or_default();
+        Self {
+            logo: client.pages.logo.as_ref().map(|_| format!("/client/{}/logo", client.id)).unwrap_or_default(),
+            policy: text(&client.pages.policy),
+            terms: text(&client.pages.terms),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.logo.is_empty() && self.policy.is_empty() && self.terms.is_empty()
+    }
+}
+
 /// A provider that can be chosen.
 struct Choice {
     name: String,
@@ -64,6 +90,7 @@ struct NotPossible {
 pub struct Chooser {
     t: Texts,
     here: String,
+    about: About,
     lead: String,
     choices: Vec<Choice>,
     others: Vec<NotPossible>,
@@ -81,11 +108,12 @@ impl Chooser {
         candidates: &[Candidate],
     ) -> Self {
         let (t, id) = (Texts(locale), &transaction.id);
-        let client = active.catalog.client(&transaction.request.client);
+        let client = active.client(&transaction.request.client);
         let portal = client.map(|registered| registered.client.name.get(locale)).unwrap_or_default();
         let mut page = Self {
             t,
             here: format!("/login/{id}"),
+            about: client.map(|registered| About::new(&registered.client)).unwrap_or_default(),
             lead: t.with_all("chooser-lead", &[("portal", portal), ("service", service.name.get(locale))]),
             choices: Vec::new(),
             others: Vec::new(),

@@ -38,6 +38,7 @@ mod policy_flaws;
 mod portals;
 mod protected;
 mod refresh;
+mod register;
 mod secrecy;
 mod sectors;
 mod session;

@@ -1,0 +1,324 @@
+//! How portals register themselves (RFC 7591, OpenID Connect Dynamic Client Registration 1.0): under a client document of
+//! the bundle that says for whom, where and on what terms, so that nobody registers trust that no officer gave.
+//!
+//! The metadata that a portal sends becomes a client document, and is read like every other one.
+
+use serde_json::{Map, Value};
+use toml::Table;
+use url::Url;
+
+use crate::client::{Client, SubjectType};
+use crate::credential::SecretDigest;
+use crate::document::{Problem, Section};
+use crate::error::{OAuthCode, OAuthError};
+use crate::ids::{ClientId, ServiceId};
+use crate::time::Date;
+
+/// The terms on which portals register themselves under a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Digests of the tokens that let somebody register (RFC 7591 section 1.2).
+    pub initial_access_tokens: Vec<SecretDigest>,
+    /// The origins of every address they may register.
+    pub origins: Vec<String>,
+    /// The services that are open to them before they passed their check list.
+    pub trial_services: Vec<ServiceId>,
+    /// The last day on which anybody registers.
+    pub until: Option<Date>,
+    /// How many there may be.
+    pub most: usize,
+    /// Who vouches for their software, where somebody does.
+    pub software_statements: Option<SoftwareStatements>,
+}
+
+/// Who vouches for the software of portals (RFC 7591 section 2.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SoftwareStatements {
+    /// The `iss` of statements.
+    pub issuer: String,
+    /// The JWK Set that verifies them.
+    pub jwks: String,
+    /// Whether nobody registers without one.
+    pub required: bool,
+}
+
+/// Reads the table `registration` of a client document.
+pub(crate) fn read_registration(section: &Section<'_>) -> Option<Registration> {
+    let initial_access_tokens: Vec<SecretDigest> = section.list("initial_access_token_sha256");
+    if initial_access_tokens.is_empty() {
+        section.refuse("initial_access_token_sha256: at least one is needed");
+    }
+    let origins: Vec<Url> = section.list("origins");
+    if origins.is_empty() {
+        section.refuse("origins: at least one is needed");
+    }
+    let written: Vec<String> = origins.iter().map(|origin| origin.origin().ascii_serialization()).collect();
+    if origins.iter().zip(&written).any(|(url, origin)| url.as_str().trim_end_matches('/') != origin) {
+        section.refuse_field("origins", "an origin is a scheme, a host and, where it is not the usual one, a port");
+    }
+    let (issuer, jwks) = (section.optional("software_statement_issuer"), section.optional("software_statement_jwks"));
+    let required = section.flag("software_statement_required", false);
+    let software_statements = match (issuer, jwks) {
+        (Some(issuer), Some(jwks)) => Some(SoftwareStatements { issuer, jwks, required }),
+        (None, None) if !required => None,
+        _ => {
+            section.refuse("software statements need both software_statement_issuer and software_statement_jwks");
+            None
+        }
+    };
+    let most = section.number("most", 1..=10_000).unwrap_or(100);
+    Some(Registration {
+        initial_access_tokens,
+        origins: written,
+        trial_services: section.list("trial_services"),
+        until: section.optional("until"),
+        most: usize::try_from(most).unwrap_or(100),
+        software_statements,
+    })
+}
+
+/// Metadata that is a text in a client document, under the same name.
+const TEXTS: [&str; 28] = [
+    "token_endpoint_auth_method",
+    "token_endpoint_auth_signing_alg",
+    "jwks_uri",
+    "sector_identifier_uri",
+    "subject_type",
+    "initiate_login_uri",
+    "backchannel_logout_uri",
+    "frontchannel_logout_uri",
+    "logo_uri",
+    "client_uri",
+    "policy_uri",
+    "tos_uri",
+    "request_object_signing_alg",
+    "id_token_signed_response_alg",
+    "userinfo_signed_response_alg",
+    "authorization_signed_response_alg",
+    "introspection_signed_response_alg",
+    "id_token_encrypted_response_alg",
+    "id_token_encrypted_response_enc",
+    "userinfo_encrypted_response_alg",
+    "userinfo_encrypted_response_enc",
+    "tls_client_auth_subject_dn",
+    "tls_client_auth_san_dns",
+    "tls_client_auth_san_uri",
+    "client_name",
+    "software_id",
+    "software_version",
+    "software_statement",
+];
+
+/// Metadata that is a list of texts.
+const LISTS: [&str; 7] = [
+    "redirect_uris",
+    "post_logout_redirect_uris",
+    "request_uris",
+    "default_acr_values",
+    "grant_types",
+    "response_types",
+    "contacts",
+];
+
+/// Metadata that is a yes or no.
+const FLAGS: [&str; 6] = [
+    "dpop_bound_access_tokens",
+    "tls_client_certificate_bound_access_tokens",
+    "require_pushed_authorization_requests",
+    "require_signed_request_object",
+    "backchannel_logout_session_required",
+    "frontchannel_logout_session_required",
+];
+
+/// What is kept and given back, and says nothing that a client document would.
+const KEPT: [&str; 8] = [
+    "grant_types",
+    "response_types",
+    "contacts",
+    "software_id",
+    "software_version",
+    "software_statement",
+    "backchannel_logout_session_required",
+    "frontchannel_logout_session_required",
+];
+
+/// The ways to get tokens that a client may register.
+const GRANT_TYPES: [&str; 2] = ["authorization_code", "refresh_token"];
+
+/// The longest name of a client, in characters.
+const LONGEST_NAME: usize = 64;
+
+fn refuse(description: impl Into<String>) -> OAuthError {
+    OAuthError::new(OAuthCode::InvalidClientMetadata, description.into())
+}
+
+/// Metadata as it is registered (RFC 7591 section 3.2.1): what we know of it, with the defaults of the standards.
+///
+/// # Errors
+/// `invalid_client_metadata` for a member of the wrong type, or one without which there is nothing to register.
+pub fn normalized(metadata: &Map<String, Value>, is_fapi: bool) -> Result<Map<String, Value>, OAuthError> {
+    let mut registered = Map::new();
+    for (name, value) in metadata.iter().filter(|(_, value)| !value.is_null()) {
+        let base = name.split('#').next().unwrap_or_default();
+        let listed = value.as_array().is_some_and(|items| items.len() <= 64 && items.iter().all(Value::is_string));
+        let fits = match name.as_str() {
+            known if TEXTS.contains(&known) || base == "client_name" => value.is_string(),
+            known if LISTS.contains(&known) => listed,
+            known if FLAGS.contains(&known) => value.is_boolean(),
+            "jwks" => value.is_object(),
+            "default_max_age" => value.is_u64(),
+            "application_type" => matches!(value.as_str(), Some("web" | "native")),
+            _ => continue,
+        };
+        if !fits {
+            return Err(refuse(format!("{base}: has the wrong type")));
+        }
+        registered.insert(name.clone(), value.clone());
+    }
+    // OpenID Connect Dynamic Client Registration section 2, RFC 7591 section 2.
+    for (name, default) in [
+        ("token_endpoint_auth_method", if is_fapi { "private_key_jwt" } else { "client_secret_basic" }),
+        ("id_token_signed_response_alg", if is_fapi { "ES256" } else { "RS256" }),
+        ("application_type", "web"),
+    ] {
+        registered.entry(name.to_owned()).or_insert_with(|| default.into());
+    }
+    keep_known(&mut registered, "grant_types", &GRANT_TYPES, "authorization_code")?;
+    keep_known(&mut registered, "response_types", &["code"], "code")?;
+    Ok(registered)
+}
+
+/// Of a list, what we know; there is always the one that is needed.
+fn keep_known(registered: &mut Map<String, Value>, name: &str, known: &[&str], needed: &str) -> Result<(), OAuthError> {
+    let list = registered.entry(name.to_owned()).or_insert_with(|| vec![needed].into());
+    if let Some(values) = list.as_array_mut() {
+        values.retain(|value| value.as_str().is_some_and(|value| known.contains(&value)));
+        if !values.iter().any(|value| value == needed) {
+            return Err(refuse(format!("{name}: {needed} is what this server has to offer")));
+        }
+    }
+    Ok(())
+}
+
+/// The client that metadata makes of a document under which portals register themselves. `template` is the document's text,
+/// `terms` what it says of registration.
+///
+/// # Errors
+/// `invalid_redirect_uri` or `invalid_client_metadata`, with everything that is wrong.
+pub fn client(
+    template: &str,
+    terms: &Registration,
+    metadata: &Map<String, Value>,
+    id: &ClientId,
+    secret: Option<&SecretDigest>,
+) -> Result<Client, OAuthError> {
+    let mut document: Table =
+        template.parse().map_err(|_| refuse("the document of the registration cannot be read"))?;
+    document.remove("registration");
+    let mut set = |name: &str, value: toml::Value| document.insert(name.to_owned(), value);
+    set("client_id", id.as_str().into());
+    if let Some(secret) = secret {
+        set("client_secret_sha256", secret.as_str().into());
+    }
+    if let Some(name) = name(metadata)? {
+        set("name", name.into());
+    }
+    let grants = metadata.get("grant_types").and_then(Value::as_array);
+    if !grants.is_some_and(|grants| grants.iter().any(|grant| grant == "refresh_token")) {
+        document.remove("refresh_lifetime");
+    }
+    subjects(&mut document, metadata)?;
+    for (name, value) in metadata.iter().filter(|(name, _)| !KEPT.contains(&name.as_str())) {
+        match (name.as_str(), value) {
+            ("subject_type" | "application_type", _) => {}
+            ("default_acr_values", Value::Array(values)) => {
+                // A wish: values of somebody else's are nothing to us.
+                let ours = values.iter().filter_map(Value::as_str);
+                let ours = ours.filter(|acr| crate::assurance::Assurance::from_acr(acr).is_some());
+                document.insert(name.clone(), ours.map(str::to_owned).collect::<Vec<_>>().into());
+            }
+            ("jwks", keys) => drop(document.insert(name.clone(), keys.to_string().into())),
+            (_, Value::String(text)) if !name.starts_with("client_name") => {
+                document.insert(name.clone(), text.clone().into());
+            }
+            (_, Value::Array(values)) => {
+                let texts: Vec<String> = values.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+                document.insert(name.clone(), texts.into());
+            }
+            // What the document demands of all of them stays demanded.
+            (_, Value::Bool(true)) => drop(document.insert(name.clone(), true.into())),
+            (_, Value::Number(number)) => {
+                let number = number.as_i64().ok_or_else(|| refuse(format!("{name}: is too large")))?;
+                document.insert(name.clone(), number.into());
+            }
+            _ => {}
+        }
+    }
+    let client = Client::from_document("metadata", &document.to_string()).map_err(|found| told(&found))?;
+    let foreign = client.addresses().find(|(_, address)| !is_within(address, &terms.origins));
+    match foreign {
+        None => Ok(client),
+        Some(("redirect_uris", _)) => {
+            let why = "redirect_uris: the registration was not given for this host";
+            Err(OAuthError::new(OAuthCode::InvalidRedirectUri, why))
+        }
+        Some((name, _)) => Err(refuse(format!("{name}: the registration was not given for this host"))),
+    }
+}
+
+fn is_within(address: &str, origins: &[String]) -> bool {
+    Url::parse(address).is_ok_and(|url| origins.contains(&url.origin().ascii_serialization()))
+}
+
+/// Whom the client shares its `sub` with: what the document says, or a list of redirect URIs of its own.
+fn subjects(document: &mut Table, metadata: &Map<String, Value>) -> Result<(), OAuthError> {
+    let public = document.get("subject_type").and_then(toml::Value::as_str) == Some(SubjectType::Public.as_str());
+    let asked = metadata.get("subject_type").and_then(Value::as_str);
+    let listed = metadata.contains_key("sector_identifier_uri");
+    match (asked, public) {
+        (None, _) | (Some("pairwise"), false) | (Some("public"), true) => {}
+        (Some("pairwise"), true) if listed => {}
+        (Some("public"), false) => return Err(refuse("subject_type: only pairwise subjects are given here")),
+        (Some("pairwise"), true) => return Err(refuse("subject_type: pairwise needs a sector_identifier_uri here")),
+        (Some(_), _) => return Err(refuse("subject_type: must be pairwise or public")),
+    }
+    if listed {
+        document.remove("sector");
+        document.remove("subject_type");
+    }
+    Ok(())
+}
+
+/// The name in four languages: each by its own tag, and by the name without one where it has none.
+fn name(metadata: &Map<String, Value>) -> Result<Option<Table>, OAuthError> {
+    let Some(name) = metadata.get("client_name").and_then(Value::as_str) else { return Ok(None) };
+    let mut texts = Table::new();
+    for tag in ["zh-Hans", "zh-Hant-HK", "pt", "en"] {
+        let own = metadata.get(&format!("client_name#{tag}")).and_then(Value::as_str).unwrap_or(name);
+        let sound = (1..=LONGEST_NAME).contains(&own.chars().count()) && !own.chars().any(is_unreadable);
+        if !sound {
+            return Err(refuse("client_name: must be 1 to 64 characters that can be read"));
+        }
+        texts.insert(tag.to_owned(), own.into());
+    }
+    Ok(Some(texts))
+}
+
+/// Characters that show nothing, or turn what stands beside them around.
+fn is_unreadable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+}
+
+/// What is wrong with the document that metadata made, as the portal's developer is told it.
+fn told(problems: &[Problem]) -> OAuthError {
+    let about_redirects = problems.iter().any(|problem| problem.reason.starts_with("redirect_uris"));
+    let code = if about_redirects { OAuthCode::InvalidRedirectUri } else { OAuthCode::InvalidClientMetadata };
+    let reasons: Vec<&str> = problems.iter().map(|problem| problem.reason.as_str()).collect();
+    let printable = |c: &char| (' '..='~').contains(c) && !['"', '\\'].contains(c);
+    OAuthError::new(code, reasons.join("; ").chars().filter(printable).take(600).collect::<String>())
+}
+
+#[cfg(test)]
+#[path = "registration_tests.rs"]
+mod tests;

@@ -1,0 +1,104 @@
+//! The snapshot that one step of a login works with: what the bundle says, how to reach its providers, and who registered
+//! under its documents.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use adapters::Adapter;
+use gateway_core::client::Client;
+use gateway_core::error::Failure;
+use gateway_core::ids::{ClientId, ProviderId, ServiceId};
+use policies::{Facts, Permit, Refusal, Service};
+
+use crate::catalog::{Admission, Catalog, Registered};
+use crate::roll::{Record, Roll};
+
+/// Adapters by their provider.
+pub type Adapters = HashMap<ProviderId, Arc<dyn Adapter>>;
+
+/// A catalog with its adapters opened, and the clients that registered themselves.
+#[derive(Clone)]
+pub struct Active {
+    /// What the bundle says.
+    pub catalog: Arc<Catalog>,
+    /// How to reach its providers.
+    pub adapters: Arc<Adapters>,
+    roll: Arc<Roll>,
+    joined: HashMap<ClientId, Registered>,
+}
+
+impl Active {
+    /// The snapshot of a bundle and a roll. A client on the roll that does not fit its document as that is now is no client.
+    #[must_use]
+    pub fn new(catalog: Arc<Catalog>, adapters: Arc<Adapters>, roll: Arc<Roll>) -> Self {
+        let mut joined = HashMap::new();
+        for (id, record) in roll.iter() {
+            let Some(admission) = catalog.admission(id) else { continue };
+            let secret = record.secret.as_ref().and_then(|digest| digest.parse().ok());
+            match admission.client(&record.metadata, id, secret.as_ref()) {
+                Ok(registered) => drop(joined.insert(id.clone(), registered)),
+                Err(error) => tracing::warn!(client = %id, %error, "does not fit its document any more"),
+            }
+        }
+        Self { catalog, adapters, roll, joined }
+    }
+
+    /// A client, of the bundle or of the roll.
+    #[must_use]
+    pub fn client(&self, id: &ClientId) -> Option<&Registered> {
+        self.catalog.client(id).or_else(|| self.joined.get(id))
+    }
+
+    /// Every client.
+    pub fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.catalog.clients().chain(self.joined.values().map(|registered| &registered.client))
+    }
+
+    /// A client that registered itself: its record, and the document that it did so under. It may not fit that any more.
+    #[must_use]
+    pub fn joined(&self, id: &ClientId) -> Option<(&Record, &Admission)> {
+        Some((self.roll.get(id)?, self.catalog.admission(id)?))
+    }
+
+    /// How many clients registered themselves under a document.
+    #[must_use]
+    pub fn registered_under(&self, admission: &Admission) -> usize {
+        let id = admission.template.id.as_str();
+        self.roll.iter().filter(|(client, _)| client.in_policy() == id).count()
+    }
+
+    /// The roll, as far as this snapshot knows it.
+    #[must_use]
+    pub fn roll(&self) -> &Arc<Roll> {
+        &self.roll
+    }
+
+    /// Whether a client may use a service at all: one that registered itself and did not pass its check list has only what
+    /// its document opens to it before.
+    #[must_use]
+    pub fn admits(&self, client: &ClientId, service: &ServiceId) -> bool {
+        if !client.registered_itself() {
+            return self.catalog.client(client).is_some();
+        }
+        let joined = self.joined(client).filter(|_| self.joined.contains_key(client));
+        joined.is_some_and(|(record, admission)| record.live || admission.terms.trial_services.contains(service))
+    }
+
+    /// The service that a client may name by this `resource` URI.
+    #[must_use]
+    pub fn service_at(&self, client: &ClientId, resource: &str) -> Option<&Service> {
+        let service = self.catalog.policies().service_at(client, resource);
+        service.filter(|service| self.admits(client, &service.id))
+    }
+
+    /// **The** decision, for every path: may this login serve this client, as it is registered now, and service?
+    ///
+    /// # Errors
+    /// A [`Refusal`] with its rules.
+    pub fn decide(&self, facts: &Facts<'_>) -> Result<Permit, Refusal> {
+        if !self.admits(facts.client, facts.service) {
+            return Err(Refusal::by(Failure::PolicyRefused, "client-is-admitted"));
+        }
+        self.catalog.policies().decide(facts)
+    }
+}

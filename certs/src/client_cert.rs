@@ -14,6 +14,13 @@ use x509_parser::public_key::PublicKey;
 use crate::base64url;
 use crate::key::thumbprint;
 
+/// Until when a certificate holds, in seconds since 1970; nothing for one that cannot be read.
+#[must_use]
+pub fn valid_until(der: &[u8]) -> Option<u64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    u64::try_from(certificate.validity().not_after.timestamp()).ok()
+}
+
 /// A client's certificate with whatever else it sent along.
 pub struct ClientCertificate {
     leaf: CertificateDer<'static>,

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use adapters::Signer;
-use adapters::http::Http;
+use adapters::http::{Http, HttpError};
 use adapters::registry::Ports;
 use adapters::remote::Remote;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -22,6 +22,7 @@ use gateway_core::time::Timestamp;
 use policies::PolicySet;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Mutex, Semaphore};
+use url::Url;
 
 use crate::activation::{ActivationError, Activations, Change, InEffect};
 pub use crate::active::Active;
@@ -249,6 +250,14 @@ impl App {
     /// The way out.
     pub fn http(&self) -> &dyn Http {
         self.egress.as_ref()
+    }
+
+    /// Until when the certificate of a host holds that may be called.
+    ///
+    /// # Errors
+    /// The host cannot be reached, or its certificate is not believed.
+    pub async fn certificate_until(&self, host: &Url) -> Result<Timestamp, HttpError> {
+        self.egress.certificate_until(host).await.map(Timestamp)
     }
 
     /// The draft that is tried beside the bundle in effect.

@@ -49,6 +49,7 @@ type Allowed = HashMap<String, Arc<Semaphore>>;
 /// The egress port.
 pub struct Egress {
     client: Client<Connector, Full<Bytes>>,
+    connector: Connector,
     allowed: ArcSwap<Allowed>,
 }
 
@@ -82,8 +83,8 @@ impl Egress {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(64)
             .pool_timer(TokioTimer::new())
-            .build(connector);
-        Ok(Self { client, allowed: ArcSwap::default() })
+            .build(connector.clone());
+        Ok(Self { client, connector, allowed: ArcSwap::default() })
     }
 
     /// Sets the hosts that may be reached: scheme, host and port of each address.
@@ -95,6 +96,23 @@ impl Egress {
             (origin, gate)
         });
         self.allowed.store(Arc::new(next.collect()));
+    }
+
+    /// Until when, in seconds since 1970, the certificate of a host holds that may be reached.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn certificate_until(&self, host: &Url) -> Result<u64, HttpError> {
+        let name = host.host_str().unwrap_or("?");
+        if !self.allowed.load().contains_key(&host.origin().ascii_serialization()) {
+            return Err(HttpError::Forbidden(name.to_owned()));
+        }
+        let uri: Uri = host.as_str().parse().map_err(|_| HttpError::Forbidden(name.to_owned()))?;
+        let connected = timeout(CONNECT, self.connector.clone().connect(uri)).await.map_err(|_| HttpError::Timeout)?;
+        let stream = connected.map_err(|error| refused(&error))?;
+        let chain = stream.0.inner().get_ref().1.peer_certificates().unwrap_or_default();
+        let own = chain.first().and_then(|own| certs::client_cert::valid_until(own));
+        own.ok_or_else(|| HttpError::Certificate("it cannot be read".to_owned()))
     }
 
     async fn call(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
@@ -119,8 +137,15 @@ impl Http for Egress {
     }
 }
 
-/// Tells a certificate that cannot be verified from a host that cannot be reached.
 fn connect_error(error: &hyper_util::client::legacy::Error) -> HttpError {
+    match refused(error) {
+        HttpError::Connect(_) if !error.is_connect() => HttpError::Connect("the connection broke".to_owned()),
+        refused => refused,
+    }
+}
+
+/// Tells a certificate that cannot be verified from a host that cannot be reached.
+fn refused(error: &(dyn std::error::Error + 'static)) -> HttpError {
     let mut source: Option<&dyn std::error::Error> = Some(error);
     while let Some(cause) = source {
         if let Some(rustls::Error::InvalidCertificate(reason)) = cause.downcast_ref::<rustls::Error>() {
@@ -130,7 +155,7 @@ fn connect_error(error: &hyper_util::client::legacy::Error) -> HttpError {
         let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         source = inner.map(|inner| inner as &dyn std::error::Error).or_else(|| cause.source());
     }
-    HttpError::Connect(if error.is_connect() { "cannot connect".to_owned() } else { "the connection broke".to_owned() })
+    HttpError::Connect("cannot connect".to_owned())
 }
 
 /// Connects to a host over TLS.

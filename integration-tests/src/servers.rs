@@ -1,5 +1,6 @@
 //! Real servers from the machine's packages, started for one test on a free port of the loopback address.
 
+use std::collections::HashMap;
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -130,10 +131,12 @@ async fn wait_for(name: &str, ready: impl AsyncFn() -> bool) {
     panic!("{name} did not start");
 }
 
-/// A small web site under a world's own authority: one path, one answer, until it is changed.
+/// A small web site under a world's own authority: one answer for all paths but those that have their own, until it is changed.
 pub struct Site {
     /// What every request is answered with: status, further headers, body.
     pub answer: Arc<Mutex<Answer>>,
+    /// What requests for some paths are answered with.
+    pub by_path: Arc<Mutex<HashMap<String, Answer>>>,
     /// The requests so far: what follows the host, and the body.
     pub asked: Arc<Mutex<Vec<(String, String)>>>,
     _stop: watch::Sender<bool>,
@@ -147,10 +150,12 @@ impl Site {
     pub async fn open(data: &Path, port: u16, status: u16, body: &str) -> Self {
         let answer = Arc::new(Mutex::new((status, Vec::new(), body.to_owned())));
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (shared, heard) = (Arc::clone(&answer), Arc::clone(&asked));
+        let by_path = Arc::new(Mutex::new(HashMap::<String, Answer>::new()));
+        let (shared, heard, paths) = (Arc::clone(&answer), Arc::clone(&asked), Arc::clone(&by_path));
         let router = axum::Router::new().fallback(async move |uri: http::Uri, body: String| {
             heard.lock().expect("no panic").push((uri.to_string(), body));
-            let (status, headers, body) = shared.lock().expect("no panic").clone();
+            let own = paths.lock().expect("no panic").get(uri.path()).cloned();
+            let (status, headers, body) = own.unwrap_or_else(|| shared.lock().expect("no panic").clone());
             let headers = headers
                 .iter()
                 .fold(http::Response::builder().status(status), |reply, (name, value)| reply.header(*name, value));
@@ -163,12 +168,17 @@ impl Site {
         let listener = listener::bind(([127, 0, 0, 1], port).into()).await.expect("a port");
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(listener::serve(listener, tls, router, stopped));
-        Self { answer, asked, _stop: stop }
+        Self { answer, by_path, asked, _stop: stop }
     }
 
     /// Changes what it answers.
     pub fn answers(&self, status: u16, headers: Vec<(&'static str, String)>, body: &str) {
         *self.answer.lock().expect("no panic") = (status, headers, body.to_owned());
+    }
+
+    /// Changes what it answers at one path.
+    pub fn answers_at(&self, path: &str, status: u16, headers: Vec<(&'static str, String)>, body: &str) {
+        self.by_path.lock().expect("no panic").insert(path.to_owned(), (status, headers, body.to_owned()));
     }
 
     /// What it was asked so far.

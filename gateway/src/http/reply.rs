@@ -92,6 +92,11 @@ pub fn json(status: StatusCode, value: &Value) -> Response {
     reply(status, "application/json", value.to_string())
 }
 
+/// A text for people who read it in a terminal.
+pub fn text(text: String) -> Response {
+    reply(StatusCode::OK, "text/plain; charset=utf-8", text)
+}
+
 /// A signed token as a document of its own.
 pub fn token(kind: &'static str, token: String) -> Response {
     reply(StatusCode::OK, kind, token)

@@ -18,8 +18,8 @@ use super::reply;
 use super::request::names_one_host;
 use crate::app::App;
 use crate::op::{
-    account, authorize, callback, check_session, consent, direct, discovery, introspect, link, login, logo, logout,
-    matching, pushed, register, revoke, token, upstream_logout, userinfo, waiting,
+    account, authorize, callback, check_session, checklist, consent, direct, discovery, introspect, link, login, logo,
+    logout, matching, pushed, register, revoke, token, upstream_logout, userinfo, waiting,
 };
 use crate::pages;
 
@@ -62,6 +62,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/introspect", post(introspect::post))
         .route("/register", post(register::post))
         .route("/register/{client}", get(register::get).put(register::put).delete(register::delete))
+        .route("/register/{client}/checks", get(checklist::get).post(checklist::post))
         .route("/client/{client}/logo", get(logo::get))
         .route("/static/{file}", get(static_file))
         .route("/health", get(health))

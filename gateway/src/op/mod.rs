@@ -17,7 +17,7 @@
 //! | `flow`, `judge` | carry out what the dispatcher says; put a login to policy |
 //! | `issue` | the only place that mints codes and tokens; takes a `Permit`, and for tokens a taken grant |
 //! | [`pushed`], `request_object`, `sector` | `/par`; requests that their client signed; whose sector lists where they lead |
-//! | [`register`] | `/register`: portals that register themselves |
+//! | [`register`], [`checklist`] | `/register`: portals that register themselves, and what they have to show |
 //! | [`logo`] | the pictures of portals |
 //! | `client_keys`, `dpop` | what a client signed; proofs that it holds a key |
 //! | `protect` | what a client is sent signed and encrypted |
@@ -30,6 +30,7 @@ pub mod account;
 pub mod authorize;
 pub mod callback;
 pub mod check_session;
+pub mod checklist;
 pub mod client_auth;
 pub mod client_keys;
 pub mod consent;

@@ -93,7 +93,7 @@ pub async fn delete(State(app): State<Arc<App>>, Path(id): Path<String>, request
     }
 }
 
-fn answered(answer: Result<Value, OAuthError>, status: StatusCode) -> Response {
+pub(super) fn answered(answer: Result<Value, OAuthError>, status: StatusCode) -> Response {
     match answer {
         Ok(value) => reply::json(status, &value),
         Err(error) if error.code == OAuthCode::InvalidToken => {
@@ -104,7 +104,7 @@ fn answered(answer: Result<Value, OAuthError>, status: StatusCode) -> Response {
 }
 
 /// One answer for a token that is missing, unknown, or another client's, and for a client that is gone (RFC 7592 section 2).
-fn no_token() -> OAuthError {
+pub(super) fn no_token() -> OAuthError {
     OAuthError::new(OAuthCode::InvalidToken, "a token for this is needed")
 }
 
@@ -220,7 +220,11 @@ fn admission<'a>(app: &App, active: &'a Active, token: &str) -> Result<&'a Admis
 }
 
 /// A client's own record, for whoever brings its registration access token.
-fn own<'a>(active: &'a Active, id: &str, parts: &Parts) -> Result<(ClientId, &'a Record, &'a Admission), OAuthError> {
+pub(super) fn own<'a>(
+    active: &'a Active,
+    id: &str,
+    parts: &Parts,
+) -> Result<(ClientId, &'a Record, &'a Admission), OAuthError> {
     let id: ClientId = id.parse().map_err(|_| no_token())?;
     let token = bearer(parts).ok_or_else(no_token)?;
     let (record, admission) = active.joined(&id).ok_or_else(no_token)?;
@@ -274,7 +278,7 @@ async fn check(app: &App, registered: Registered) -> Result<(), OAuthError> {
 }
 
 /// Enters what `change` makes of the roll as it is, and waits until every node has it.
-async fn enter(
+pub(super) async fn enter(
     app: &App,
     kind: RegistrationChange,
     change: impl Fn(&Active) -> Result<(ClientId, Option<Record>), OAuthError>,

@@ -27,7 +27,7 @@ use super::client_auth::authenticate;
 use super::dpop::Held;
 use super::logout::still_serves;
 use super::protect::{Recipient, find_recipient};
-use super::{dpop, issue};
+use super::{checklist, dpop, issue};
 use crate::app::{Active, App};
 use crate::http::{reply, request};
 use crate::receipts::is_withdrawn;
@@ -122,7 +122,11 @@ async fn redeem(caller: &Caller<'_>, request: &CodeRequest) -> Result<Value, OAu
     let last = grant.issued_at.plus(CODE_LIFETIME).plus(ACCESS_TOKEN_LIFETIME);
     let until = refresh.as_ref().map_or(last, |refresh| refresh.expires_at.plus(ACCESS_TOKEN_LIFETIME).max(last));
     match take(&app.store, taken_key.clone(), grant, &id, event, now, until).await {
-        Ok(grant) => issue::tokens(caller, &permit, grant, refresh).await.map_err(|error| internal(&error)),
+        Ok(grant) => {
+            let tokens = issue::tokens(caller, &permit, grant, refresh).await.map_err(|error| internal(&error))?;
+            checklist::remember(app, active, &client.id).await.map_err(|error| internal(&error))?;
+            Ok(tokens)
+        }
         Err(StoreError::Conflict) => Err(replay(app, &taken_key, &client.id, now, invalid_grant()).await),
         Err(error) => Err(internal(&error)),
     }

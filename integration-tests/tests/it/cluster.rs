@@ -12,8 +12,10 @@ use gateway_core::time::Timestamp;
 use integration_tests::browser::Balancer;
 use integration_tests::keyed::SERVICE;
 use integration_tests::rp::query;
-use integration_tests::servers::{Running, postgres, postgres_address, redis};
+use integration_tests::servers::{Running, free_port, postgres, postgres_address, redis};
 use integration_tests::{Browser, Keyed, Rp, World};
+
+use crate::register;
 
 pub(crate) fn engine(postgres: &Running, redis: &Running) -> Engine {
     Engine::Cluster { postgres: postgres_address(postgres), redis: format!("redis://127.0.0.1:{}/", redis.port) }
@@ -210,4 +212,31 @@ async fn f34_a_code_redeemed_on_two_nodes_at_once_succeeds_once() {
         successes += u32::from(task.await.unwrap());
     }
     assert_eq!(successes, 1);
+}
+
+/// RFC 7591 across nodes: who registers at one is known at the other when the answer comes, and gone there as soon.
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc7591_3_who_registers_at_one_node_is_known_at_the_other() {
+    let world = register::world(free_port(), "").await;
+    let cluster = cluster_of(world).await;
+    let at = |path: &str| serde_json::json!({"redirect_uris": [format!("{}/{path}", register::site(&cluster.world))]});
+    for round in 0..3 {
+        let registered =
+            register::register_by(&mut cluster.browser(), &cluster.world, &at(&format!("cb{round}"))).await;
+        assert_eq!(registered.status, 201, "{}", registered.body);
+        let registered = registered.json();
+        let rp = Rp { http: cluster.browser(), ..register::rp(&cluster.world, &registered) };
+        for _ in 0..4 {
+            assert_eq!(cluster.browser().get(rp.authorize(register::SERVICE, &[])).await.status, 303);
+        }
+        let (url, token) = (&registered["registration_client_uri"], &registered["registration_access_token"]);
+        let authorization = format!("Bearer {}", token.as_str().unwrap());
+        let headers = [("authorization", authorization.as_str())];
+        let gone = cluster.browser().send(http::Method::DELETE, url.as_str().unwrap(), None, &headers).await;
+        assert_eq!(gone.status, 204);
+        for _ in 0..4 {
+            let refused = cluster.browser().get(rp.authorize(register::SERVICE, &[])).await;
+            assert_eq!(refused.failure(), Some("CB-102"));
+        }
+    }
 }

@@ -313,7 +313,7 @@ async fn rfc9101_5_a_signed_request_through_the_browser() {
         world.issuer()
     );
     let told = world.browser().get(by_reference).await.target();
-    assert_eq!(query(&told, "error").as_deref(), Some("request_uri_not_supported"));
+    assert_eq!(query(&told, "error").as_deref(), Some("invalid_request_uri"));
 }
 
 /// FAPI 2.0 Security Profile section 5.3.2.1: no rotation; each use is put to policy and bound to the key.

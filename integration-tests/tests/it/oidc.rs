@@ -92,7 +92,7 @@ async fn oidc_core_3_1_2_1_parameters_that_are_ignored_honoured_and_refused() {
         ("max_age", "-1", "invalid_request"),
         ("response_mode", "fragment", "invalid_request"),
         ("registration", "{}", "registration_not_supported"),
-        ("request_uri", "https://core.example/r", "request_uri_not_supported"),
+        ("request_uri", "https://core.example/r", "invalid_request_uri"),
         ("claims", "{", "invalid_request"),
         ("id_token_hint", "x", "invalid_request"),
     ] {

@@ -6,18 +6,18 @@ use certs::jws;
 use certs::key::{Algorithm, SigningKey};
 use gateway_core::client::SecretDigest;
 use http::Method;
-use integration_tests::browser::Reply;
+use integration_tests::browser::{Browser, Reply};
 use integration_tests::rp::{Rp, claims, query};
 use integration_tests::servers::{Site, free_port};
 use integration_tests::world::{World, client_document, service_document};
 use serde_json::{Value, json};
 
-const SERVICE: &str = "open-to-new-portals";
-const CLOSED: &str = "open-to-checked-portals";
+pub(crate) const SERVICE: &str = "open-to-new-portals";
+pub(crate) const CLOSED: &str = "open-to-checked-portals";
 const INITIAL: &str = "an-initial-access-token-that-an-officer-gave";
 
 /// A world with a document under which portals of one site register themselves.
-async fn world(port: u16, more: &str) -> World {
+pub(crate) async fn world(port: u16, more: &str) -> World {
     let terms = format!(
         "[registration]\ninitial_access_token_sha256 = [\"{}\"]\norigins = [\"https://localhost:{port}\"]\n\
          trial_services = [\"{SERVICE}\"]\n{more}\n",
@@ -40,22 +40,36 @@ async fn world(port: u16, more: &str) -> World {
     .await
 }
 
-async fn send(world: &World, method: Method, url: &str, token: &str, body: Option<&Value>) -> Reply {
+pub(crate) async fn send(world: &World, method: Method, url: &str, token: &str, body: Option<&Value>) -> Reply {
     let authorization = format!("Bearer {token}");
     let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
     world.browser().send(method, url, body.map(Value::to_string), &headers).await
 }
 
-async fn register(world: &World, metadata: &Value) -> Reply {
-    send(world, Method::POST, &format!("{}/register", world.issuer()), INITIAL, Some(metadata)).await
+pub(crate) async fn register(world: &World, metadata: &Value) -> Reply {
+    register_by(&mut world.browser(), world, metadata).await
 }
 
-async fn manage(world: &World, method: Method, registered: &Value, body: Option<&Value>) -> Reply {
+/// Registers by way of this client.
+pub(crate) async fn register_by(http: &mut Browser, world: &World, metadata: &Value) -> Reply {
+    let authorization = format!("Bearer {INITIAL}");
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+    http.send(Method::POST, &format!("{}/register", world.issuer()), Some(metadata.to_string()), &headers).await
+}
+
+/// The site whose portals may register.
+pub(crate) fn site(world: &World) -> String {
+    let document = std::fs::read_to_string(world.data.join("bundle/clients/joining.toml")).unwrap();
+    let (_, rest) = document.split_once("origins = [\"").unwrap();
+    rest.split_once('"').unwrap().0.to_owned()
+}
+
+pub(crate) async fn manage(world: &World, method: Method, registered: &Value, body: Option<&Value>) -> Reply {
     let (url, token) = (&registered["registration_client_uri"], &registered["registration_access_token"]);
     send(world, method, url.as_str().unwrap(), token.as_str().unwrap(), body).await
 }
 
-fn rp(world: &World, registered: &Value) -> Rp {
+pub(crate) fn rp(world: &World, registered: &Value) -> Rp {
     let text = |name: &str| registered[name].as_str();
     let redirect = registered["redirect_uris"][0].as_str().unwrap();
     world.client(text("client_id").unwrap(), text("client_secret"), redirect)
@@ -351,113 +365,6 @@ async fn rfc7591_2_3_software_statements() {
         let refused = register(&world, &with(statement)).await;
         assert_eq!((refused.status.as_u16(), refused.json()["error"].as_str()), (400, Some(code)), "{}", refused.body);
     }
-}
-
-/// RFC 9101 section 5.2.2, OpenID Connect Core section 6.2 and CVE-2026-4366: a request by reference lies where its client said before;
-/// nothing else is fetched, and no redirect is followed.
-#[tokio::test(flavor = "multi_thread")]
-async fn rfc9101_5_2_a_request_by_reference() {
-    let (port, elsewhere) = (free_port(), free_port());
-    let world = world(port, "").await;
-    let key = SigningKey::generate(Algorithm::RS256).unwrap();
-    let (at, uri) = (format!("https://localhost:{port}/cb"), format!("https://localhost:{port}/request.jwt"));
-    let registered = register(
-        &world,
-        &json!({
-            "redirect_uris": [at], "request_uris": [uri], "request_object_signing_alg": "RS256",
-            "jwks": {"keys": [key.public_jwk()]}, "token_endpoint_auth_method": "private_key_jwt",
-        }),
-    )
-    .await;
-    assert_eq!(registered.status, 201, "{}", registered.body);
-    let rp = rp(&world, &registered.json());
-    let object = |key: &SigningKey, more: Value| {
-        let mut claims: serde_json::Map<String, Value> =
-            rp.params(SERVICE).into_iter().map(|(name, value)| (name, value.into())).collect();
-        claims.extend(json!({"iss": rp.client_id, "aud": rp.issuer}).as_object().unwrap().clone());
-        claims.extend(more.as_object().unwrap().clone());
-        jws::sign(key, "oauth-authz-req+jwt", &claims).unwrap()
-    };
-    let ask = |uri: &str| rp.authorize(SERVICE, &[("request_uri", uri), ("state", "beside"), ("scope", "openid")]);
-    let error = |reply: &Reply| query(&reply.target(), "error").unwrap_or_default();
-    // Nobody answers.
-    assert_eq!(error(&world.browser().get(ask(&uri)).await), "invalid_request_uri");
-    let site = Site::open(&world.data, port, 200, &object(&key, json!({}))).await;
-    let other = Site::open(&world.data, elsewhere, 200, &object(&key, json!({}))).await;
-    let back = world.sign_in(&mut world.browser(), &ask(&uri), "hk-iam-smart", "hk-chan").await;
-    assert_eq!(query(&back, "state").as_deref(), Some("state-1"), "what stands beside the object counts for nothing");
-    // The redirect URI of the object is the one that counts.
-    let wrong = rp.authorize(SERVICE, &[("request_uri", &uri), ("redirect_uri", "https://evil.example/")]);
-    let back = world.sign_in(&mut world.browser(), &wrong, "hk-iam-smart", "hk-chan").await;
-    assert!(back.as_str().starts_with(&at) && query(&back, "code").is_some(), "{back}");
-    let asked = site.heard().len();
-    for foreign in [
-        format!("https://localhost:{elsewhere}/request.jwt"),
-        format!("{uri}?x=1"),
-        format!("{uri}#x"),
-        uri.to_uppercase(),
-        "https://169.254.169.254/".into(),
-        "file:///etc/passwd".into(),
-        "http://localhost/".into(),
-        "data:,x".into(),
-    ] {
-        assert_eq!(error(&world.browser().get(ask(&foreign)).await), "invalid_request_uri", "{foreign}");
-    }
-    assert_eq!((site.heard().len(), other.heard().len()), (asked, 0));
-    site.answers(302, vec![("location", format!("https://localhost:{elsewhere}/"))], "");
-    assert_eq!(error(&world.browser().get(ask(&uri)).await), "invalid_request_uri");
-    assert!(other.heard().is_empty(), "a redirect was followed");
-    for (status, body, code) in [
-        (404, object(&key, json!({})), "invalid_request_uri"),
-        (200, String::new(), "invalid_request_object"),
-        (200, "x".repeat(70_000), "invalid_request_uri"),
-        (200, object(&SigningKey::generate(Algorithm::RS256).unwrap(), json!({})), "invalid_request_object"),
-        (200, object(&key, json!({"request_uri": uri})), "invalid_request_object"),
-        (200, object(&key, json!({"client_id": "joining"})), "invalid_request_object"),
-    ] {
-        site.answers(status, Vec::new(), &body);
-        assert_eq!(error(&world.browser().get(ask(&uri)).await), code, "{status} {}", &body[..body.len().min(40)]);
-    }
-    // An object of another algorithm than the client registered for.
-    let other_key = SigningKey::generate(Algorithm::ES256).unwrap();
-    site.answers(200, Vec::new(), &object(&other_key, json!({})));
-    assert_eq!(error(&world.browser().get(ask(&uri)).await), "invalid_request_object");
-    // Both ways at once.
-    let both = rp.authorize(SERVICE, &[("request_uri", &uri), ("request", &object(&key, json!({})))]);
-    assert_eq!(error(&world.browser().get(both).await), "invalid_request");
-}
-
-/// OpenID Connect Core section 6.2: a fragment is the digest of what lies there.
-#[tokio::test(flavor = "multi_thread")]
-async fn oidc_core_6_2_a_fragment_binds_what_lies_there() {
-    let port = free_port();
-    let world = world(port, "").await;
-    let key = SigningKey::generate(Algorithm::ES256).unwrap();
-    let at = format!("https://localhost:{port}/cb");
-    // The object names no client yet, so that its digest can be registered: the client learns its name later.
-    let body = "not-a-token";
-    let digest = gateway_core::ids::base64url(&gateway_core::digest::sha256(body.as_bytes()));
-    let uri = format!("https://localhost:{port}/request.jwt#{digest}");
-    let registered = register(
-        &world,
-        &json!({
-            "redirect_uris": [at], "request_uris": [uri], "jwks": {"keys": [key.public_jwk()]},
-            "token_endpoint_auth_method": "private_key_jwt",
-        }),
-    )
-    .await
-    .json();
-    let rp = rp(&world, &registered);
-    let error = async |uri: &str| {
-        let told = world.browser().get(rp.authorize(SERVICE, &[("request_uri", uri)])).await.target();
-        query(&told, "error").unwrap_or_default()
-    };
-    let site = Site::open(&world.data, port, 200, body).await;
-    // What the digest says was fetched; that it is no request object is found after.
-    assert_eq!(error(&uri).await, "invalid_request_object");
-    site.answers(200, Vec::new(), "something-else");
-    assert_eq!(error(&uri).await, "invalid_request_uri");
-    assert!(site.heard().iter().all(|(path, _)| path == "/request.jwt"));
 }
 
 /// RFC 7591 section 2: the portal's picture and pages are shown, and the picture comes from us; a drawing that could hold a script does

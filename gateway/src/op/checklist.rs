@@ -1,0 +1,275 @@
+//! `/register/{client}/checks`: what a portal that registered itself has to show before every service of its document is open
+//! to it. The list is made by looking: addresses are called, keys read, certificates dated, and somebody signed in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use futures_util::future::join_all;
+use gateway_core::audit::RegistrationChange;
+use gateway_core::client::Client;
+use gateway_core::error::OAuthError;
+use gateway_core::ids::ClientId;
+use gateway_core::time::Timestamp;
+use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_FRAME_OPTIONS};
+use http::{Request, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+use url::Url;
+
+use super::client_keys::{allowed, keys};
+use super::register::{answered, enter, own};
+use super::sector::lists_all;
+use super::token::internal;
+use crate::app::{Active, App};
+use crate::catalog::{Registered, recipient};
+use crate::http::{reply, request};
+use crate::keys::algorithm;
+use crate::roll::Record;
+use crate::store::{Batch, Class, Key, StoreError, Write};
+
+/// Clients that have not passed yet, and when somebody last signed in at each.
+const TRIAL_LOGIN: &str = "trial-login";
+/// How long a sign-in counts as proof.
+const TRIAL_COUNTS: Duration = Duration::from_secs(30 * 86_400);
+/// How long a certificate has to hold from now.
+const CERTIFICATE_HOLDS: u64 = 14 * 86_400;
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    /// What kind of thing.
+    check: &'static str,
+    /// Which one.
+    of: String,
+    passed: bool,
+    /// What was found, for whoever has to mend it.
+    found: String,
+}
+
+impl Check {
+    fn new(check: &'static str, of: impl Into<String>, found: Result<String, String>) -> Self {
+        let passed = found.is_ok();
+        Self { check, of: of.into(), passed, found: found.unwrap_or_else(|why| why) }
+    }
+}
+
+/// `GET /register/{client}/checks`: the list, and nothing is changed.
+pub async fn get(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response {
+    list(&app, &id, request, false).await
+}
+
+/// `POST /register/{client}/checks`: the list, and who passes it goes live.
+pub async fn post(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response {
+    list(&app, &id, request, true).await
+}
+
+async fn list(app: &App, id: &str, request: Request<Body>, goes_live: bool) -> Response {
+    let (parts, body) = request.into_parts();
+    let _ = request::bytes(body).await;
+    let looked = async {
+        let active = app.bundle();
+        let (id, record, _) = own(&active, id, &parts)?;
+        let registered = active.client(&id).ok_or_else(super::register::no_token)?;
+        let checks = look(app, registered, record).await.map_err(|error| internal(&error))?;
+        let passed = checks.iter().all(|check| check.passed);
+        if passed && goes_live && !record.live {
+            let looked_at = record.clone();
+            enter(app, RegistrationChange::WentLive, |active| went_live(active, &id, &looked_at)).await?;
+            tracing::info!(client = %id, "went live");
+        }
+        Ok::<_, OAuthError>((id, record.live || passed && goes_live, checks))
+    };
+    match looked.await {
+        Err(error) => answered(Err(error), StatusCode::OK),
+        Ok((id, live, checks))
+            if request::header(&parts, ACCEPT).is_some_and(|kind| kind.starts_with("text/plain")) =>
+        {
+            reply::text(print(&id, live, &checks))
+        }
+        Ok((id, live, checks)) => {
+            let passed = checks.iter().all(|check| check.passed);
+            reply::json(StatusCode::OK, &json!({"client_id": id, "live": live, "passed": passed, "checks": checks}))
+        }
+    }
+}
+
+/// What is entered for a client that passed: nothing, if it is not the one any more that was looked at.
+fn went_live(active: &Active, id: &ClientId, looked_at: &Record) -> Result<(ClientId, Option<Record>), OAuthError> {
+    let (record, _) = active.joined(id).filter(|(record, _)| *record == looked_at).ok_or_else(|| {
+        OAuthError::new(gateway_core::error::OAuthCode::TemporarilyUnavailable, "it changed meanwhile: try again")
+    })?;
+    Ok((id.clone(), Some(Record { live: true, ..record.clone() })))
+}
+
+/// The list as people read it.
+fn print(id: &ClientId, live: bool, checks: &[Check]) -> String {
+    let passed = checks.iter().filter(|check| check.passed).count();
+    let state = if live { "live" } else { "not live" };
+    let lines = checks.iter().map(|check| {
+        let mark = if check.passed { "ok  " } else { "FAIL" };
+        format!("{mark}  {:14}{}\n      {:14}{}\n", check.check, check.of, "", check.found)
+    });
+    format!("{id}: {state}; {passed} of {} checks passed\n\n{}", checks.len(), lines.collect::<String>())
+}
+
+async fn look(app: &App, registered: &Registered, record: &Record) -> Result<Vec<Check>, StoreError> {
+    let client = &registered.client;
+    let mut checks = join_all(client.redirect_uris.iter().map(|uri| redirect(app, "redirects", uri.as_str()))).await;
+    let after = client.post_logout_redirect_uris.iter().map(|uri| redirect(app, "logout", uri.as_str()));
+    checks.extend(join_all(after).await);
+    if client.sector_identifier_uri.is_some() {
+        let listed = match lists_all(app, client).await {
+            Ok(true) => Ok("every redirect URI is listed".to_owned()),
+            Ok(false) => Err("not every redirect URI is listed".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        checks.push(Check::new("redirects", "sector_identifier_uri", listed));
+    }
+    checks.push(Check::new("keys", client.auth.method(), authenticates(app, registered).await));
+    checks.extend(encrypts(app, registered).await);
+    checks.push(Check::new("sign-in", "a trial service", signed_in(app, client, record).await?));
+    if let Some(uri) = &client.backchannel_logout_uri {
+        checks.push(Check::new("logout", uri.as_str(), hears_logout(app, uri).await));
+    }
+    if let Some(uri) = &client.frontchannel_logout_uri {
+        checks.push(Check::new("logout", uri.as_str(), can_be_framed(app, uri).await));
+    }
+    checks.extend(join_all(hosts(client).iter().map(|host| certificate(app, host))).await);
+    Ok(checks)
+}
+
+/// The status and the headers of an address when it is called without anything.
+async fn call(app: &App, uri: &str) -> Result<http::Response<Vec<u8>>, String> {
+    let request = http::Request::get(uri).header(ACCEPT, "*/*").body(Vec::new()).map_err(|error| error.to_string())?;
+    app.http().send(request).await.map_err(|error| error.to_string())
+}
+
+async fn redirect(app: &App, check: &'static str, uri: &str) -> Check {
+    if !uri.starts_with("https:") {
+        return Check::new(check, uri, Ok("on the person's own device".to_owned()));
+    }
+    let found = match call(app, uri).await {
+        Ok(answer) if matches!(answer.status().as_u16(), 404 | 410 | 500..) => {
+            Err(format!("answers {}: is anything there?", answer.status().as_u16()))
+        }
+        Ok(answer) => Ok(format!("answers {}", answer.status().as_u16())),
+        Err(error) => Err(error),
+    };
+    Check::new(check, uri, found)
+}
+
+/// Whether the client has what it authenticates with.
+async fn authenticates(app: &App, registered: &Registered) -> Result<String, String> {
+    let client = &registered.client;
+    let signs = client.auth.is_by_key() || client.keys.is_some();
+    if !signs {
+        return Ok("needs no key".to_owned());
+    }
+    if client.keys.is_none() {
+        return Ok("its certificate names it".to_owned());
+    }
+    let keys = keys(app, registered, true).await.map_err(|error| error.to_string())?;
+    let wanted = [client.auth_alg, client.requests.alg].into_iter().flatten().map(algorithm);
+    let has = |alg| keys.candidates(alg, None).next().is_some();
+    if let Some(missing) = wanted.into_iter().find(|alg| !has(*alg)) {
+        return Err(format!("no key signs with {}, which is registered", missing.name()));
+    }
+    let usable: Vec<&str> = allowed(client).iter().filter(|alg| has(**alg)).map(|alg| alg.name()).collect();
+    if usable.is_empty() {
+        return Err("no key may sign under this profile".to_owned());
+    }
+    if keys.iter().any(|key| key.kid().is_none()) {
+        return Err("a key has no kid: it cannot be told from the next one when they change".to_owned());
+    }
+    Ok(format!("keys for {}", usable.join(", ")))
+}
+
+async fn encrypts(app: &App, registered: &Registered) -> Vec<Check> {
+    let encrypted = registered.client.encrypted;
+    let mut checks = Vec::new();
+    for (of, encryption) in [("id_token", encrypted.id_token), ("userinfo", encrypted.userinfo)] {
+        let Some(encryption) = encryption else { continue };
+        let found = match keys(app, registered, false).await {
+            Ok(keys) if recipient(&keys, encryption).is_some() => Ok(format!("a key for {}", encryption.alg)),
+            Ok(_) => Err(format!("no key to encrypt to with {}", encryption.alg)),
+            Err(error) => Err(error.to_string()),
+        };
+        checks.push(Check::new("keys", of, found));
+    }
+    checks
+}
+
+async fn signed_in(app: &App, client: &Client, record: &Record) -> Result<Result<String, String>, StoreError> {
+    let mark = app.store.get(Class::Durable, &Key::new(TRIAL_LOGIN, client.id.as_str()), app.now()).await?;
+    let at = mark.and_then(|mark| String::from_utf8(mark).ok()?.parse().ok()).map(Timestamp);
+    Ok(match at.filter(|at| *at >= record.changed_at) {
+        Some(at) => Ok(format!("somebody signed in on {}", at.date())),
+        None => Err("nobody has signed in yet with what is registered now, as far as the token endpoint".to_owned()),
+    })
+}
+
+/// Remembers that somebody signed in at a client that is not live yet.
+pub(super) async fn remember(app: &App, active: &Active, client: &ClientId) -> Result<(), StoreError> {
+    if !client.registered_itself() || active.joined(client).is_none_or(|(record, _)| record.live) {
+        return Ok(());
+    }
+    let now = app.now();
+    let key = Key::new(TRIAL_LOGIN, client.as_str());
+    let write = Write::Put(key, now.0.to_string().into_bytes(), Some(now.plus(TRIAL_COUNTS)));
+    app.store.commit(Class::Durable, Batch::of(write), now).await
+}
+
+/// Whether the portal refuses a logout that nobody signed (Back-Channel Logout section 2.8).
+async fn hears_logout(app: &App, uri: &Url) -> Result<String, String> {
+    let request = http::Request::post(uri.as_str())
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(b"logout_token=e30.e30.".to_vec())
+        .map_err(|error| error.to_string())?;
+    match app.http().send(request).await.map_err(|error| error.to_string())?.status().as_u16() {
+        400 => Ok("refuses a logout that nobody signed".to_owned()),
+        200 | 204 => Err("takes a logout that nobody signed: anybody could sign its people out".to_owned()),
+        status => Err(format!("answers {status} to a logout that nobody signed; 400 is the answer")),
+    }
+}
+
+/// Whether a page of ours may open the portal's in a frame (Front-Channel Logout section 2).
+async fn can_be_framed(app: &App, uri: &Url) -> Result<String, String> {
+    let answer = call(app, uri.as_str()).await?;
+    let policy = answer.headers().get(CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok());
+    let ancestors = policy.and_then(|policy| policy.split(';').find(|part| part.trim().starts_with("frame-ancestors")));
+    if answer.headers().contains_key(X_FRAME_OPTIONS)
+        || ancestors.is_some_and(|ancestors| !ancestors.contains(&app.issuer) && !ancestors.contains('*'))
+    {
+        return Err("its headers keep it from being opened in a frame of ours".to_owned());
+    }
+    match answer.status().as_u16() {
+        200 => Ok("can be opened in a frame".to_owned()),
+        status => Err(format!("answers {status}")),
+    }
+}
+
+/// The hosts of every address that a client registered, once each.
+fn hosts(client: &Client) -> Vec<Url> {
+    let addresses = client.addresses().filter_map(|(_, address)| Url::parse(address).ok());
+    let mut hosts: Vec<Url> = addresses
+        .filter(|url| url.scheme() == "https")
+        .filter_map(|url| Url::parse(&url.origin().ascii_serialization()).ok())
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts
+}
+
+async fn certificate(app: &App, host: &Url) -> Check {
+    let found = match app.certificate_until(host).await {
+        Ok(until) if until.0 >= app.now().0.saturating_add(CERTIFICATE_HOLDS) => {
+            Ok(format!("its certificate holds until {}", until.date()))
+        }
+        Ok(until) => Err(format!("its certificate holds until {} only", until.date())),
+        Err(error) => Err(error.to_string()),
+    };
+    Check::new("certificates", host.as_str(), found)
+}

@@ -1,0 +1,121 @@
+//! What a portal that registered itself has to show before it goes live.
+
+use certs::jws;
+use certs::key::{Algorithm, SigningKey};
+use http::Method;
+use integration_tests::rp::query;
+use integration_tests::servers::{Site, free_port};
+use serde_json::{Value, json};
+
+use crate::register::{CLOSED, SERVICE, manage, register, rp, send, world};
+
+/// The check list: each thing that is wrong is named, none of them is overlooked, and who mends all of them goes live.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_goes_live_when_its_check_list_passes() {
+    let port = free_port();
+    let world = world(port, "").await;
+    let (site, key) = (format!("https://localhost:{port}"), SigningKey::generate(Algorithm::ES256).unwrap());
+    let metadata = json!({
+        "redirect_uris": [format!("{site}/cb")], "jwks_uri": format!("{site}/jwks"),
+        "token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": "ES256",
+        "post_logout_redirect_uris": [format!("{site}/bye")], "backchannel_logout_uri": format!("{site}/out"),
+        "frontchannel_logout_uri": format!("{site}/frame"), "id_token_encrypted_response_alg": "ECDH-ES",
+        "request_object_signing_alg": "ES256",
+    });
+    let registered = register(&world, &metadata).await.json();
+    let url = format!("{}/checks", registered["registration_client_uri"].as_str().unwrap());
+    let token = registered["registration_access_token"].as_str().unwrap().to_owned();
+    // Keys are looked at again after a minute; the providers' clocks stand still meanwhile, and have patience for some.
+    let next_minute = || world.clock.advance(61);
+    let checks = async |method: Method| send(&world, method, &url, &token, None).await.json();
+    let failing = |list: &Value| -> Vec<String> {
+        let failed = list["checks"].as_array().unwrap().iter().filter(|check| check["passed"] == false);
+        failed.map(|check| format!("{} {}", check["check"].as_str().unwrap(), check["of"].as_str().unwrap())).collect()
+    };
+    assert_eq!(send(&world, Method::GET, &url, "x", None).await.status, 401);
+    // Nobody is there at all: everything fails.
+    let list = checks(Method::POST).await;
+    assert_eq!(failing(&list).len(), list["checks"].as_array().unwrap().len(), "{list}");
+    world.clock.advance(3);
+    // A site where everything is wrong in its own way.
+    let host = Site::open(&world.data, port, 404, "").await;
+    let mut encryption = SigningKey::generate(Algorithm::ES256).unwrap().public_jwk().clone();
+    encryption["use"] = "enc".into();
+    encryption["alg"] = "ECDH-ES".into();
+    let mut nameless = key.public_jwk().clone();
+    nameless.as_object_mut().unwrap().remove("kid");
+    let set = |keys: &[&Value]| json!({"keys": keys}).to_string();
+    let others = SigningKey::generate(Algorithm::PS256).unwrap();
+    host.answers_at("/jwks", 200, Vec::new(), &set(&[others.public_jwk()]));
+    host.answers_at("/out", 200, Vec::new(), "");
+    host.answers_at("/frame", 200, vec![("x-frame-options", "DENY".into())], "<p>");
+    let list = checks(Method::POST).await;
+    let all = ["redirects", "logout", "keys", "keys", "sign-in", "logout", "logout"];
+    let named: Vec<String> = failing(&list).iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(named, all, "{list}");
+    next_minute();
+    // One after the other is mended, and the list gets shorter by that.
+    host.answers_at("/cb", 400, Vec::new(), "");
+    host.answers_at("/bye", 200, Vec::new(), "");
+    host.answers_at("/jwks", 200, Vec::new(), &set(&[&nameless, &encryption]));
+    host.answers_at("/out", 400, Vec::new(), "");
+    host.answers_at(
+        "/frame",
+        200,
+        vec![("content-security-policy", "default-src 'self'; frame-ancestors 'self'".into())],
+        "<p>",
+    );
+    let list = checks(Method::POST).await;
+    assert_eq!(
+        failing(&list),
+        ["keys private_key_jwt".to_owned(), "sign-in a trial service".to_owned(), format!("logout {site}/frame")],
+        "{list}"
+    );
+    next_minute();
+    host.answers_at("/jwks", 200, Vec::new(), &set(&[key.public_jwk(), &encryption]));
+    let own = format!("frame-ancestors 'self' {}", world.issuer());
+    host.answers_at("/frame", 200, vec![("content-security-policy", own)], "<p>");
+    let list = checks(Method::POST).await;
+    assert_eq!(
+        (failing(&list).as_slice(), &list["live"]),
+        (["sign-in a trial service".to_owned()].as_slice(), &json!(false))
+    );
+    // Somebody signs in.
+    let rp = rp(&world, &registered);
+    let code = world.code(&rp, SERVICE, "hk-iam-smart", "hk-chan").await;
+    let now = world.now().0;
+    let assertion = json!({"iss": rp.client_id, "sub": rp.client_id, "aud": rp.issuer, "exp": now + 60, "jti": "one"});
+    let assertion = jws::sign(&key, "JWT", assertion.as_object().unwrap()).unwrap();
+    let mut form = rp.token_form(&code);
+    form.extend([("client_assertion_type", integration_tests::keyed::ASSERTION), ("client_assertion", &assertion)]);
+    let tokens = world.browser().post(format!("{}/token", rp.issuer), &form).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.body);
+    // Looking changes nothing; asking to go live does.
+    let looked = checks(Method::GET).await;
+    assert_eq!(
+        (failing(&looked).len(), &looked["passed"], &looked["live"]),
+        (0, &json!(true), &json!(false)),
+        "{looked}"
+    );
+    let closed = world.browser().get(rp.authorize(CLOSED, &[])).await.target();
+    assert_eq!(query(&closed, "error").as_deref(), Some("invalid_target"));
+    assert_eq!(checks(Method::POST).await["live"], true);
+    let code = world.code(&rp, CLOSED, "hk-iam-smart", "hk-chan").await;
+    assert!(!code.is_empty());
+    // As people read it.
+    let authorization = format!("Bearer {token}");
+    let headers = [("authorization", authorization.as_str()), ("accept", "text/plain")];
+    let text = world.browser().send(Method::GET, &url, None, &headers).await.body;
+    assert!(text.contains(": live; ") && text.contains("ok    certificates  https://localhost"), "{text}");
+    // What changes has to be looked at again.
+    let mut changed = metadata.clone();
+    changed["client_id"] = registered["client_id"].clone();
+    assert_eq!(manage(&world, Method::PUT, &registered, Some(&changed)).await.json()["live"], true, "nothing changed");
+    changed["client_name"] = "Another name".into();
+    world.clock.advance(5);
+    assert_eq!(manage(&world, Method::PUT, &registered, Some(&changed)).await.json()["live"], false);
+    let closed = world.browser().get(rp.authorize(CLOSED, &[])).await.target();
+    assert_eq!(query(&closed, "error").as_deref(), Some("invalid_target"));
+    let list = checks(Method::POST).await;
+    assert_eq!(failing(&list), ["sign-in a trial service"], "{list}");
+}

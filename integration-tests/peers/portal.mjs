@@ -2,7 +2,7 @@
 //
 // Settings: { port, cert, key, ca, issuer, client_id, redirect_uri?, params?, id_token_signed_response_alg?,
 //             auth: { method: client_secret_basic | client_secret_post | private_key_jwt | none, secret?, jwk? },
-//             metadata?, par?, dpop?, userinfo? (false: do not call it), token_params?, expose_tokens? }
+//             registration?: { initial_access_token, metadata } (it registers itself then), metadata?, par?, dpop?, userinfo? (false: do not call it), token_params?, expose_tokens? }
 //
 // POST /backchannel takes logout tokens (Back-Channel Logout 1.0 section 2.6), GET /heard lists what they said, and GET
 // /answer?status=N makes the next ones be answered with N. The answer of a login names the end_session_endpoint.
@@ -41,6 +41,11 @@ function configuration(jarm) {
       if (config.id_token_signed_response_alg) metadata.id_token_signed_response_alg = config.id_token_signed_response_alg;
       // Without the last one the library trusts TLS and leaves the ID token's signature unread.
       const execute = [oidc.enableNonRepudiationChecks, ...(jarm ? [oidc.useJwtResponseMode] : [])];
+      if (config.registration) {
+        const { initial_access_token: initialAccessToken, metadata: asked } = config.registration;
+        const options = { [oidc.customFetch]: fetch, execute, initialAccessToken };
+        return oidc.dynamicClientRegistration(new URL(config.issuer), { ...asked, redirect_uris: [redirectUri] }, undefined, options);
+      }
       return oidc.discovery(new URL(config.issuer), client_id, metadata, await clientAuthentication(), { [oidc.customFetch]: fetch, execute });
     })();
     made.catch(() => configurations.delete(jarm)); // a gateway that was not up yet is asked again

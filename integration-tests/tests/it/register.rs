@@ -7,6 +7,7 @@ use certs::key::{Algorithm, SigningKey};
 use gateway_core::client::SecretDigest;
 use http::Method;
 use integration_tests::browser::{Browser, Reply};
+use integration_tests::peers::{Peer, certificate};
 use integration_tests::rp::{Rp, claims, query};
 use integration_tests::servers::{Site, free_port};
 use integration_tests::world::{World, client_document, service_document};
@@ -403,4 +404,27 @@ async fn rfc7591_2_a_portals_picture_and_pages() {
     assert_eq!(picture.headers["x-content-type-options"], "nosniff");
     let unknown = world.browser().get(format!("{}/client/gd-bay-area-services/logo", world.issuer())).await;
     assert_eq!(unknown.status, 404);
+}
+
+/// RFC 7591 with a certified client's own defaults: it registers itself and signs somebody in.
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc7591_3_openid_client_registers_itself() {
+    let port = free_port();
+    let world = world(port, "").await;
+    let (cert, key) = certificate(&world.data, "self-registered");
+    let settings = json!({
+        "port": port, "cert": cert, "key": key, "ca": world.demo.ca, "issuer": world.issuer(),
+        "registration": {"initial_access_token": INITIAL, "metadata": {
+            "client_name": "Registers itself", "token_endpoint_auth_method": "client_secret_post",
+        }},
+        "params": {"scope": "openid profile email", "resource": format!("https://services.example/{SERVICE}")},
+    });
+    let _portal = Peer::start("portal.mjs", &settings).await;
+    let mut browser = world.browser();
+    let start = browser.get(format!("https://localhost:{port}/login")).await.target();
+    let back = world.sign_in(&mut browser, start.as_str(), "hk-iam-smart", "hk-chan").await;
+    let result = browser.get(back).await.json();
+    assert_eq!(result["ok"], true, "{result:#}");
+    assert_eq!(result["id_token_header"]["alg"], "RS256");
+    assert_eq!(result["userinfo"]["name"], "CHAN, Tai Man");
 }

@@ -311,6 +311,12 @@ impl World {
         browser.post(&page.url, &form).await.target()
     }
 
+    /// Agrees on the consent page where no browser carries the answer; the last page.
+    pub async fn agree_here(&self, browser: &mut Browser, page: &Reply) -> Reply {
+        let question = page.field("question").unwrap_or_else(|| panic!("no consent page: {}", page.body));
+        browser.post(&page.url, &[("question", &question), ("decision", "allow"), ("export", "yes")]).await
+    }
+
     /// A whole sign-in; the address at the portal, with the code.
     pub async fn sign_in(&self, browser: &mut Browser, authorize: &str, provider: &str, person: &str) -> Url {
         let page = self.to_consent(browser, authorize, provider, person).await;

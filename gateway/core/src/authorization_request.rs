@@ -9,6 +9,7 @@ use crate::ids::{ClientId, ServiceId};
 use crate::locale::Locale;
 use crate::pkce::CodeChallenge;
 use crate::redirect::CheckedRedirect;
+use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// How the answer travels back (OAuth 2.0 Multiple Response Types, Form Post Response Mode).
@@ -94,12 +95,8 @@ impl AcrRequest {
 pub struct AuthorizationRequest {
     /// Who asks.
     pub client: ClientId,
-    /// Where the answer goes.
-    pub redirect: CheckedRedirect,
-    /// How the answer travels.
-    pub response_mode: ResponseMode,
-    /// The client's own value, echoed.
-    pub state: Option<String>,
+    /// How the answer reaches the client.
+    pub answer: Answer,
     /// The service the login is for.
     pub service: ServiceId,
     /// Bound into the ID token.
@@ -135,16 +132,54 @@ impl AuthorizationRequest {
         self.prompt.login || self.prompt.select_account || self.max_age == Some(0)
     }
 
-    /// The address to which an error or a code travels.
+    /// The address to which the browser goes in the end, where it goes anywhere.
     #[must_use]
-    pub fn reply_to(&self) -> ReplyTo {
-        ReplyTo {
-            client: self.client.clone(),
-            redirect: self.redirect.clone(),
-            mode: self.response_mode,
-            state: self.state.clone(),
+    pub fn redirect(&self) -> Option<&CheckedRedirect> {
+        match &self.answer {
+            Answer::Carried(to) => Some(&to.redirect),
+            Answer::Collected(_) => None,
         }
     }
+
+    /// The request that its client comes for, where it was not the person's browser that brought it.
+    #[must_use]
+    pub fn collection(&self) -> Option<&Collection> {
+        match &self.answer {
+            Answer::Carried(_) => None,
+            Answer::Collected(collection) => Some(collection),
+        }
+    }
+}
+
+/// How an answer reaches its client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The person's browser carries it to an address of the client.
+    Carried(ReplyTo),
+    /// The client comes for it: it asked from somewhere else than where the person is (RFC 8628).
+    Collected(Collection),
+}
+
+/// A request whose answer waits until its client comes for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collection {
+    /// The secret that both sides lead to, and that names where the answer waits.
+    pub handle: Secret<String>,
+    /// How long it waits.
+    pub expires_at: Timestamp,
+    /// Where the person is asked from.
+    pub terminal: Terminal,
+}
+
+/// What a person can see of the terminal that asks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Terminal {
+    /// What it is called; empty where nobody said.
+    pub name: String,
+    /// Where it stands.
+    pub place: String,
+    /// Four digits that it shows as well.
+    pub check: String,
 }
 
 /// Everything needed to answer a client through the browser.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::assurance::Assurance;
 pub use crate::authorization_request::{
-    AcrRequest, Arrival, AuthorizationRequest, Prompt, Refusal, ReplyTo, ResponseMode,
+    AcrRequest, Answer, Arrival, AuthorizationRequest, Collection, Prompt, Refusal, ReplyTo, ResponseMode, Terminal,
 };
 use crate::claims::ClaimsRequest;
 use crate::client::Client;
@@ -46,21 +46,43 @@ pub fn parse(
     let client = find_client(params, registry)?;
     let redirect = find_redirect(params, client)?;
     let mut reply = reply_to(client, redirect);
-    let mut draft = Draft { params, arrival, registry, client, reply: &mut reply, request: Parts::default() };
+    let mut draft = Draft { params, arrival, registry, client, reply: Some(&mut reply), request: Parts::default() };
     for (_, check) in CHECKS {
         if let Err(error) = check(&mut draft) {
             return Err(Refusal::Reply(reply, error));
         }
     }
     let parts = draft.request;
-    let Some(service) = parts.service else {
-        return Err(Refusal::Reply(reply, OAuthError::new(OAuthCode::InvalidTarget, "no service is named")));
-    };
+    match finished(client, parts, Answer::Carried(reply.clone()), now) {
+        Ok(request) => Ok(request),
+        Err(error) => Err(Refusal::Reply(reply, error)),
+    }
+}
+
+/// Reads and checks a request whose client comes for the answer itself: what speaks of browsers and codes has no place in it.
+///
+/// # Errors
+/// The first check of the list that fails.
+pub fn parse_collected(
+    params: &Params,
+    client: &Client,
+    collection: Collection,
+    registry: &dyn Registry,
+    now: Timestamp,
+) -> Result<AuthorizationRequest, OAuthError> {
+    let arrival = Arrival { pushed: true, signed: false };
+    let mut draft = Draft { params, arrival, registry, client, reply: None, request: Parts::default() };
+    for check in COLLECTED_CHECKS {
+        check(&mut draft)?;
+    }
+    finished(client, draft.request, Answer::Collected(collection), now)
+}
+
+fn finished(client: &Client, parts: Parts, answer: Answer, now: Timestamp) -> Result<AuthorizationRequest, OAuthError> {
+    let service = parts.service.ok_or_else(|| OAuthError::new(OAuthCode::InvalidTarget, "no service is named"))?;
     Ok(AuthorizationRequest {
         client: client.id.clone(),
-        response_mode: reply.mode,
-        state: reply.state,
-        redirect: reply.redirect,
+        answer,
         service,
         nonce: parts.nonce,
         code_challenge: parts.code_challenge,
@@ -128,7 +150,8 @@ struct Draft<'a> {
     arrival: Arrival,
     registry: &'a dyn Registry,
     client: &'a Client,
-    reply: &'a mut ReplyTo,
+    /// Nothing, where no browser carries the answer.
+    reply: Option<&'a mut ReplyTo>,
     request: Parts,
 }
 
@@ -187,6 +210,20 @@ const CHECKS: &[(&str, Check)] = &[
     ("ui_locales: the first we speak", check_ui_locales),
 ];
 
+/// Those that concern a request whose client comes for the answer itself.
+const COLLECTED_CHECKS: [Check; 10] = [
+    check_repetition,
+    check_unsupported,
+    check_scope,
+    check_max_age,
+    check_resource,
+    check_claims,
+    check_acr_values,
+    check_id_token_hint,
+    check_login_hint,
+    check_ui_locales,
+];
+
 fn invalid(description: &'static str) -> OAuthError {
     OAuthError::new(OAuthCode::InvalidRequest, description)
 }
@@ -199,7 +236,10 @@ fn bounded(value: Option<&str>, most: usize, error: &'static str) -> Result<Opti
 }
 
 fn check_state(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
-    draft.reply.state = bounded(draft.params.one("state")?, MAX_STATE, "state is longer than 512 bytes")?;
+    let state = bounded(draft.params.one("state")?, MAX_STATE, "state is longer than 512 bytes")?;
+    if let Some(reply) = &mut draft.reply {
+        reply.state = state;
+    }
     Ok(())
 }
 
@@ -214,7 +254,9 @@ fn check_response_mode(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
     if draft.client.profile.requires_signed_messages() && !mode.is_signed() {
         return Err(invalid("this client's answers are signed: response_mode must be jwt"));
     }
-    draft.reply.mode = mode;
+    if let Some(reply) = &mut draft.reply {
+        reply.mode = mode;
+    }
     Ok(())
 }
 

@@ -89,6 +89,8 @@ pub struct Client {
     pub pages: Pages,
     /// How portals register themselves under this document; they, and not this one, are clients then.
     pub registration: Option<Registration>,
+    /// The ways in which it gets tokens.
+    pub grant_types: Vec<GrantType>,
     /// The algorithms of what it is sent signed.
     pub signed: SignedResponses,
     /// What it is sent encrypted to one of its keys as well.
@@ -150,6 +152,18 @@ pub struct Pages {
     /// Its terms.
     pub terms: Option<Url>,
 }
+
+words!(
+    /// A way to get tokens (RFC 7591 section 2).
+    GrantType, "grant type" {
+        /// RFC 6749 section 4.1.
+        AuthorizationCode = "authorization_code",
+        /// RFC 6749 section 6.
+        RefreshToken = "refresh_token",
+        /// RFC 8628.
+        DeviceCode = "urn:ietf:params:oauth:grant-type:device_code",
+    }
+);
 
 words!(
     /// Whether clients know a person by different names (OpenID Connect Core section 8).
@@ -240,8 +254,11 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
     let profile = doc.optional("profile").unwrap_or(Profile::Baseline);
     let registration = doc.section("registration").and_then(|section| read_registration(&section));
     let redirect_uris: Vec<RedirectUri> = doc.list("redirect_uris");
-    if redirect_uris.is_empty() != doc.has("registration") {
-        doc.refuse_field("redirect_uris", "at least one is needed, and none where portals register themselves");
+    let grant_types = read_grant_types(doc);
+    let by_browser = grant_types.contains(&GrantType::AuthorizationCode) && !doc.has("registration");
+    if redirect_uris.is_empty() == by_browser {
+        let why = "belongs to whoever gets codes by browser, and not to a document under which portals register";
+        doc.refuse_field("redirect_uris", why);
     }
     // Where portals register themselves, each says for itself how it authenticates.
     let auth = if doc.has("registration") { Some(ClientAuth::None) } else { read_auth(doc) };
@@ -277,6 +294,7 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         auth_alg: doc.optional("token_endpoint_auth_signing_alg"),
         keys,
         requests,
+        grant_types,
         pages: read_pages(doc),
         registration,
         signed,
@@ -315,6 +333,18 @@ fn read_sector(doc: &Section<'_>, jurisdiction: Option<Jurisdiction>, listed: Op
             None
         }
     }
+}
+
+/// Codes by browser, and refresh tokens where they have a lifetime, unless the document says what it is.
+fn read_grant_types(doc: &Section<'_>) -> Vec<GrantType> {
+    if !doc.has("grant_types") {
+        return vec![GrantType::AuthorizationCode, GrantType::RefreshToken];
+    }
+    let grant_types: Vec<GrantType> = doc.list("grant_types");
+    if doc.is_empty_list("grant_types") {
+        doc.refuse_field("grant_types", "at least one is needed");
+    }
+    grant_types
 }
 
 fn read_requests(doc: &Section<'_>, profile: Profile, keys: Option<&KeySource>) -> Requests {

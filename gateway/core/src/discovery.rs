@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::assurance::Assurance;
 use crate::authorize::ResponseMode;
-use crate::client::{ContentAlg, KeyManagementAlg, SigningAlg, SubjectType};
+use crate::client::{ContentAlg, GrantType, KeyManagementAlg, SigningAlg, SubjectType};
 use crate::locale::Locale;
 
 /// What can be told of how claims were checked (OpenID Connect for Identity Assurance 1.0 section 9).
@@ -51,6 +51,7 @@ fn back_channel(address: &str) -> Value {
         "pushed_authorization_request_endpoint": at("/par"),
         "introspection_endpoint": at("/introspect"),
         "revocation_endpoint": at("/revoke"),
+        "device_authorization_endpoint": at("/device_authorization"),
     })
 }
 
@@ -83,7 +84,7 @@ fn requests() -> Value {
         "scopes_supported": ["openid", "profile", "email", "phone", "document", "offline_access"],
         "response_types_supported": ["code"],
         "response_modes_supported": ResponseMode::NAMES.map(|(name, _)| name),
-        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "grant_types_supported": GrantType::ALL,
         "code_challenge_methods_supported": ["S256"],
         "claims_parameter_supported": true,
         "request_parameter_supported": true,

@@ -57,6 +57,12 @@ pub enum OAuthCode {
     InvalidSoftwareStatement,
     /// RFC 7591 section 3.2.2.
     UnapprovedSoftwareStatement,
+    /// RFC 8628 section 3.5.
+    AuthorizationPending,
+    /// RFC 8628 section 3.5.
+    SlowDown,
+    /// RFC 8628 section 3.5.
+    ExpiredToken,
     /// RFC 9449 section 5.
     InvalidDpopProof,
     /// RFC 9449 section 8.
@@ -96,6 +102,9 @@ impl OAuthCode {
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::InvalidSoftwareStatement => "invalid_software_statement",
             Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",

@@ -1,5 +1,5 @@
 use super::*;
-use crate::authorize::{AcrRequest, Prompt, ResponseMode};
+use crate::authorize::{AcrRequest, Answer, Prompt, ReplyTo, ResponseMode};
 use crate::claims::ClaimsRequest;
 use crate::client::Client;
 
@@ -7,9 +7,12 @@ fn request() -> AuthorizationRequest {
     let client = Client::from_document("a", crate::client::tests::SOUND).unwrap();
     AuthorizationRequest {
         client: client.id.clone(),
-        redirect: client.check_redirect("https://portal.example/cb").unwrap(),
-        response_mode: ResponseMode::Query,
-        state: None,
+        answer: Answer::Carried(ReplyTo {
+            client: client.id.clone(),
+            redirect: client.check_redirect("https://portal.example/cb").unwrap(),
+            mode: ResponseMode::Query,
+            state: None,
+        }),
         service: "sample".parse().unwrap(),
         nonce: None,
         code_challenge: None,

@@ -131,8 +131,7 @@ const FLAGS: [&str; 6] = [
 ];
 
 /// What is kept and given back, and says nothing that a client document would.
-const KEPT: [&str; 8] = [
-    "grant_types",
+const KEPT: [&str; 7] = [
     "response_types",
     "contacts",
     "software_id",
@@ -141,9 +140,6 @@ const KEPT: [&str; 8] = [
     "backchannel_logout_session_required",
     "frontchannel_logout_session_required",
 ];
-
-/// The ways to get tokens that a client may register.
-const GRANT_TYPES: [&str; 2] = ["authorization_code", "refresh_token"];
 
 /// The longest name of a client, in characters.
 const LONGEST_NAME: usize = 64;
@@ -156,7 +152,8 @@ fn refuse(description: impl Into<String>) -> OAuthError {
 ///
 /// # Errors
 /// `invalid_client_metadata` for a member of the wrong type, or one without which there is nothing to register.
-pub fn normalized(metadata: &Map<String, Value>, is_fapi: bool) -> Result<Map<String, Value>, OAuthError> {
+pub fn normalized(metadata: &Map<String, Value>, template: &Client) -> Result<Map<String, Value>, OAuthError> {
+    let is_fapi = template.profile.is_fapi();
     let mut registered = Map::new();
     for (name, value) in metadata.iter().filter(|(_, value)| !value.is_null()) {
         let base = name.split('#').next().unwrap_or_default();
@@ -183,21 +180,31 @@ pub fn normalized(metadata: &Map<String, Value>, is_fapi: bool) -> Result<Map<St
     ] {
         registered.entry(name.to_owned()).or_insert_with(|| default.into());
     }
-    keep_known(&mut registered, "grant_types", &GRANT_TYPES, "authorization_code")?;
-    keep_known(&mut registered, "response_types", &["code"], "code")?;
+    let grant_types: Vec<&str> = template.grant_types.iter().map(|grant| grant.as_str()).collect();
+    keep_known(&mut registered, "grant_types", &grant_types, "authorization_code")?;
+    if lists(&registered, "grant_types", "authorization_code") {
+        keep_known(&mut registered, "response_types", &["code"], "code")?;
+    } else {
+        registered.insert("response_types".to_owned(), Value::Array(Vec::new()));
+    }
     Ok(registered)
 }
 
-/// Of a list, what we know; there is always the one that is needed.
-fn keep_known(registered: &mut Map<String, Value>, name: &str, known: &[&str], needed: &str) -> Result<(), OAuthError> {
-    let list = registered.entry(name.to_owned()).or_insert_with(|| vec![needed].into());
+/// Of a list, what may be registered, or the usual one where nothing is said.
+fn keep_known(registered: &mut Map<String, Value>, name: &str, known: &[&str], usual: &str) -> Result<(), OAuthError> {
+    let list = registered.entry(name.to_owned()).or_insert_with(|| vec![usual].into());
     if let Some(values) = list.as_array_mut() {
         values.retain(|value| value.as_str().is_some_and(|value| known.contains(&value)));
-        if !values.iter().any(|value| value == needed) {
-            return Err(refuse(format!("{name}: {needed} is what this server has to offer")));
+        if values.is_empty() {
+            return Err(refuse(format!("{name}: this server has {} to offer", known.join(", "))));
         }
     }
     Ok(())
+}
+
+fn lists(metadata: &Map<String, Value>, name: &str, wanted: &str) -> bool {
+    let listed = metadata.get(name).and_then(Value::as_array);
+    listed.is_some_and(|listed| listed.iter().any(|value| value == wanted))
 }
 
 /// The client that metadata makes of a document under which portals register themselves. `template` is the document's text,
@@ -223,8 +230,7 @@ pub fn client(
     if let Some(name) = name(metadata)? {
         set("name", name.into());
     }
-    let grants = metadata.get("grant_types").and_then(Value::as_array);
-    if !grants.is_some_and(|grants| grants.iter().any(|grant| grant == "refresh_token")) {
+    if !lists(metadata, "grant_types", "refresh_token") {
         document.remove("refresh_lifetime");
     }
     subjects(&mut document, metadata)?;
@@ -305,7 +311,8 @@ fn name(metadata: &Map<String, Value>) -> Result<Option<Table>, OAuthError> {
 }
 
 /// Characters that show nothing, or turn what stands beside them around.
-fn is_unreadable(c: char) -> bool {
+#[must_use]
+pub fn is_unreadable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
 }

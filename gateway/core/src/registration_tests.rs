@@ -32,7 +32,7 @@ fn template() -> (Client, Registration) {
 
 fn register_under(text: &str, metadata: &Value) -> Result<Client, OAuthError> {
     let template = Client::from_document("t", text).unwrap();
-    let metadata = normalized(metadata.as_object().unwrap(), template.profile.is_fapi())?;
+    let metadata = normalized(metadata.as_object().unwrap(), &template)?;
     let id = ClientId::registering_itself(&template.id, [7; 16]).unwrap();
     let secret = SecretDigest::of("secret");
     let needs_secret = metadata["token_endpoint_auth_method"].as_str().unwrap().starts_with("client_secret");

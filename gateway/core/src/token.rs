@@ -10,6 +10,7 @@ use crate::assurance::Assurance;
 use crate::authorize::AcrRequest;
 use crate::circumstances::Login;
 use crate::claims::Claims;
+use crate::client::GrantType;
 use crate::error::{OAuthCode, OAuthError};
 use crate::ids::{ClientId, PersonId, ServiceId};
 use crate::params::Params;
@@ -34,6 +35,17 @@ pub enum TokenRequest {
     Code(CodeRequest),
     /// A refresh token is used (RFC 6749 section 6).
     Refresh(RefreshRequest),
+    /// The answer to a device's request is come for (RFC 8628 section 3.4).
+    Device(DeviceRequest),
+}
+
+/// The request of a device that comes for its answer.
+#[derive(Debug)]
+pub struct DeviceRequest {
+    /// The device code.
+    pub code: Secret<String>,
+    /// RFC 8707 section 2.2: when present, must name the service of the grant.
+    pub resource: Option<String>,
 }
 
 /// The request that redeems a code.
@@ -66,30 +78,40 @@ impl TokenRequest {
     /// # Errors
     /// `unsupported_grant_type`, or `invalid_request` for a missing, repeated or oversized parameter.
     pub fn parse(params: &Params) -> Result<Self, OAuthError> {
-        let grant_type = params.required("grant_type")?;
-        if !["authorization_code", "refresh_token"].contains(&grant_type) {
-            let known = "grant_type must be authorization_code or refresh_token";
-            return Err(OAuthError::new(OAuthCode::UnsupportedGrantType, known));
-        }
+        let grant_type: GrantType = params.required("grant_type")?.parse().map_err(|_| {
+            OAuthError::new(OAuthCode::UnsupportedGrantType, "grant_type is not one that the metadata lists")
+        })?;
         let secret = |text: &str| Secret::new(text.to_owned());
         if params.all("resource").nth(1).is_some() {
             return Err(OAuthError::new(OAuthCode::InvalidTarget, "a token is for one service"));
         }
         let resource = params.all("resource").next().map(str::to_owned);
-        if grant_type == "refresh_token" {
-            let scopes = params.one("scope")?.map(|scopes| scopes.split(' ').map(str::to_owned).collect());
-            return Ok(Self::Refresh(RefreshRequest {
+        Ok(match grant_type {
+            GrantType::RefreshToken => Self::Refresh(RefreshRequest {
                 token: secret(params.required("refresh_token")?),
-                scopes,
+                scopes: params.one("scope")?.map(|scopes| scopes.split(' ').map(str::to_owned).collect()),
                 resource,
-            }));
+            }),
+            GrantType::AuthorizationCode => Self::Code(CodeRequest {
+                code: secret(params.required("code")?),
+                redirect_uri: params.required("redirect_uri")?.to_owned(),
+                code_verifier: params.one("code_verifier")?.map(secret),
+                resource,
+            }),
+            GrantType::DeviceCode => {
+                Self::Device(DeviceRequest { code: secret(params.required("device_code")?), resource })
+            }
+        })
+    }
+
+    /// Which way to get tokens it takes.
+    #[must_use]
+    pub fn grant_type(&self) -> GrantType {
+        match self {
+            Self::Code(_) => GrantType::AuthorizationCode,
+            Self::Refresh(_) => GrantType::RefreshToken,
+            Self::Device(_) => GrantType::DeviceCode,
         }
-        Ok(Self::Code(CodeRequest {
-            code: secret(params.required("code")?),
-            redirect_uri: params.required("redirect_uri")?.to_owned(),
-            code_verifier: params.one("code_verifier")?.map(secret),
-            resource,
-        }))
     }
 }
 
@@ -126,8 +148,8 @@ pub struct CodeGrant {
     pub id: String,
     /// The only client that may redeem it.
     pub client: ClientId,
-    /// The URI it was sent to.
-    pub redirect: CheckedRedirect,
+    /// The URI it was sent to; nothing, where its client came for it.
+    pub redirect: Option<CheckedRedirect>,
     /// What the token request must prove.
     pub code_challenge: Option<CodeChallenge>,
     /// The key that whoever redeems it must prove to hold (RFC 9449 section 10).
@@ -171,6 +193,8 @@ pub struct CodeGrant {
     pub userinfo_verified: Option<Value>,
     /// When the code was made.
     pub issued_at: Timestamp,
+    /// How long it can be redeemed.
+    pub ends_at: Timestamp,
 }
 
 /// Checks a token request against the grant its code stands for (RFC 6749 section 4.1.3, RFC 7636 section 4.6).
@@ -198,8 +222,8 @@ pub fn check_code(
     };
     let fits = held
         && grant.client == *client
-        && grant.redirect.as_str() == request.redirect_uri
-        && !grant.issued_at.plus(CODE_LIFETIME).is_past(now)
+        && grant.redirect.as_ref().is_some_and(|redirect| redirect.as_str() == request.redirect_uri)
+        && !grant.ends_at.is_past(now)
         && proven;
     if fits { Ok(()) } else { Err(invalid_grant()) }
 }
@@ -312,7 +336,7 @@ mod tests {
         CodeGrant {
             id: "g".into(),
             client: client.id.clone(),
-            redirect: client.check_redirect("https://portal.example/cb").unwrap(),
+            redirect: client.check_redirect("https://portal.example/cb"),
             code_challenge: Some(CodeChallenge::of(VERIFIER)),
             dpop_jkt: None,
             nonce: Some("n".into()),
@@ -342,6 +366,7 @@ mod tests {
             id_token_verified: None,
             userinfo_verified: None,
             issued_at: Timestamp(100),
+            ends_at: Timestamp(160),
         }
     }
 

@@ -65,8 +65,8 @@ pub fn framing_page(html: String, target: Option<&CheckedRedirect>, origins: &[S
 }
 
 /// A page that looks for itself whether there is news, with our own script or without.
-pub fn waiting_page(html: String, target: &CheckedRedirect) -> Response {
-    let policy = format!("{}; connect-src 'self'", policy("'self'", Some(target)));
+pub fn waiting_page(html: String, target: Option<&CheckedRedirect>) -> Response {
+    let policy = format!("{}; connect-src 'self'", policy("'self'", target));
     with_policy(reply(StatusCode::OK, "text/html; charset=utf-8", html), &policy)
 }
 

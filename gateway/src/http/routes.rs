@@ -18,8 +18,8 @@ use super::reply;
 use super::request::names_one_host;
 use crate::app::App;
 use crate::op::{
-    account, authorize, callback, check_session, checklist, consent, direct, discovery, introspect, link, login, logo,
-    logout, matching, pushed, register, revoke, token, upstream_logout, userinfo, waiting,
+    account, authorize, callback, check_session, checklist, consent, device, direct, discovery, introspect, link,
+    login, logo, logout, matching, pushed, register, revoke, token, upstream_logout, userinfo, waiting,
 };
 use crate::pages;
 
@@ -45,6 +45,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/login/{transaction}/continue", get(waiting::go_on))
         .route("/login/{transaction}/link", get(link::show).post(link::answer))
         .route("/login/{transaction}/cancel", post(login::cancel))
+        .route("/device_authorization", post(device::authorization))
+        .route("/device", get(device::show).post(device::answer))
         .route("/direct/{provider}", get(direct::arrive))
         .route("/direct", get(direct::show).post(direct::answer))
         .route("/account", get(account::show))
@@ -88,6 +90,7 @@ fn from_any_page() -> CorsLayer {
 pub fn clients(app: Arc<App>) -> Router {
     Router::new()
         .route("/par", post(pushed::post))
+        .route("/device_authorization", post(device::authorization))
         .route("/token", post(token::post))
         .route("/introspect", post(introspect::post))
         .route("/revoke", post(revoke::post))

@@ -108,7 +108,7 @@ impl Visit<'_> {
     }
 
     /// Lets go of claims that the service is never given: they need not travel.
-    fn keep_releasable(&self, request: &mut AuthorizationRequest) {
+    pub(super) fn keep_releasable(&self, request: &mut AuthorizationRequest) {
         let service = self.active.catalog.policies().service(&request.service);
         let releasable =
             |name: &String| service.is_some_and(|service| service.release.iter().any(|row| row.claim.as_str() == name));
@@ -118,7 +118,10 @@ impl Visit<'_> {
         request.claims.verified.retain(|verified| !verified.claims.is_empty());
     }
 
-    fn transaction_for(&self, request: AuthorizationRequest) -> Result<Transaction, crate::ports::NoEntropy> {
+    pub(super) fn transaction_for(
+        &self,
+        request: AuthorizationRequest,
+    ) -> Result<Transaction, crate::ports::NoEntropy> {
         let id = TransactionId::from_random(self.app.entropy.bytes()?);
         let expires_at = self.now.plus(TRANSACTION_LIFETIME);
         let transaction = Transaction {

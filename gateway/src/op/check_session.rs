@@ -51,8 +51,9 @@ impl Visit<'_> {
         let service = self.active.catalog.policies().service(&request.service);
         let known = service.is_some_and(|service| service.consent != Mode::Anonymous);
         let Some(client) = client.filter(|client| client.session_management && known) else { return Ok(None) };
+        let Some(redirect) = request.redirect() else { return Ok(None) };
         let salt = self.app.entropy.token()?;
-        let told = [client.id.as_str(), &request.redirect.origin(), &self.browser_state(session), salt.expose()];
+        let told = [client.id.as_str(), &redirect.origin(), &self.browser_state(session), salt.expose()];
         Ok(Some(format!("{}.{}", base64url(&sha256(told.join(" ").as_bytes())), salt.expose())))
     }
 

@@ -25,7 +25,7 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         Ok((transaction, _, offer)) => match visit.consent_page(&transaction, &offer) {
             Some(page) => {
                 let html = page.html(false);
-                visit.kept(reply::page(StatusCode::OK, html, Some(&transaction.request.redirect)), transaction)
+                visit.kept(reply::page(StatusCode::OK, html, transaction.request.redirect()), transaction)
             }
             None => visit.stop(transaction, Failure::PolicyRefused),
         },
@@ -77,9 +77,7 @@ impl Visit<'_> {
             Some("allow") => {}
             Some("refuse") => {
                 let error = Failure::ConsentRefused.to_oauth();
-                let mut response = self.client_error(&transaction.request.reply_to(), &error);
-                Self::forget(&mut response, &transaction);
-                return response;
+                return self.refuse(&transaction, &error).await;
             }
             _ => return self.stop(transaction, Failure::WrongStep),
         }
@@ -96,7 +94,7 @@ impl Visit<'_> {
         // The yes to crossing a border stands by itself: without it there is no yes.
         if receipt.lacks_export() {
             let html = page.html(true);
-            let response = reply::page(StatusCode::UNPROCESSABLE_ENTITY, html, Some(&transaction.request.redirect));
+            let response = reply::page(StatusCode::UNPROCESSABLE_ENTITY, html, transaction.request.redirect());
             return self.kept(response, transaction);
         }
         self.issue(transaction, &proof, offer, Some(receipt)).await

@@ -65,7 +65,8 @@ pub(super) struct Offer {
     pub(super) released: Vec<Released>,
     pub(super) subject: String,
     pub(super) receipt: Option<Receipt>,
-    /// Anybody can pretend to be a public client, so its releases are never silent (CVE-2023-34246).
+    /// Anybody can pretend to be a public client, so its releases are never silent (CVE-2023-34246). Neither are those to a
+    /// terminal, which may stand before somebody else.
     always_ask: bool,
 }
 
@@ -169,11 +170,7 @@ impl Visit<'_> {
             (Step::AskConsent, Some(proof), Some(_)) => self.wait_for_consent(transaction, proof).await,
             (Step::Issue, Some(proof), Some(offer)) => self.issue(transaction, &proof, offer, None).await,
             (Step::Stop(failure), ..) => self.stop(transaction, failure),
-            (Step::Reply(error), ..) => {
-                let mut response = self.client_error(&transaction.request.reply_to(), &error);
-                Self::forget(&mut response, &transaction);
-                response
-            }
+            (Step::Reply(error), ..) => self.refuse(&transaction, &error).await,
             // Fail closed: a step without what it needs is no step.
             (Step::LookUp | Step::OfferLink(_) | Step::AskConsent | Step::Issue, ..) => {
                 self.stop(transaction, Failure::Internal)
@@ -220,7 +217,8 @@ impl Visit<'_> {
         let subject = self.subject_at(client, &service.id, &proof.known.person);
         let account = self.links().account_of(&proof.assertion);
         let receipt = self.receipts().remembered(&consent_key(&subject, &account, &proposal), self.now).await?;
-        Ok(Offer { permit, login, proposal, released, subject, receipt, always_ask: client.is_public() })
+        let always_ask = client.is_public() || request.collection().is_some();
+        Ok(Offer { permit, login, proposal, released, subject, receipt, always_ask })
     }
 
     /// Shows the chooser.
@@ -233,7 +231,7 @@ impl Visit<'_> {
         let candidates = self.candidates(&transaction.request);
         let page =
             pages::Chooser::new(&self.active, self.locale(Some(&transaction)), &transaction, service, &candidates);
-        let response = reply::page(StatusCode::OK, page.html(), Some(&transaction.request.redirect));
+        let response = reply::page(StatusCode::OK, page.html(), transaction.request.redirect());
         self.kept(response, transaction)
     }
 

@@ -4,6 +4,7 @@
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
 use gateway_core::audit::{self, Event, LoginFacts};
+use gateway_core::authorize::Answer;
 use gateway_core::claims::Claims;
 use gateway_core::consent::{Mode, Receipt};
 use gateway_core::error::Failure;
@@ -25,7 +26,7 @@ use super::logout::party_key;
 use super::protect::protect;
 use super::session::SessionError;
 use super::token::Caller;
-use super::{Visit, pushed};
+use super::{Visit, collected, pushed};
 use crate::app::{Active, App};
 use crate::exports;
 use crate::http::reply;
@@ -60,7 +61,10 @@ impl Visit<'_> {
                 };
                 let mut params = vec![("code", code.expose().as_str())];
                 params.extend(state.as_deref().map(|state| ("session_state", state)));
-                let mut response = self.client_response(&transaction.request.reply_to(), &params);
+                let mut response = match &transaction.request.answer {
+                    Answer::Carried(to) => self.client_response(to, &params),
+                    Answer::Collected(_) => self.collected_page(&transaction, true),
+                };
                 Self::forget(&mut response, &transaction);
                 self.show_session(&mut response, &session, self.session_ends(&proof.assertion), state.is_some());
                 if proof.session.is_some() {
@@ -71,8 +75,8 @@ impl Visit<'_> {
                     Err(error) => self.internal(&error, Some(&transaction)),
                 }
             }
-            // The person signed out in another tab, while this one was asking them.
-            Err(IssueError::SignedOut) => self.stop(transaction, Failure::Expired),
+            // The person signed out in another tab while this one was asking them, or took too long.
+            Err(IssueError::Over) => self.stop(transaction, Failure::Expired),
             Err(IssueError::Finished) => self.stop(transaction, Failure::AlreadyFinished),
             // Another tab linked this very person a moment ago: the question is put again, for the person as linked.
             Err(IssueError::Again) => {
@@ -90,13 +94,20 @@ impl Visit<'_> {
         offer: &Offer,
         answer: Option<Receipt>,
     ) -> Result<(Secret<String>, String), IssueError> {
+        // Nobody comes any more for what waited too long.
+        if transaction.request.collection().is_some_and(|collection| collection.expires_at.is_past(self.now)) {
+            return Err(IssueError::Over);
+        }
         let receipt = answer.as_ref().or(offer.receipt.as_ref());
         let agreed = receipt.map(|receipt| receipt.agreed.as_slice()).unwrap_or_default();
         let released: Vec<&Released> =
             offer.released.iter().filter(|r| agreed.iter().any(|name| name == r.claim().as_str())).collect();
         let basis =
             [transaction.id.as_str(), &offer.subject, &offer.proposal.fingerprint(), &agreed.join(" ")].join("\n");
-        let code = Secret::new(base64url(&self.app.seals.derived("code", &basis).map_err(SessionError::from)?));
+        let code = match transaction.request.collection() {
+            Some(collection) => collection.handle.clone(),
+            None => Secret::new(base64url(&self.app.seals.derived("code", &basis).map_err(SessionError::from)?)),
+        };
         let receipt_id = receipt.map(|receipt| receipt.id.clone()).unwrap_or_default();
         let session = self.living_session(transaction, proof).await?;
         // At a service that knows nobody a session would tell who came twice.
@@ -106,8 +117,8 @@ impl Visit<'_> {
         let agreed = Agreed { transaction, proof, offer, receipt: receipt_id, released: &released, session: shown };
         // The code is laid down before anything says that it was issued, so that whoever finds the sign-in finished also
         // finds its code. Nobody knows it before it is sent; one that never is ends by itself.
-        self.lay_down(&code, &self.code_grant(&agreed)).await?;
-        let name = Key::of_secret(CODES, code.expose());
+        let name = place_of(transaction, &code);
+        self.lay_down(&name, &code, &self.code_grant(&agreed)).await?;
         match self.commit_release(&agreed, answer.as_ref(), name.id()).await {
             Ok(()) => {
                 self.still_signed_in(transaction, proof, &session).await?;
@@ -115,7 +126,7 @@ impl Visit<'_> {
             }
             Err(StoreError::Conflict) => {
                 let finished = self.app.store.get(Class::Durable, &finished_key(transaction), self.now).await;
-                let spent = self.is_spent(transaction.request.pushed.as_deref()).await;
+                let spent = self.is_answered(transaction).await;
                 Err(match (finished.map_err(SessionError::from)?, spent.map_err(SessionError::from)?) {
                     // The form was posted twice: whichever post was faster, its code answers both while it lives.
                     (Some(with), _) if self.is_answered_by(&with, name.id()) => {
@@ -133,7 +144,7 @@ impl Visit<'_> {
     /// The session that this release belongs to: the one it comes from, if that still lives, or the one that it begins.
     async fn living_session(&self, transaction: &Transaction, proof: &Proof) -> Result<String, IssueError> {
         match &proof.session {
-            _ if self.is_over(proof).await? => Err(IssueError::SignedOut),
+            _ if self.is_over(proof).await? => Err(IssueError::Over),
             Some(id) => Ok(id.clone()),
             None => Ok(self.session_of(&proof.known.person, self.session_id(transaction)?).await?),
         }
@@ -146,7 +157,7 @@ impl Visit<'_> {
         }
         let own = &transaction.request.client;
         self.lay_down_notices(session, &|client| client == own).await.map_err(SessionError::from)?;
-        Err(IssueError::SignedOut)
+        Err(IssueError::Over)
     }
 
     /// Whether the session that a proof comes from has ended, or the sign-in that it is.
@@ -169,9 +180,9 @@ impl Visit<'_> {
     }
 
     /// Stores the sealed grant under its code, if it does not lie there already.
-    async fn lay_down(&self, code: &Secret<String>, grant: &CodeGrant) -> Result<(), SessionError> {
+    async fn lay_down(&self, name: &Key, code: &Secret<String>, grant: &CodeGrant) -> Result<(), SessionError> {
         let sealed = self.app.seals.record(code.expose(), grant)?;
-        let write = Write::Insert(Key::of_secret(CODES, code.expose()), sealed, Some(self.now.plus(CODE_LIFETIME)));
+        let write = Write::Insert(name.clone(), sealed, Some(grant.ends_at));
         match self.app.store.commit(Class::Ephemeral, Batch::of(write), self.now).await {
             Ok(()) | Err(StoreError::Conflict) => Ok(()),
             Err(error) => Err(error.into()),
@@ -192,6 +203,8 @@ impl Visit<'_> {
         let finished = Write::Insert(finished_key(transaction), with.into_bytes(), until);
         let mut batch = Batch::of(finished).recording(Event::CodeIssued(Box::new(self.facts(agreed))));
         batch.writes.extend(transaction.request.pushed.as_deref().map(|digest| pushed::spend(digest, self.now)));
+        let collection = transaction.request.collection();
+        batch.writes.extend(collection.map(|collection| collected::approved_by(collection, transaction)));
         batch.writes.extend(proof.known.write.clone());
         if let Some(session) = agreed.session {
             // The code needs it as well.
@@ -285,7 +298,7 @@ impl Visit<'_> {
         CodeGrant {
             id: transaction.id.to_string(),
             client: request.client.clone(),
-            redirect: request.redirect.clone(),
+            redirect: request.redirect().cloned(),
             code_challenge: request.code_challenge.clone(),
             dpop_jkt: request.dpop_jkt.clone(),
             nonce: request.nonce.clone(),
@@ -307,7 +320,25 @@ impl Visit<'_> {
             id_token_verified: self.verified(transaction, proof, released, true),
             userinfo_verified: self.verified(transaction, proof, released, false),
             issued_at: self.now,
+            ends_at: request.collection().map_or(self.now.plus(CODE_LIFETIME), |collection| collection.expires_at),
         }
+    }
+
+    /// Whether the request of a sign-in was answered, by whomever.
+    async fn is_answered(&self, transaction: &Transaction) -> Result<bool, StoreError> {
+        match transaction.request.collection() {
+            Some(collection) => Ok(collected::answer(self.app, &collection.handle, self.now).await?.is_some()),
+            None => self.is_spent(transaction.request.pushed.as_deref()).await,
+        }
+    }
+}
+
+/// Where the grant of a sign-in waits for its client.
+fn place_of(transaction: &Transaction, code: &Secret<String>) -> Key {
+    match transaction.request.collection() {
+        // Two people may come with the same terminal's code: whose answer counts, the durable record says.
+        Some(_) => collected::place(code, &transaction.id),
+        None => Key::of_secret(CODES, code.expose()),
     }
 }
 
@@ -420,9 +451,9 @@ enum IssueError {
     /// The sign-in was finished before, and its code is gone.
     #[error("finished already")]
     Finished,
-    /// The session that the proof comes from has ended.
-    #[error("signed out meanwhile")]
-    SignedOut,
+    /// The session that the proof comes from has ended, or nobody waits for the answer any more.
+    #[error("over meanwhile")]
+    Over,
     /// The person was linked by another tab meanwhile.
     #[error("to be put again")]
     Again,

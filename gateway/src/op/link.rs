@@ -216,7 +216,7 @@ impl Visit<'_> {
         };
         let (reference, locale) = (self.reference(&transaction), self.locale(Some(&transaction)));
         let page = pages::Link::new(&self.active, locale, &transaction, &sides, (&question.digest(), &reference));
-        let response = reply::page(StatusCode::OK, page.html(), Some(&transaction.request.redirect));
+        let response = reply::page(StatusCode::OK, page.html(), transaction.request.redirect());
         self.kept(response, transaction)
     }
 

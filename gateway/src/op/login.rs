@@ -74,9 +74,7 @@ pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>, request
         Ok(transaction) => {
             visit.close_request(&transaction).await;
             let why = transaction.failure.unwrap_or(Failure::Cancelled);
-            let mut response = visit.client_error(&transaction.request.reply_to(), &why.to_oauth());
-            Visit::forget(&mut response, &transaction);
-            response
+            visit.refuse(&transaction, &why.to_oauth()).await
         }
         Err(response) => *response,
     }

@@ -13,6 +13,7 @@
 //! | [`link`] | linking another account in the middle of a sign-in |
 //! | [`matching`] | an authority's word that two accounts are one person's |
 //! | [`waiting`] | waiting for a provider's delivery, and taking it |
+//! | [`device`], `collected` | `/device_authorization`, `/device`: terminals that ask, and answers that wait for whoever asked |
 //! | [`consent`] | the consent page and its answer |
 //! | `flow`, `judge` | carry out what the dispatcher says; put a login to policy |
 //! | `issue` | the only place that mints codes and tokens; takes a `Permit`, and for tokens a taken grant |
@@ -33,7 +34,9 @@ pub mod check_session;
 pub mod checklist;
 pub mod client_auth;
 pub mod client_keys;
+mod collected;
 pub mod consent;
+pub mod device;
 pub mod direct;
 pub mod discovery;
 mod dpop;

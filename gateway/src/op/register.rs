@@ -133,7 +133,7 @@ async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Resul
     let fresh = app.entropy.bytes().map_err(|error| internal(&error))?;
     let id = ClientId::registering_itself(&admission.template.id, fresh).map_err(|error| internal(&error))?;
     let metadata = vouched(admission, metadata, app)?;
-    let metadata = normalized(&metadata, admission.template.profile.is_fapi())?;
+    let metadata = normalized(&metadata, &admission.template)?;
     if uses_secret(&metadata) {
         told.secret = Some(token_of(app)?);
     }
@@ -174,7 +174,7 @@ async fn update(app: &App, id: &str, parts: &Parts, metadata: Map<String, Value>
     if said.is_some_and(|said| !known.as_ref().is_some_and(|known| known.matches(said))) {
         return Err(invalid("client_secret: must be the client's own; another cannot be chosen"));
     }
-    let metadata = normalized(&vouched(admission, metadata, app)?, admission.template.profile.is_fapi())?;
+    let metadata = normalized(&vouched(admission, metadata, app)?, &admission.template)?;
     let secret = match (uses_secret(&metadata), known) {
         (false, _) => None,
         (true, Some(known)) => Some(known),

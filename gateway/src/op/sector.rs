@@ -2,7 +2,7 @@
 //! (OpenID Connect Core section 8.1), or else anybody could claim to belong to it.
 
 use adapters::http::HttpError;
-use gateway_core::authorize::{self, Arrival, AuthorizationRequest, Refusal};
+use gateway_core::authorize::{self, Answer, Arrival, AuthorizationRequest, Refusal};
 use gateway_core::client::Client;
 use gateway_core::error::{Failure, OAuthCode, OAuthError};
 use gateway_core::params::Params;
@@ -27,7 +27,10 @@ impl Visit<'_> {
             Err(error) => {
                 tracing::warn!(client = %request.client, %error, "sector_identifier_uri");
                 let error = OAuthError::new(OAuthCode::TemporarilyUnavailable, "sector_identifier_uri does not answer");
-                Err(Refusal::Reply(request.reply_to(), error))
+                Err(match request.answer {
+                    Answer::Carried(to) => Refusal::Reply(to, error),
+                    Answer::Collected(_) => Refusal::Page(Failure::InvalidRequest),
+                })
             }
         }
     }
@@ -36,7 +39,8 @@ impl Visit<'_> {
         let registered = self.active.client(&request.client).map(|registered| &registered.client);
         let uri = registered.and_then(|client| Some((client, client.sector_identifier_uri.as_ref()?)));
         let Some((client, uri)) = uri else { return Ok(true) };
-        let lists = |uris: &[RedirectUri]| client.find_redirect(uris, request.redirect.as_str()).is_some();
+        let Some(redirect) = request.redirect() else { return Ok(true) };
+        let lists = |uris: &[RedirectUri]| client.find_redirect(uris, redirect.as_str()).is_some();
         Ok(lists(&self.app.sectors.get(uri, self.now).await?) || lists(&self.app.sectors.refresh(uri, self.now).await?))
     }
 }

@@ -14,8 +14,7 @@ use gateway_core::ids::ClientId;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use gateway_core::token::{
-    ACCESS_TOKEN_LIFETIME, CODE_LIFETIME, CodeGrant, CodeRequest, Confirmation, RefreshGrant, TokenRequest, check_code,
-    invalid_grant,
+    ACCESS_TOKEN_LIFETIME, CodeGrant, CodeRequest, Confirmation, RefreshGrant, TokenRequest, check_code, invalid_grant,
 };
 use gateway_core::verified;
 use http::{Request, StatusCode};
@@ -52,6 +51,10 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
         let registered = authenticate(&app, &active, &parts, &form, "/token").await?;
         let client = &registered.client;
         let request = TokenRequest::parse(&form)?;
+        if !client.grant_types.contains(&request.grant_type()) {
+            let why = "this client is not registered for this grant_type";
+            return Err(OAuthError::new(OAuthCode::UnauthorizedClient, why));
+        }
         let confirmation = dpop::bind(client, held.as_ref(), dpop::shown_certificate(&parts))?;
         let recipient = find_recipient(&app, registered, client.encrypted.id_token).await;
         let recipient = recipient.map_err(|error| internal(&error))?;
@@ -59,6 +62,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
         match request {
             TokenRequest::Code(request) => redeem(&caller, &request).await,
             TokenRequest::Refresh(request) => super::refresh::refresh(&caller, &request).await,
+            TokenRequest::Device(request) => super::device::collect(&caller, &request).await,
         }
     };
     let response = match answer.await {
@@ -85,7 +89,7 @@ pub(super) struct Caller<'a> {
 }
 
 async fn redeem(caller: &Caller<'_>, request: &CodeRequest) -> Result<Value, OAuthError> {
-    let Caller { app, active, client, confirmation, .. } = caller;
+    let Caller { app, client, confirmation, .. } = caller;
     let now = app.now();
     let taken_key = Key::of_secret(TAKEN, request.code.expose());
     let Some(grant) = find(app, &request.code, now).await? else {
@@ -99,8 +103,21 @@ async fn redeem(caller: &Caller<'_>, request: &CodeRequest) -> Result<Value, OAu
             error
         });
     }
-    client.check_redirect(grant.redirect.as_str()).ok_or_else(invalid_grant)?;
-    check_resource(active, client, request.resource.as_deref(), &grant)?;
+    let redirect = grant.redirect.as_ref().and_then(|redirect| client.check_redirect(redirect.as_str()));
+    redirect.ok_or_else(invalid_grant)?;
+    mint(caller, grant, request.resource.as_deref(), taken_key).await
+}
+
+/// Decides about a grant that was found and is the caller's, **takes** it, and only then mints.
+pub(super) async fn mint(
+    caller: &Caller<'_>,
+    grant: CodeGrant,
+    resource: Option<&str>,
+    taken_key: Key,
+) -> Result<Value, OAuthError> {
+    let Caller { app, active, client, confirmation, .. } = caller;
+    let now = app.now();
+    check_resource(active, client, resource, &grant)?;
     let permit = decide(active, &grant).map_err(|_| invalid_grant())?;
     if is_withdrawn(&app.store, &grant.receipt, now).await.map_err(|error| internal(&error))? {
         return Err(invalid_grant());
@@ -119,7 +136,7 @@ async fn redeem(caller: &Caller<'_>, request: &CodeRequest) -> Result<Value, OAu
     dpop::use_up(app, caller.held.as_ref()).await?;
     let (id, event) = (grant.id.clone(), Event::CodeRedeemed { grant: grant.id.clone(), client: client.id.clone() });
     // The mark outlives the code and every token that follows from it.
-    let last = grant.issued_at.plus(CODE_LIFETIME).plus(ACCESS_TOKEN_LIFETIME);
+    let last = grant.ends_at.plus(ACCESS_TOKEN_LIFETIME);
     let until = refresh.as_ref().map_or(last, |refresh| refresh.expires_at.plus(ACCESS_TOKEN_LIFETIME).max(last));
     match take(&app.store, taken_key.clone(), grant, &id, event, now, until).await {
         Ok(grant) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::response::Response;
 use certs::key::KeyError;
 use gateway_core::audit::hex;
-use gateway_core::authorize::{ReplyTo, ResponseMode};
+use gateway_core::authorize::{Answer, ReplyTo, ResponseMode};
 use gateway_core::client::Client;
 use gateway_core::digest::sha256;
 use gateway_core::error::{Failure, OAuthError};
@@ -71,7 +71,7 @@ impl<'a> Visit<'a> {
             service: transaction.and_then(|transaction| self.service_name(transaction)),
             provider: transaction.and_then(|transaction| self.provider_name(transaction)),
         };
-        reply::page(status, page.html(), transaction.map(|transaction| &transaction.request.redirect))
+        reply::page(status, page.html(), transaction.and_then(|transaction| transaction.request.redirect()))
     }
 
     fn provider_name(&self, transaction: &Transaction) -> Option<String> {
@@ -82,6 +82,19 @@ impl<'a> Visit<'a> {
     fn service_name(&self, transaction: &Transaction) -> Option<String> {
         let service = self.active.catalog.policies().service(&transaction.request.service)?;
         Some(service.name.get(self.locale(Some(transaction))).to_owned())
+    }
+
+    /// Ends a sign-in with an error for its client, who is told by the browser, or hears it when it comes.
+    pub(super) async fn refuse(&self, transaction: &Transaction, error: &OAuthError) -> Response {
+        let mut response = match &transaction.request.answer {
+            Answer::Carried(to) => self.client_error(to, error),
+            Answer::Collected(collection) => match self.deny(collection).await {
+                Ok(()) => self.collected_page(transaction, false),
+                Err(error) => return self.internal(&error, Some(transaction)),
+            },
+        };
+        Self::forget(&mut response, transaction);
+        response
     }
 
     /// Answers the client with an error.

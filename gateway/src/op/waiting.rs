@@ -215,7 +215,7 @@ impl Visit<'_> {
             Ok((Some(_), None)) => {
                 let locale = self.locale(Some(&transaction));
                 let page = pages::Waiting::new(&self.active, locale, &transaction, wait, self.now);
-                let response = reply::waiting_page(page.html(), &transaction.request.redirect);
+                let response = reply::waiting_page(page.html(), transaction.request.redirect());
                 // Looking leaves the cookie as it is: a slow look must not undo what another tab did meanwhile.
                 let chosen = self.parts.uri.query().is_some_and(|query| query.contains("lang="));
                 if chosen { self.kept(response, transaction) } else { response }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use askama::Template;
+use gateway_core::authorize::Terminal;
 use gateway_core::consent::{Item, Mode, Proposal};
 use gateway_core::digest::sha256;
 use gateway_core::ids::base64url;
@@ -46,6 +47,8 @@ struct ConsentPage {
     operator: String,
     portal: String,
     service: String,
+    /// Where the person is asked from, if that is not this browser.
+    terminal: Terminal,
     from: String,
     to: String,
     border: String,
@@ -103,6 +106,7 @@ impl Consent {
             operator,
             portal: client.name.get(locale).to_owned(),
             service: service.name.get(locale).to_owned(),
+            terminal: transaction.request.collection().map(|asked| asked.terminal.clone()).unwrap_or_default(),
             from,
             to,
             border,

@@ -2,6 +2,7 @@
 
 mod account;
 mod consent;
+mod device;
 mod direct;
 mod link;
 mod logout;
@@ -22,6 +23,7 @@ use texts::Texts;
 
 pub use account::Account;
 pub use consent::Consent;
+pub use device::{DeviceConfirm, DeviceEntry, device_done};
 pub use direct::{Direct, DirectChoice};
 pub use link::{Link, Sides};
 pub use logout::{Ended, Logout, Told};

@@ -15,6 +15,7 @@ mod checklist;
 mod client_auth;
 mod cluster;
 mod consents;
+mod device;
 mod direct;
 mod fapi;
 mod flaws;

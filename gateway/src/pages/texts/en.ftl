@@ -68,6 +68,23 @@ direct-lead = You come from { $provider }. Choose the service you want to use; n
 direct-warning = Go on only if you opened this yourself in your own app just now. If somebody sent you a link here, do not go on. This replaces whatever sign-in this browser has here.
 direct-no = I did not open this
 
+device-title = Sign in for a terminal
+device-lead = Write the code that the terminal or the counter shows you.
+device-code = Code
+device-continue = Continue
+device-unknown = This code leads nowhere, or its time is over. Ask the terminal for a new one.
+device-confirm-title = Are you standing before this terminal?
+device-terminal = Terminal
+device-operator = Operated by
+device-check = Check digits
+device-warning = Go on only if you stand before this terminal yourself and it shows the same four digits. Nobody may ask you to do this by telephone, by message or by a picture that was sent to you.
+device-yes = Yes, it shows these digits
+device-no = No, this is not my terminal
+device-done-title = Done
+device-done = The terminal goes on by itself. You can close this page.
+device-denied-title = Nothing was passed on
+device-denied = The terminal hears that you did not agree. You can close this page.
+
 consent-title = Do you agree to pass on this information?
 consent-from = From
 consent-to = To

@@ -68,6 +68,23 @@ direct-lead = Vem da { $provider }. Escolha o serviço que pretende usar; nada �
 direct-warning = Continue apenas se foi o próprio a abrir isto, agora mesmo, na sua aplicação. Se alguém lhe enviou uma ligação para aqui, não continue. Isto substitui qualquer sessão que este navegador tenha aqui.
 direct-no = Não fui eu que abri isto
 
+device-title = Iniciar sessão para um terminal
+device-lead = Escreva o código que o terminal ou o balcão lhe mostra.
+device-code = Código
+device-continue = Continuar
+device-unknown = Este código não existe, ou o seu tempo terminou. Peça um novo no terminal.
+device-confirm-title = Está diante deste terminal?
+device-terminal = Terminal
+device-operator = Explorado por
+device-check = Algarismos de controlo
+device-warning = Continue apenas se está pessoalmente diante deste terminal e ele mostra os mesmos quatro algarismos. Ninguém lhe pode pedir isto por telefone, por mensagem ou por uma imagem que lhe enviou.
+device-yes = Sim, mostra estes algarismos
+device-no = Não, este não é o meu terminal
+device-done-title = Concluído
+device-done = O terminal continua por si. Pode fechar esta página.
+device-denied-title = Nada foi transmitido
+device-denied = O terminal fica a saber que não autorizou. Pode fechar esta página.
+
 consent-title = Autoriza a transmissão destes dados?
 consent-from = De
 consent-to = Para

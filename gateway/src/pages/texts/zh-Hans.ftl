@@ -68,6 +68,23 @@ direct-lead = 您从{ $provider }前来。请选择要使用的事项；在您�
 direct-warning = 只有当您刚才在自己的应用中亲自打开本页时才继续。如果是别人发给您的链接，请不要继续。这将取代此浏览器在本站的其他登录。
 direct-no = 不是我打开的
 
+device-title = 为终端登录
+device-lead = 请输入自助终端或窗口显示的代码。
+device-code = 代码
+device-continue = 继续
+device-unknown = 此代码不存在或已过期。请在终端上重新获取。
+device-confirm-title = 您正站在这台终端前吗？
+device-terminal = 终端
+device-operator = 运营单位
+device-check = 核对数字
+device-warning = 只有您本人正站在这台终端前，并且终端显示相同的四位数字时，才请继续。任何人都不得通过电话、消息或发给您的图片要求您这样做。
+device-yes = 是，终端显示这些数字
+device-no = 不是，这不是我使用的终端
+device-done-title = 完成
+device-done = 终端会自动继续。您可以关闭此页面。
+device-denied-title = 没有提供任何信息
+device-denied = 终端会得知您没有同意。您可以关闭此页面。
+
 consent-title = 您是否同意提供以下信息？
 consent-from = 信息来自
 consent-to = 提供给

@@ -68,6 +68,23 @@ direct-lead = 您從{ $provider }前來。請選擇要使用的事項；在您�
 direct-warning = 只有當您剛才在自己的應用程式中親自開啟本頁時才繼續。如果是別人傳給您的連結，請不要繼續。這將取代此瀏覽器在本站的其他登入。
 direct-no = 不是我開啟的
 
+device-title = 為終端機登入
+device-lead = 請輸入自助終端機或櫃位顯示的代碼。
+device-code = 代碼
+device-continue = 繼續
+device-unknown = 此代碼不存在或已過期。請在終端機上重新取得。
+device-confirm-title = 您正站在這部終端機前嗎？
+device-terminal = 終端機
+device-operator = 營運機構
+device-check = 核對數字
+device-warning = 只有您本人正站在這部終端機前，而終端機顯示相同的四位數字時，才請繼續。任何人都不得以電話、訊息或傳送給您的圖片要求您這樣做。
+device-yes = 是，終端機顯示這些數字
+device-no = 不是，這不是我使用的終端機
+device-done-title = 完成
+device-done = 終端機會自動繼續。您可以關閉此頁面。
+device-denied-title = 沒有提供任何資料
+device-denied = 終端機會得知您沒有同意。您可以關閉此頁面。
+
 consent-title = 您是否同意提供以下資料？
 consent-from = 資料來自
 consent-to = 提供給

@@ -65,7 +65,7 @@ pub(super) fn authorize(params: &Params, arrival: Arrival) {
         Ok(request) => {
             assert!(request.claims.scopes.iter().any(|scope| scope == "openid"));
             assert!(request.code_challenge.is_some(), "without a secret and without PKCE");
-            request.redirect
+            request.redirect().cloned().expect("a browser carries it")
         }
         Err(Refusal::Reply(to, _)) => to.redirect,
         Err(Refusal::Page(_)) => return,

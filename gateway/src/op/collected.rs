@@ -1,0 +1,148 @@
+//! Answers that wait for whoever asked: the person is elsewhere, and no browser carries anything back (RFC 8628).
+//!
+//! Both sides lead to one random *handle*. Whoever asked finds it under the code that only they have, the person under the
+//! code that the terminal shows. A grant waits sealed under the handle; which of several answers counts is one durable insert.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use gateway_core::authorize::Collection;
+use gateway_core::digest::sha256;
+use gateway_core::error::{OAuthCode, OAuthError};
+use gateway_core::ids::{TransactionId, base64url};
+use gateway_core::interaction::Transaction;
+use gateway_core::secret::Secret;
+use gateway_core::time::Timestamp;
+use gateway_core::token::CodeGrant;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Visit;
+use super::token::{Caller, internal, mint};
+use crate::app::App;
+use crate::http::reply;
+use crate::pages;
+use crate::seal::SealError;
+use crate::store::{Batch, Class, Key, StoreError, Write};
+
+/// Whose answer counts, by the handle's digest: a transaction's id, or nothing where the person said no.
+const ANSWERED: &str = "collection-answered";
+/// Grants, by the handle's digest and the transaction.
+const GRANTS: &str = "collection";
+/// When whoever asked last looked, and how long they have to wait between.
+const PACE: &str = "collection-pace";
+/// How long answers are remembered after nobody can come for them any more.
+const AFTERWARDS: Duration = Duration::from_secs(3_600);
+/// The shortest time between two looks, in seconds, until somebody comes too soon (RFC 8628 section 3.2).
+pub(super) const INTERVAL: u64 = 5;
+
+/// What became of a request.
+pub(super) enum Answered {
+    /// The person said no, or could not.
+    Denied,
+    /// The grant of this transaction waits.
+    Approved(String),
+}
+
+fn digest(handle: &Secret<String>) -> String {
+    base64url(&sha256(handle.expose().as_bytes()))
+}
+
+/// Where the grant of one sign-in waits.
+pub(super) fn place(handle: &Secret<String>, transaction: &TransactionId) -> Key {
+    Key::new(GRANTS, &format!("{}.{transaction}", digest(handle)))
+}
+
+/// That a sign-in is the one whose answer counts: part of the commit that its grant waits for.
+pub(super) fn approved_by(collection: &Collection, transaction: &Transaction) -> Write {
+    let until = collection.expires_at.plus(AFTERWARDS);
+    Write::Insert(Key::new(ANSWERED, &digest(&collection.handle)), transaction.id.to_string().into_bytes(), Some(until))
+}
+
+/// What became of a request; nothing yet, where the person has not answered.
+pub(super) async fn answer(app: &App, handle: &Secret<String>, now: Timestamp) -> Result<Option<Answered>, StoreError> {
+    let found = app.store.get(Class::Durable, &Key::new(ANSWERED, &digest(handle)), now).await?;
+    Ok(found.map(|by| match String::from_utf8(by) {
+        Ok(by) if !by.is_empty() => Answered::Approved(by),
+        _ => Answered::Denied,
+    }))
+}
+
+impl Visit<'_> {
+    /// The person said no, or cannot go on. Whatever was said before stays said.
+    pub(super) async fn deny(&self, collection: &Collection) -> Result<(), StoreError> {
+        let until = collection.expires_at.plus(AFTERWARDS);
+        let write = Write::Insert(Key::new(ANSWERED, &digest(&collection.handle)), Vec::new(), Some(until));
+        match self.app.store.commit(Class::Durable, Batch::of(write), self.now).await {
+            Ok(()) | Err(StoreError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The last page of a sign-in that no browser carries back.
+    pub(super) fn collected_page(&self, transaction: &Transaction, approved: bool) -> Response {
+        reply::page(StatusCode::OK, pages::device_done(self.locale(Some(transaction)), approved), None)
+    }
+}
+
+/// When somebody last looked, in seconds, and how long they have to wait until the next time.
+#[derive(Serialize, Deserialize)]
+struct Pace(u64, u64);
+
+/// Whether whoever holds `secret` may look now (RFC 8628 section 3.5): too soon makes the wait five seconds longer.
+async fn keep_pace(app: &App, secret: &str, until: Timestamp) -> Result<(), OAuthError> {
+    let (key, now) = (Key::of_secret(PACE, secret), app.now());
+    let last = app.store.get(Class::Ephemeral, &key, now).await.map_err(|error| internal(&error))?;
+    let last = last.and_then(|last| serde_json::from_slice::<Pace>(&last).ok());
+    let (too_soon, interval) = match last {
+        // The clock counts whole seconds: whoever is a part of one early is not early.
+        Some(Pace(at, interval)) if now.0.saturating_sub(at) + 1 < interval => (true, interval + INTERVAL),
+        Some(Pace(_, interval)) => (false, interval),
+        None => (false, INTERVAL),
+    };
+    let pace = serde_json::to_vec(&Pace(now.0, interval)).map_err(|error| internal(&error))?;
+    let write = Batch::of(Write::Put(key, pace, Some(until)));
+    app.store.commit(Class::Ephemeral, write, now).await.map_err(|error| internal(&error))?;
+    if too_soon { Err(OAuthError::new(OAuthCode::SlowDown, "wait five seconds longer from now on")) } else { Ok(()) }
+}
+
+/// The tokens for whoever comes with `secret`, once the person agreed. `over` says that nobody can agree any more.
+pub(super) async fn collect(
+    caller: &Caller<'_>,
+    secret: &Secret<String>,
+    collection: &Collection,
+    over: bool,
+    (taken, resource): (Key, Option<&str>),
+) -> Result<Value, OAuthError> {
+    let (app, now) = (caller.app, caller.app.now());
+    if collection.expires_at.is_past(now) {
+        return Err(expired());
+    }
+    keep_pace(app, secret.expose(), collection.expires_at).await?;
+    let answered = answer(app, &collection.handle, now).await.map_err(|error| internal(&error))?;
+    let by = match answered {
+        None if over => return Err(expired()),
+        None => return Err(OAuthError::new(OAuthCode::AuthorizationPending, "the person has not answered yet")),
+        Some(Answered::Denied) => return Err(OAuthError::new(OAuthCode::AccessDenied, "the person did not agree")),
+        Some(Answered::Approved(by)) => by,
+    };
+    let grant = find(app, &collection.handle, &by, now).await.map_err(|error| internal(&*error))?;
+    mint(caller, grant.ok_or_else(expired)?, resource, taken).await
+}
+
+fn expired() -> OAuthError {
+    OAuthError::new(OAuthCode::ExpiredToken, "nobody answered in time: ask again")
+}
+
+async fn find(
+    app: &App,
+    handle: &Secret<String>,
+    by: &str,
+    now: Timestamp,
+) -> Result<Option<CodeGrant>, super::access::Error> {
+    let Ok(transaction) = by.parse::<TransactionId>() else { return Ok(None) };
+    let stored = app.store.get(Class::Ephemeral, &place(handle, &transaction), now).await?;
+    let opened = stored.map(|sealed| app.seals.open_record::<CodeGrant>(handle.expose(), &sealed)).transpose();
+    Ok(opened.map_err(|error: SealError| error)?.filter(|grant| !grant.ends_at.is_past(now)))
+}

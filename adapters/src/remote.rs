@@ -47,11 +47,17 @@ impl<T: Send + Sync + 'static> Remote<T> {
     /// A cache that reads documents with `parse`.
     #[must_use]
     pub fn new(http: Arc<dyn Http>, parse: fn(&[u8]) -> Option<T>) -> Self {
+        Self::keeping(10_000, http, parse)
+    }
+
+    /// The same, of at most `most` documents.
+    #[must_use]
+    pub fn keeping(most: u64, http: Arc<dyn Http>, parse: fn(&[u8]) -> Option<T>) -> Self {
         Self {
             http,
             parse,
-            kept: Cache::builder().max_capacity(10_000).time_to_live(STALE).build(),
-            attempts: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(2 * PAUSE)).build(),
+            kept: Cache::builder().max_capacity(most).time_to_live(STALE).build(),
+            attempts: Cache::builder().max_capacity(most).time_to_live(Duration::from_secs(2 * PAUSE)).build(),
         }
     }
 

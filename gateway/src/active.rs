@@ -10,7 +10,8 @@ use gateway_core::error::Failure;
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
 use policies::{Facts, Permit, Refusal, Service};
 
-use crate::catalog::{Admission, Catalog, Registered};
+use crate::admission::Admission;
+use crate::catalog::{Catalog, Registered};
 use crate::roll::{Record, Roll};
 
 /// Adapters by their provider.
@@ -28,14 +29,22 @@ pub struct Active {
 }
 
 impl Active {
-    /// The snapshot of a bundle and a roll. A client on the roll that does not fit its document as that is now is no client.
+    /// The snapshot of a bundle and a roll; `before` is the one before, where there is one. A client on the roll that does not fit its document as that is now is no client.
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>, adapters: Arc<Adapters>, roll: Arc<Roll>) -> Self {
+    pub fn new(catalog: Arc<Catalog>, adapters: Arc<Adapters>, roll: Arc<Roll>, before: Option<&Self>) -> Self {
+        let before = before.filter(|before| Arc::ptr_eq(&before.catalog, &catalog));
         let mut joined = HashMap::new();
         for (id, record) in roll.iter() {
             let Some(admission) = catalog.admission(id) else { continue };
+            // What did not change is not read again.
+            let same = before.filter(|before| before.roll.get(id) == Some(record));
+            if let Some(known) = same.and_then(|before| before.joined.get(id)) {
+                joined.insert(id.clone(), known.clone());
+                continue;
+            }
             let secret = record.secret.as_ref().and_then(|digest| digest.parse().ok());
-            match admission.client(&record.metadata, id, secret.as_ref()) {
+            let vouched = admission.vouched(&record.metadata, None);
+            match vouched.and_then(|_| admission.client(&record.metadata, id, secret.as_ref())) {
                 Ok(registered) => drop(joined.insert(id.clone(), registered)),
                 Err(error) => tracing::warn!(client = %id, %error, "does not fit its document any more"),
             }

@@ -29,7 +29,7 @@ pub use crate::active::Active;
 use crate::active::Adapters;
 use crate::bundle::Bundle;
 use crate::catalog::{self, Catalog};
-use crate::config::{BundleConfig, Config};
+use crate::config::Config;
 use crate::egress::{Egress, EgressError};
 use crate::exports::Exports;
 use crate::keys::{Keys, KeysError, lasting_secret};
@@ -38,6 +38,7 @@ use crate::ports::{Clock, Entropy, NoEntropy};
 use crate::roll::Roll;
 use crate::seal::{SealError, Seals};
 use crate::shared::SharedState;
+pub use crate::source::Source;
 use crate::store::{Class, Key, Store, StoreError};
 
 /// Why a gateway cannot start.
@@ -84,6 +85,12 @@ fn redirect_uris(json: &[u8]) -> Option<Vec<RedirectUri>> {
     Some(listed.into_iter().filter_map(|uri| uri.parse().ok()).collect())
 }
 
+/// How many requests by reference are fetched together: a small part of the calls that one host may have in flight.
+const BY_REFERENCE: usize = 32;
+/// How many check lists are made together.
+const CHECKLISTS: usize = 4;
+/// How many pictures are kept.
+const LOGOS: u64 = 256;
 /// How many deliveries are looked at together.
 const DELIVERIES: usize = 256;
 
@@ -123,45 +130,17 @@ pub struct App {
     /// Held while a new snapshot is put together from the one before.
     changing: std::sync::Mutex<()>,
     rolling: Mutex<()>,
+    /// Held while a change of the roll is made here: nodes compete for the next number, and not every request.
+    pub entering: Mutex<()>,
+    /// Places for requests that lie elsewhere: strangers can have them fetched.
+    pub by_reference: Semaphore,
+    /// Places for check lists, each of which makes many calls.
+    pub checklists: Semaphore,
     shadow: ArcSwapOption<PolicySet>,
     egress: Arc<Egress>,
     ports: Ports,
     source: Source,
     followed: Mutex<Followed>,
-}
-
-/// Where bundles come from.
-pub enum Source {
-    /// The store's list of changes; only what these keys signed.
-    Signed {
-        /// The keys.
-        signers: KeySet,
-        /// The folder of the files that provider documents name.
-        secrets: PathBuf,
-    },
-    /// A folder that nobody signs.
-    Folder(PathBuf),
-}
-
-impl Source {
-    /// Opens what the configuration names.
-    ///
-    /// # Errors
-    /// [`StartError::Signers`].
-    pub fn open(config: &BundleConfig) -> Result<Self, StartError> {
-        match config {
-            BundleConfig::Folder(folder) => Ok(Self::Folder(folder.clone())),
-            BundleConfig::Signed { signers, secrets } => {
-                let refuse = |reason: &str| StartError::Signers(format!("{}: {reason}", signers.display()));
-                let text = std::fs::read(signers).map_err(|error| refuse(&error.to_string()))?;
-                let keys = KeySet::parse(&text).map_err(|error| refuse(&error.to_string()))?;
-                if keys.is_empty() {
-                    return Err(refuse("holds no key"));
-                }
-                Ok(Self::Signed { signers: keys, secrets: secrets.clone() })
-            }
-        }
-    }
 }
 
 /// How far this node has followed the list of changes.
@@ -212,9 +191,9 @@ impl App {
         let signer = Arc::clone(&keys) as Arc<dyn Signer>;
         let ports = Ports { http: Arc::clone(&http), signer, shared: Arc::new(shared) };
         let mut roll = Roll::default();
-        roll.follow(&store, &seals, now).await?;
+        roll.take_in(roll.news(&store, &seals, now).await?);
         let (catalog, adapters) = connect(&config.issuer, catalog, &egress, &ports).map_err(StartError::Bundle)?;
-        let active = Active::new(catalog, adapters, Arc::new(roll));
+        let active = Active::new(catalog, adapters, Arc::new(roll), None);
         Ok(Arc::new(Self {
             issuer: config.issuer.clone(),
             session_lifetime: config.session_lifetime,
@@ -228,12 +207,15 @@ impl App {
             logouts: Semaphore::new(DELIVERIES),
             client_keys: Remote::new(Arc::clone(&http), |json| KeySet::parse(json).ok()),
             sectors: Remote::new(Arc::clone(&http), redirect_uris),
-            logos: Remote::new(http, Logo::read),
+            logos: Remote::keeping(LOGOS, http, Logo::read),
             mutual_tls: OnceLock::new(),
             client_authorities,
             active: ArcSwap::from_pointee(active),
             changing: std::sync::Mutex::default(),
             rolling: Mutex::default(),
+            entering: Mutex::default(),
+            by_reference: Semaphore::new(BY_REFERENCE),
+            checklists: Semaphore::new(CHECKLISTS),
             shadow: ArcSwapOption::empty(),
             egress,
             ports,
@@ -282,7 +264,7 @@ impl App {
     pub fn activate(&self, catalog: Catalog) -> Result<(), Problems> {
         let version = catalog.policies().version().to_owned();
         let (catalog, adapters) = connect(&self.issuer, catalog, &self.egress, &self.ports)?;
-        self.swap(|before| Active::new(catalog, adapters, Arc::clone(before.roll())));
+        self.swap(|before| Active::new(catalog, adapters, Arc::clone(before.roll()), None));
         tracing::info!(version, "bundle activated");
         Ok(())
     }
@@ -299,9 +281,15 @@ impl App {
     /// The store.
     pub async fn follow_roll(&self) -> Result<(), StoreError> {
         let _rolling = self.rolling.lock().await;
-        let mut roll = Roll::clone(self.bundle().roll());
-        if roll.follow(&self.store, &self.seals, self.now()).await? {
-            self.swap(|before| Active::new(Arc::clone(&before.catalog), Arc::clone(&before.adapters), Arc::new(roll)));
+        let before = self.bundle();
+        let news = before.roll().news(&self.store, &self.seals, self.now()).await?;
+        if !news.is_empty() {
+            let mut roll = Roll::clone(before.roll());
+            roll.take_in(news);
+            self.swap(|before| {
+                let (catalog, adapters) = (Arc::clone(&before.catalog), Arc::clone(&before.adapters));
+                Active::new(catalog, adapters, Arc::new(roll), Some(before))
+            });
         }
         Ok(())
     }

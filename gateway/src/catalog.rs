@@ -14,20 +14,20 @@ use certs::client_cert::distinguished_name;
 use certs::jwe::KeyManagement;
 use certs::key::KeySet;
 use gateway_core::client::{Client, ClientAuth, Encryption, KeyManagementAlg, KeySource, SigningAlg, SubjectType};
-use gateway_core::credential::{CertificateName, SecretDigest};
+use gateway_core::credential::CertificateName;
 use gateway_core::discovery::Verified;
 use gateway_core::document::{Problem, Problems};
-use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::ids::{ClientId, ProviderId};
-use gateway_core::registration::{self, Registration};
+use gateway_core::registration;
 use gateway_core::secret::Secret;
 use policies::service::TokenFormat;
 use policies::set::{Document, Parts};
 use policies::vocabulary::Vocabulary;
 use policies::{PolicySet, Provider};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::Url;
 
+use crate::admission::Admission;
 use crate::authority::Authority;
 use crate::bundle::Bundle;
 
@@ -40,42 +40,6 @@ pub struct Registered {
     pub keys: Option<Arc<KeySet>>,
     /// The file that it was read from.
     pub file: String,
-}
-
-/// A client document under which portals register themselves.
-#[derive(Debug, Clone)]
-pub struct Admission {
-    /// What the document says of all of them.
-    pub template: Client,
-    /// The terms of their registration.
-    pub terms: Registration,
-    /// The document.
-    pub document: Document,
-    /// The keys of whoever vouches for their software.
-    pub statements: Option<Arc<KeySet>>,
-}
-
-impl Admission {
-    /// The client that metadata makes under it, with its inline keys parsed.
-    ///
-    /// # Errors
-    /// `invalid_redirect_uri` or `invalid_client_metadata`.
-    pub fn client(
-        &self,
-        metadata: &Map<String, Value>,
-        id: &ClientId,
-        secret: Option<&SecretDigest>,
-    ) -> Result<Registered, OAuthError> {
-        let client = registration::client(&self.document.text, &self.terms, metadata, id, secret)?;
-        let file = self.document.file.clone();
-        let mut problems = Problems::new();
-        let document = Document { file: file.clone(), text: String::new() };
-        let registered = register(client, &document, &mut problems);
-        match problems.into_iter().next() {
-            None => Ok(registered),
-            Some(problem) => Err(OAuthError::new(OAuthCode::InvalidClientMetadata, problem.reason)),
-        }
-    }
 }
 
 /// What the bundle says, checked but not yet connected to anything.
@@ -307,8 +271,13 @@ impl CatalogParts {
         let clients = self.clients.values().map(|registered| (registered.file.as_str(), &registered.client));
         let admissions = self.admissions.values();
         let admissions = admissions.map(|admission| (admission.document.file.as_str(), &admission.template));
+        let mut digests: Vec<&str> = self.admissions.values().flat_map(Admission::digests).collect();
+        digests.sort_unstable();
+        let twice = digests.windows(2).any(|pair| pair.first() == pair.last());
+        let reason = "initial_access_token_sha256: a token is for one document, and another has it as well".to_owned();
+        let twice = twice.then(|| Problem { file: "clients".to_owned(), line: 1, reason });
         let problems: Problems =
-            clients.chain(admissions).filter_map(|(file, client)| misfit(file, client, &set)).collect();
+            clients.chain(admissions).filter_map(|(file, client)| misfit(file, client, &set)).chain(twice).collect();
         if problems.is_empty() { Ok(set) } else { Err(problems) }
     }
 }
@@ -402,6 +371,11 @@ impl CatalogParts {
                     self.clients.insert(registered.client.id.clone(), registered);
                 }
                 Some(terms) => {
+                    let foreign =
+                        client.addresses().find(|(_, address)| !registration::is_within(address, &terms.origins));
+                    if let Some((name, _)) = foreign {
+                        problems.push(document.problem(&format!("{name}: is none of the origins of its registration")));
+                    }
                     let keys =
                         terms.software_statements.as_ref().map(|vouching| KeySet::parse(vouching.jwks.as_bytes()));
                     if keys.as_ref().is_some_and(|keys| !keys.as_ref().is_ok_and(|keys| !keys.is_empty())) {
@@ -418,7 +392,7 @@ impl CatalogParts {
 }
 
 /// A client with its inline keys; they have to serve for all that it registered.
-fn register(client: Client, document: &Document, problems: &mut Problems) -> Registered {
+pub(crate) fn register(client: Client, document: &Document, problems: &mut Problems) -> Registered {
     let keys = match &client.keys {
         Some(KeySource::Inline(json)) => read_inline(&client, json, document, problems),
         _ => None,

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::key::KeySet;
+use gateway_core::audit::RegistrationChange;
+use gateway_core::ids::ClientId;
 use gateway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -23,11 +25,14 @@ use crate::bundle;
 use crate::catalog::{self, Catalog};
 use crate::exports::Exports;
 use crate::notices;
+use crate::roll::{Roll, RollError};
 use crate::seal::Seals;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// The longest order or answer, in bytes.
 const LONGEST: u32 = 256 * 1024 * 1024;
+/// How often a change of the roll is tried again when others came first.
+const TRIES: usize = 16;
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -65,6 +70,15 @@ pub enum Order {
     },
     /// Say which clients have not heard of a logout.
     Logouts,
+    /// List the portals that registered themselves.
+    Portals,
+    /// Take a portal that registered itself off the roll.
+    RemovePortal {
+        /// Its `client_id`.
+        client: ClientId,
+        /// Who orders it.
+        by: String,
+    },
     /// Count the people whose data crossed a border in a year.
     Exports {
         /// The year.
@@ -101,6 +115,15 @@ pub async fn carry_out(order: Order, office: &Office<'_>) -> Answer {
             let shown = notices::shown(office.store, office.seals, office.now).await;
             Ok(json!(shown.map_err(refused)?))
         }
+        Order::Portals => {
+            let roll = roll(office).await?;
+            let shown = roll.iter().map(|(client, record)| {
+                let name = record.metadata.get("client_name").cloned().unwrap_or_default();
+                json!({"client": client, "name": name, "live": record.live, "since": record.issued_at})
+            });
+            Ok(shown.collect())
+        }
+        Order::RemovePortal { client, by } => remove_portal(&client, &by, office).await,
         Order::Exports { year } => {
             let exports = Exports::new(office.store);
             Ok(json!(exports.count(year, office.now).await.map_err(refused)?))
@@ -115,6 +138,30 @@ pub async fn carry_out(order: Order, office: &Office<'_>) -> Answer {
             }
         },
     }
+}
+
+async fn roll(office: &Office<'_>) -> Result<Roll, Vec<String>> {
+    let mut roll = Roll::default();
+    let news = roll.news(office.store, office.seals, office.now).await.map_err(refused)?;
+    roll.take_in(news);
+    Ok(roll)
+}
+
+async fn remove_portal(client: &ClientId, by: &str, office: &Office<'_>) -> Answer {
+    for _ in 0..TRIES {
+        let roll = roll(office).await?;
+        if roll.get(client).is_none() {
+            return Err(vec![format!("{client} is not on the roll")]);
+        }
+        let change = (RegistrationChange::Removed, by);
+        match roll.enter(office.store, office.seals, (client, None), change, office.now).await {
+            Ok(()) => return Ok(json!({"removed": client})),
+            // Somebody registered at this moment.
+            Err(RollError::Store(StoreError::Conflict)) => {}
+            Err(error) => return Err(refused(error)),
+        }
+    }
+    Err(vec!["too many register at once: try again".to_owned()])
 }
 
 async fn change(order: Order, office: &Office<'_>, signers: &KeySet, secrets: &Path) -> Answer {
@@ -153,7 +200,11 @@ async fn change(order: Order, office: &Office<'_>, signers: &KeySet, secrets: &P
             let state = in_effect(&activations, now).await?;
             Ok(json!({"live": state.live, "shadow": state.shadow, "waiting": state.waiting, "changes": state.epoch}))
         }
-        Order::Decisions { .. } | Order::Exports { .. } | Order::Logouts => Err(Vec::new()),
+        Order::Decisions { .. }
+        | Order::Exports { .. }
+        | Order::Logouts
+        | Order::Portals
+        | Order::RemovePortal { .. } => Err(Vec::new()),
     }
 }
 
@@ -233,6 +284,9 @@ async fn take_order(mut stream: UnixStream, app: &App) {
     let answer = carry_out(order, &office).await;
     // Whoever ordered a change finds it made on this node when the answer arrives.
     app.follow().await;
+    if let Err(error) = app.follow_roll().await {
+        tracing::error!(%error, "the roll of clients cannot be read");
+    }
     let bytes = serde_json::to_vec(&answer).unwrap_or_default();
     if let Err(error) = send(&mut stream, &bytes).await {
         tracing::warn!(%error, "control socket");

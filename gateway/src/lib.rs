@@ -6,7 +6,7 @@
 //! | [`config`] | `gateway.toml`, checked as a whole |
 //! | [`bundle`], [`activation`] | documents, signed archives of them, and which is in effect |
 //! | [`catalog`] | what a bundle says, checked as a whole and indexed |
-//! | [`roll`] | the clients that registered themselves |
+//! | [`admission`], [`roll`] | what portals register themselves under, and who did |
 //! | [`active`] | bundle and roll together: what one step of a login works with |
 //! | [`store`] | three verbs over two classes; the audit chain |
 //! | [`keys`], [`seal`] | signing keys, and what leaves the process sealed |
@@ -17,6 +17,7 @@
 
 pub mod activation;
 pub mod active;
+pub mod admission;
 pub mod app;
 pub mod authority;
 pub mod bundle;
@@ -37,4 +38,5 @@ pub mod roll;
 pub mod seal;
 pub mod server;
 pub mod shared;
+pub mod source;
 pub mod store;

@@ -20,6 +20,7 @@ use gateway::server::Server;
 use gateway::store::Store;
 use gateway_core::client::SecretDigest;
 use gateway_core::document::Problems;
+use gateway_core::ids::ClientId;
 use gateway_core::link::{Actor, Status};
 use serde_json::json;
 
@@ -67,6 +68,11 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Look after the portals that registered themselves.
+    Portals {
+        #[command(subcommand)]
+        command: PortalsCommand,
+    },
     /// Check, prove, explain and change trust policy.
     Policy {
         #[command(subcommand)]
@@ -76,6 +82,27 @@ enum Command {
     Audit {
         #[command(subcommand)]
         command: Audit,
+    },
+}
+
+#[derive(Subcommand)]
+enum PortalsCommand {
+    /// List them: who, since when, and whether they passed their check list.
+    List {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Take one off: it is no client any more, and its tokens are worth nothing.
+    Remove {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// Its `client_id`.
+        client: ClientId,
+        /// Who decides; it is recorded.
+        #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        by: String,
     },
 }
 
@@ -143,6 +170,7 @@ async fn main() -> ExitCode {
         Command::ClientSecret => client_secret(),
         Command::Links { command } => links(&command).await,
         Command::Logouts { config } => logouts(&config).await,
+        Command::Portals { command } => portals(command).await,
         Command::Policy { command } => commands::policy::run(command).await,
         Command::Audit { command: Audit::Verify { config } } => verify(&config).await,
     };
@@ -234,6 +262,20 @@ async fn open_store(path: &Path) -> Result<(Store, Seals), Failed> {
 async fn logouts(path: &Path) -> Result<(), Failed> {
     let listed = commands::order(path, Order::Logouts).await?;
     listed.as_array().into_iter().flatten().for_each(|line| say(&line.to_string()));
+    Ok(())
+}
+
+async fn portals(command: PortalsCommand) -> Result<(), Failed> {
+    match command {
+        PortalsCommand::List { config } => {
+            let listed = commands::order(&config, Order::Portals).await?;
+            listed.as_array().into_iter().flatten().for_each(|line| say(&line.to_string()));
+        }
+        PortalsCommand::Remove { config, client, by } => {
+            commands::order(&config, Order::RemovePortal { client: client.clone(), by }).await?;
+            say(&format!("{client}: removed"));
+        }
+    }
     Ok(())
 }
 

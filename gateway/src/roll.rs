@@ -1,8 +1,8 @@
 //! The roll of the clients that registered themselves: a list of changes in the durable store that all nodes follow, so that
 //! each has all of them at hand.
 //!
-//! A change is one insert under the next number, with the client's whole record; what it takes the place of is deleted with
-//! it, so the list is as long as there are clients. A client that is gone leaves a mark for as long as any node could be
+//! A change is one insert under the next number, with the client's whole record; of what it takes the place of, a mark stays for
+//! a day, so the list is as long as there are clients. A client that is gone leaves a mark for as long as any node could be
 //! behind. Records rest sealed: whoever can write to the store cannot register anybody.
 
 use std::collections::BTreeMap;
@@ -22,6 +22,8 @@ use crate::store::{Batch, Class, Key, Store, StoreError, Write};
 const ROLL: &str = "roll";
 /// How many changes are read at a time.
 const PAGE: usize = 500;
+/// How long a node could be behind another.
+const BEHIND: Duration = Duration::from_secs(86_400);
 /// How long it is remembered that a client is gone.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 
@@ -64,6 +66,17 @@ impl Record {
     }
 }
 
+/// Changes that somebody has not taken in yet.
+pub struct News(Vec<(u64, Option<Change>)>);
+
+impl News {
+    /// True when there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Change {
     client: ClientId,
@@ -92,40 +105,51 @@ impl Roll {
         self.records.iter().map(|(client, (_, record))| (client, record))
     }
 
-    /// Takes in what came after, in order. True when something did.
+    /// What came after, in order.
     ///
     /// # Errors
-    /// [`StoreError`]; what was read before stays taken in.
-    pub async fn follow(&mut self, store: &Store, seals: &Seals, now: Timestamp) -> Result<bool, StoreError> {
-        let before = self.last;
+    /// [`StoreError`].
+    pub async fn news(&self, store: &Store, seals: &Seals, now: Timestamp) -> Result<News, StoreError> {
+        let (mut after, mut news) = (self.last, News(Vec::new()));
         loop {
-            let page = store.list(ROLL, Some(&place(self.last)), PAGE, now).await?;
+            let page = store.list(ROLL, Some(&place(after)), PAGE, now).await?;
             for (key, sealed) in &page {
                 let Ok(at) = key.id().parse() else { continue };
-                self.last = at;
-                match open(seals, key, sealed) {
-                    Ok(change) => self.take_in(at, change),
-                    // Whoever it is about is not known here, and nobody else is kept out.
-                    Err(error) => tracing::error!(at, %error, "a record of the roll cannot be read"),
-                }
+                after = at;
+                // Whoever an unreadable record is about is not known here, and nobody else is kept out.
+                let change = open(seals, key, sealed);
+                let change =
+                    change.inspect_err(|error| tracing::error!(at, %error, "a record of the roll cannot be read"));
+                news.0.push((at, change.ok()));
             }
             if page.len() < PAGE {
-                return Ok(self.last != before);
+                return Ok(news);
             }
         }
     }
 
-    fn take_in(&mut self, at: u64, Change { client, record, made_at }: Change) {
+    /// Takes in what came after.
+    pub fn take_in(&mut self, news: News) {
+        for (at, change) in news.0 {
+            self.last = self.last.max(at);
+            if let Some(change) = change {
+                self.take(at, change);
+            }
+        }
+    }
+
+    fn take(&mut self, at: u64, Change { client, record, made_at }: Change) {
         match record {
             Some(record) => drop(self.records.insert(client, (at, record))),
             None => {
                 self.records.remove(&client);
+                self.gone.retain(|_, gone_at| gone_at.age(made_at) <= REMEMBERED);
                 self.gone.insert(at, made_at);
             }
         }
     }
 
-    /// Enters a client's record, or that it is gone, after all that was taken in.
+    /// Enters a client's record, or that it is gone, after all that was taken in; `by` says who did, if not the client itself.
     ///
     /// # Errors
     /// [`RollError`]; with [`StoreError::Conflict`] somebody else entered something first, and nothing was written.
@@ -134,21 +158,30 @@ impl Roll {
         store: &Store,
         seals: &Seals,
         (client, record): (&ClientId, Option<&Record>),
-        change: RegistrationChange,
+        (change, by): (RegistrationChange, &str),
         now: Timestamp,
     ) -> Result<(), RollError> {
+        let sealed = |key: &Key, record: Option<&Record>| {
+            let entry = Change { client: client.clone(), record: record.cloned(), made_at: now };
+            Ok::<_, RollError>(seals.at_rest(key.as_str(), &serde_json::to_vec(&entry)?)?)
+        };
         let key = place(self.last + 1);
-        let entry = Change { client: client.clone(), record: record.cloned(), made_at: now };
-        let sealed = seals.at_rest(key.as_str(), &serde_json::to_vec(&entry)?)?;
-        let mut batch = Batch::of(Write::Insert(key, sealed, None)).recording(Event::Registration {
+        let sealed_entry = sealed(&key, record)?;
+        let mut batch = Batch::of(Write::Insert(key, sealed_entry, None)).recording(Event::Registration {
             client: client.clone(),
             change,
+            by: by.to_owned(),
             metadata: record.map(Record::digest).unwrap_or_default(),
         });
-        // No number is given twice: the greatest is never among those that go.
-        let superseded = self.records.get(client).map(|(at, _)| *at);
-        let forgotten = self.gone.iter().filter(|(_, at)| at.age(now) > REMEMBERED).map(|(at, _)| *at);
-        batch.writes.extend(superseded.into_iter().chain(forgotten).map(|at| Write::Delete(place(at))));
+        // A number stays taken for as long as anybody could be behind: under a number that was given back, a change would pass
+        // unseen by whoever knows a greater one.
+        if let Some((at, _)) = self.records.get(client) {
+            let before = place(*at);
+            let mark = sealed(&before, None)?;
+            batch.writes.push(Write::Put(before, mark, Some(now.plus(BEHIND))));
+        }
+        let forgotten = self.gone.iter().filter(|(_, at)| at.age(now) > REMEMBERED);
+        batch.writes.extend(forgotten.map(|(at, _)| Write::Delete(place(*at))));
         store.commit(Class::Durable, batch, now).await?;
         Ok(())
     }
@@ -160,4 +193,80 @@ fn open(seals: &Seals, key: &Key, sealed: &[u8]) -> Result<Change, RollError> {
 
 fn place(number: u64) -> Key {
     Key::new(ROLL, &format!("{number:020}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use certs::vault::Vault;
+
+    use super::*;
+    use crate::config::{Engine, StoreConfig};
+
+    async fn store(folder: &std::path::Path) -> (Store, Seals) {
+        let config = StoreConfig { node: "n".into(), engine: Engine::Embedded(folder.join("store")) };
+        (Store::open(&config, b"audit".to_vec()).await.unwrap(), Seals::new(Vault::new([1; 32])))
+    }
+
+    fn record(live: bool) -> Record {
+        let (metadata, secret, token) = (Map::new(), None, String::new());
+        let now = Timestamp(1);
+        Record { metadata, secret, registration_access_token: token, issued_at: now, changed_at: now, live }
+    }
+
+    async fn follow(roll: &mut Roll, store: &Store, seals: &Seals, now: Timestamp) {
+        let news = roll.news(store, seals, now).await.unwrap();
+        roll.take_in(news);
+    }
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+    const REGISTERED: (RegistrationChange, &str) = (RegistrationChange::Registered, "");
+
+    /// Whoever is behind finds the number taken, however often it was written over meanwhile: a change that others would never see
+    /// is not made.
+    #[tokio::test]
+    async fn no_number_is_given_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, seals) = store(folder.path()).await;
+        let (one, other): (ClientId, ClientId) = ("d~1".parse().unwrap(), "d~2".parse().unwrap());
+        let (mut ahead, mut behind) = (Roll::default(), Roll::default());
+        for client in [&one, &other] {
+            ahead.enter(&store, &seals, (client, Some(&record(false))), REGISTERED, NOW).await.unwrap();
+            follow(&mut ahead, &store, &seals, NOW).await;
+        }
+        follow(&mut behind, &store, &seals, NOW).await;
+        for live in [true, false] {
+            ahead.enter(&store, &seals, (&one, Some(&record(live))), REGISTERED, NOW).await.unwrap();
+            follow(&mut ahead, &store, &seals, NOW).await;
+        }
+        let removed = behind.enter(&store, &seals, (&other, None), (RegistrationChange::Removed, ""), NOW).await;
+        assert!(matches!(removed, Err(RollError::Store(StoreError::Conflict))), "{removed:?}");
+        follow(&mut behind, &store, &seals, NOW).await;
+        behind.enter(&store, &seals, (&other, None), (RegistrationChange::Removed, ""), NOW).await.unwrap();
+        // Everybody sees the same, whoever begins now included, today and in two months.
+        for now in [NOW, NOW.plus(2 * BEHIND), NOW.plus(2 * REMEMBERED)] {
+            let mut fresh = Roll::default();
+            for roll in [&mut ahead, &mut behind, &mut fresh] {
+                follow(roll, &store, &seals, now).await;
+                assert_eq!((roll.get(&one), roll.get(&other)), (Some(&record(false)), None));
+            }
+        }
+    }
+
+    /// The list stays as long as there are clients, and marks of those that are gone do not pile up.
+    #[tokio::test]
+    async fn the_list_does_not_grow_with_its_history() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, seals) = store(folder.path()).await;
+        let (mut roll, mut now) = (Roll::default(), NOW);
+        for round in 0..40 {
+            let client: ClientId = format!("d~{round}").parse().unwrap();
+            for entry in [Some(&record(false)), Some(&record(true)), None] {
+                roll.enter(&store, &seals, (&client, entry), REGISTERED, now).await.unwrap();
+                follow(&mut roll, &store, &seals, now).await;
+            }
+            now = now.plus(REMEMBERED / 4);
+        }
+        let left = store.list(ROLL, None, 1_000, now).await.unwrap();
+        assert!(left.len() <= 6 && roll.gone.len() <= 6, "{} {}", left.len(), roll.gone.len());
+    }
 }

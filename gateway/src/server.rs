@@ -85,16 +85,16 @@ impl Server {
         }
         let tending = tend(Arc::clone(&app), certificate, stopped.clone());
         let following = follow(Arc::clone(&app), stopped.clone());
+        let rolling = follow_roll(Arc::clone(&app), stopped.clone());
         let taking_orders =
             orders.map(|listener| tokio::spawn(control::serve(listener, Arc::clone(&app), stopped.clone())));
         let serving = listener::serve(listener, tls, routes::router(Arc::clone(&app)), stopped);
         let serving = tokio::spawn(async move {
-            let (tending, following) = (tokio::spawn(tending), tokio::spawn(following));
+            let loops = [tokio::spawn(tending), tokio::spawn(following), tokio::spawn(rolling)];
             let others: Vec<_> =
                 [for_peers.map(tokio::spawn), for_clients.map(tokio::spawn)].into_iter().flatten().collect();
             serving.await;
-            tending.abort();
-            following.abort();
+            loops.iter().for_each(tokio::task::JoinHandle::abort);
             if let Some(taking_orders) = taking_orders {
                 let _ = taking_orders.await;
             }
@@ -172,8 +172,17 @@ async fn tend(app: Arc<App>, certificate: Arc<ReloadingCert>, mut stop: watch::R
 async fn follow(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
+            () = tokio::time::sleep(FOLLOW) => app.follow().await,
+            _ = stop.changed() => return,
+        }
+    }
+}
+
+/// A loop of its own: a bundle that is being read does not hold up who registers.
+async fn follow_roll(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
             () = tokio::time::sleep(FOLLOW) => {
-                app.follow().await;
                 if let Err(error) = app.follow_roll().await {
                     tracing::error!(%error, "the roll of clients cannot be read");
                 }

@@ -440,6 +440,13 @@ fn compare_client(diff: &mut Diff, before: &Client, after: &Client) {
             (&before.backchannel_logout_uri, &before.frontchannel_logout_uri, &before.post_logout_redirect_uris)
                 != (&after.backchannel_logout_uri, &after.frontchannel_logout_uri, &after.post_logout_redirect_uris),
         ),
+        ("the terms on which portals register under it", before.registration != after.registration),
+        ("the ways in which it gets tokens", before.grant_types != after.grant_types),
+        (
+            "how its requests and assertions have to come in",
+            (&before.requests, before.auth_alg) != (&after.requests, after.auth_alg),
+        ),
+        ("its picture and pages", before.pages != after.pages),
         ("whether its pages may ask if a session changed", before.session_management != after.session_management),
         ("where a sign-in begins", before.initiate_login_uri != after.initiate_login_uri),
         ("its usual service", before.default_service != after.default_service),

@@ -209,7 +209,12 @@ impl PolicySet {
         let sector = |id: &ClientId| self.recipients.get(id).map(|recipient| &recipient.client.sector);
         let readers = service.resource_servers.iter().filter(|_| service.access_token != TokenFormat::Opaque);
         let mut pairs = readers.flat_map(|server| service.clients.iter().map(move |client| (server, client)));
-        let (server, client) = pairs.find(|(server, client)| sector(server) != sector(client))?;
+        let own = |id: &ClientId| {
+            let terms = self.recipients.get(id).and_then(|recipient| recipient.client.registration.as_ref());
+            terms.is_some_and(|terms| terms.own_sectors)
+        };
+        let apart = |(server, client): &(&ClientId, &ClientId)| sector(server) != sector(client) || own(client);
+        let (server, client) = pairs.find(apart)?;
         Some(format!(
             "access_token: {server} would read a `sub` of {client}'s sector: they share a sector, or tokens are opaque"
         ))

@@ -73,6 +73,8 @@ pub enum Event {
         client: ClientId,
         /// What was done.
         change: RegistrationChange,
+        /// Who did it; empty for the portal itself.
+        by: String,
         /// A digest of its metadata; empty when it is gone.
         metadata: String,
     },

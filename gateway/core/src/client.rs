@@ -247,19 +247,13 @@ impl Client {
 }
 
 fn read_client(doc: &Section<'_>) -> Option<Client> {
-    let (id, name, operator) = (doc.require("client_id"), doc.texts("name"), doc.texts("operator"));
+    let (name, operator) = (doc.texts("name"), doc.texts("operator"));
     let jurisdiction = doc.require("jurisdiction");
     let sector_identifier_uri = read_https(doc, "sector_identifier_uri");
     let sector = read_sector(doc, jurisdiction, sector_identifier_uri.as_ref());
     let profile = doc.optional("profile").unwrap_or(Profile::Baseline);
     let registration = doc.section("registration").and_then(|section| read_registration(&section));
-    let redirect_uris: Vec<RedirectUri> = doc.list("redirect_uris");
-    let grant_types = read_grant_types(doc);
-    let by_browser = grant_types.contains(&GrantType::AuthorizationCode) && !doc.has("registration");
-    if redirect_uris.is_empty() == by_browser {
-        let why = "belongs to whoever gets codes by browser, and not to a document under which portals register";
-        doc.refuse_field("redirect_uris", why);
-    }
+    let (redirect_uris, grant_types) = read_redirects(doc);
     // Where portals register themselves, each says for itself how it authenticates.
     let auth = if doc.has("registration") { Some(ClientAuth::None) } else { read_auth(doc) };
     let (keys, signed) = (read_keys(doc), read_signed(doc));
@@ -268,6 +262,10 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         check_profile(doc, profile, auth.as_ref(), keys.as_ref(), signed);
     }
     let requests = read_requests(doc, profile, keys.as_ref());
+    let id: Option<ClientId> = doc.require("client_id");
+    if doc.has("registration") && id.as_ref().is_some_and(|id| id.as_str().len() > 100) {
+        doc.refuse_field("client_id", "leaves no room for the names of those who register: 100 characters at most");
+    }
     let default_service = doc.optional("default_service");
     let (initiate_login_uri, backchannel_logout_uri) =
         (read_https(doc, "initiate_login_uri"), read_https(doc, "backchannel_logout_uri"));
@@ -333,6 +331,17 @@ fn read_sector(doc: &Section<'_>, jurisdiction: Option<Jurisdiction>, listed: Op
             None
         }
     }
+}
+
+/// Where codes go, of whoever gets codes by browser.
+fn read_redirects(doc: &Section<'_>) -> (Vec<RedirectUri>, Vec<GrantType>) {
+    let (redirect_uris, grant_types): (Vec<RedirectUri>, _) = (doc.list("redirect_uris"), read_grant_types(doc));
+    let by_browser = grant_types.contains(&GrantType::AuthorizationCode) && !doc.has("registration");
+    if redirect_uris.is_empty() == by_browser {
+        let why = "belongs to whoever gets codes by browser, and not to a document under which portals register";
+        doc.refuse_field("redirect_uris", why);
+    }
+    (redirect_uris, grant_types)
 }
 
 /// Codes by browser, and refresh tokens where they have a lifetime, unless the document says what it is.

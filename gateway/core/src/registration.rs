@@ -23,6 +23,8 @@ pub struct Registration {
     pub origins: Vec<String>,
     /// The services that are open to them before they passed their check list.
     pub trial_services: Vec<ServiceId>,
+    /// Whether they may have sectors of their own, by a list of redirect URIs.
+    pub own_sectors: bool,
     /// The last day on which anybody registers.
     pub until: Option<Date>,
     /// How many there may be.
@@ -66,11 +68,16 @@ pub(crate) fn read_registration(section: &Section<'_>) -> Option<Registration> {
             None
         }
     };
+    let trial_services: Vec<ServiceId> = section.list("trial_services");
+    if trial_services.is_empty() {
+        section.refuse("trial_services: at least one is needed: nobody could show that somebody can sign in");
+    }
     let most = section.number("most", 1..=10_000).unwrap_or(100);
     Some(Registration {
         initial_access_tokens,
         origins: written,
-        trial_services: section.list("trial_services"),
+        trial_services,
+        own_sectors: section.flag("own_sectors", false),
         until: section.optional("until"),
         most: usize::try_from(most).unwrap_or(100),
         software_statements,
@@ -152,8 +159,12 @@ fn refuse(description: impl Into<String>) -> OAuthError {
 ///
 /// # Errors
 /// `invalid_client_metadata` for a member of the wrong type, or one without which there is nothing to register.
-pub fn normalized(metadata: &Map<String, Value>, template: &Client) -> Result<Map<String, Value>, OAuthError> {
-    let is_fapi = template.profile.is_fapi();
+pub fn normalized(
+    metadata: &Map<String, Value>,
+    document: &str,
+    template: &Client,
+) -> Result<Map<String, Value>, OAuthError> {
+    let document: Table = document.parse().map_err(|_| refuse("the document of the registration cannot be read"))?;
     let mut registered = Map::new();
     for (name, value) in metadata.iter().filter(|(_, value)| !value.is_null()) {
         let base = name.split('#').next().unwrap_or_default();
@@ -172,10 +183,15 @@ pub fn normalized(metadata: &Map<String, Value>, template: &Client) -> Result<Ma
         }
         registered.insert(name.clone(), value.clone());
     }
-    // OpenID Connect Dynamic Client Registration section 2, RFC 7591 section 2.
+    given(&mut registered, &document)?;
+    let (method, alg) =
+        if template.profile.is_fapi() { ("private_key_jwt", "ES256") } else { ("client_secret_basic", "RS256") };
+    // OpenID Connect Dynamic Client Registration section 2, RFC 7591 section 2, JARM section 3, RFC 9701 section 6.
     for (name, default) in [
-        ("token_endpoint_auth_method", if is_fapi { "private_key_jwt" } else { "client_secret_basic" }),
-        ("id_token_signed_response_alg", if is_fapi { "ES256" } else { "RS256" }),
+        ("token_endpoint_auth_method", method),
+        ("id_token_signed_response_alg", alg),
+        ("authorization_signed_response_alg", alg),
+        ("introspection_signed_response_alg", alg),
         ("application_type", "web"),
     ] {
         registered.entry(name.to_owned()).or_insert_with(|| default.into());
@@ -188,6 +204,21 @@ pub fn normalized(metadata: &Map<String, Value>, template: &Client) -> Result<Ma
         registered.insert("response_types".to_owned(), Value::Array(Vec::new()));
     }
     Ok(registered)
+}
+
+/// What the document says of all of them is so for each: said again it may be, and otherwise not.
+fn given(registered: &mut Map<String, Value>, document: &Table) -> Result<(), OAuthError> {
+    for name in TEXTS.iter().filter(|name| **name != "subject_type") {
+        let Some(text) = document.get(*name).and_then(toml::Value::as_str) else { continue };
+        let said = registered.entry((*name).to_owned()).or_insert_with(|| text.into());
+        if said != text {
+            return Err(refuse(format!("{name}: is {text} for everybody who registers here")));
+        }
+    }
+    for name in FLAGS.iter().filter(|name| document.get(**name).and_then(toml::Value::as_bool) == Some(true)) {
+        registered.insert((*name).to_owned(), true.into());
+    }
+    Ok(())
 }
 
 /// Of a list, what may be registered, or the usual one where nothing is said.
@@ -233,7 +264,7 @@ pub fn client(
     if !lists(metadata, "grant_types", "refresh_token") {
         document.remove("refresh_lifetime");
     }
-    subjects(&mut document, metadata)?;
+    subjects(&mut document, metadata, terms)?;
     for (name, value) in metadata.iter().filter(|(name, _)| !KEPT.contains(&name.as_str())) {
         match (name.as_str(), value) {
             ("subject_type" | "application_type", _) => {}
@@ -272,12 +303,14 @@ pub fn client(
     }
 }
 
-fn is_within(address: &str, origins: &[String]) -> bool {
+/// Whether an address is of one of these origins.
+#[must_use]
+pub fn is_within(address: &str, origins: &[String]) -> bool {
     Url::parse(address).is_ok_and(|url| origins.contains(&url.origin().ascii_serialization()))
 }
 
 /// Whom the client shares its `sub` with: what the document says, or a list of redirect URIs of its own.
-fn subjects(document: &mut Table, metadata: &Map<String, Value>) -> Result<(), OAuthError> {
+fn subjects(document: &mut Table, metadata: &Map<String, Value>, terms: &Registration) -> Result<(), OAuthError> {
     let public = document.get("subject_type").and_then(toml::Value::as_str) == Some(SubjectType::Public.as_str());
     let asked = metadata.get("subject_type").and_then(Value::as_str);
     let listed = metadata.contains_key("sector_identifier_uri");
@@ -287,6 +320,9 @@ fn subjects(document: &mut Table, metadata: &Map<String, Value>) -> Result<(), O
         (Some("public"), false) => return Err(refuse("subject_type: only pairwise subjects are given here")),
         (Some("pairwise"), true) => return Err(refuse("subject_type: pairwise needs a sector_identifier_uri here")),
         (Some(_), _) => return Err(refuse("subject_type: must be pairwise or public")),
+    }
+    if listed && !terms.own_sectors {
+        return Err(refuse("sector_identifier_uri: the sector is given by whoever lets you register"));
     }
     if listed {
         document.remove("sector");
@@ -301,7 +337,7 @@ fn name(metadata: &Map<String, Value>) -> Result<Option<Table>, OAuthError> {
     let mut texts = Table::new();
     for tag in ["zh-Hans", "zh-Hant-HK", "pt", "en"] {
         let own = metadata.get(&format!("client_name#{tag}")).and_then(Value::as_str).unwrap_or(name);
-        let sound = (1..=LONGEST_NAME).contains(&own.chars().count()) && !own.chars().any(is_unreadable);
+        let sound = own.chars().count() <= LONGEST_NAME && is_readable(own);
         if !sound {
             return Err(refuse("client_name: must be 1 to 64 characters that can be read"));
         }
@@ -310,11 +346,19 @@ fn name(metadata: &Map<String, Value>) -> Result<Option<Table>, OAuthError> {
     Ok(Some(texts))
 }
 
-/// Characters that show nothing, or turn what stands beside them around.
+/// Whether people see all of a text, in the order in which it is written, and see something.
 #[must_use]
-pub fn is_unreadable(c: char) -> bool {
+pub fn is_readable(text: &str) -> bool {
+    !text.chars().any(is_unreadable) && text.chars().any(|c| !c.is_whitespace())
+}
+
+/// Characters that show nothing, or turn what stands beside them around (Unicode: Cf, Zl, Zp, `Default_Ignorable`).
+fn is_unreadable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+        || matches!(c,
+            '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+            | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 /// What is wrong with the document that metadata made, as the portal's developer is told it.

@@ -22,6 +22,8 @@ en = "Authority"
 [registration]
 initial_access_token_sha256 = ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
 origins = ["https://portal.example", "https://portal.example:8443", "http://127.0.0.1"]
+trial_services = ["sandbox"]
+own_sectors = true
 "#;
 
 fn template() -> (Client, Registration) {
@@ -32,7 +34,7 @@ fn template() -> (Client, Registration) {
 
 fn register_under(text: &str, metadata: &Value) -> Result<Client, OAuthError> {
     let template = Client::from_document("t", text).unwrap();
-    let metadata = normalized(metadata.as_object().unwrap(), &template)?;
+    let metadata = normalized(metadata.as_object().unwrap(), text, &template)?;
     let id = ClientId::registering_itself(&template.id, [7; 16]).unwrap();
     let secret = SecretDigest::of("secret");
     let needs_secret = metadata["token_endpoint_auth_method"].as_str().unwrap().starts_with("client_secret");
@@ -55,6 +57,8 @@ fn a_document_under_which_portals_register_is_none_itself() {
         ("origins = [\"https://portal.example\", ", "origins = [\"https://portal.example/path\", "),
         ("origins", "# origins"),
         ("initial_access_token_sha256", "# "),
+        ("trial_services", "# "),
+        ("client_id = \"joining\"", &format!("client_id = \"{}\"", "x".repeat(101))),
         ("origins", "software_statement_required = true\norigins"),
         ("origins", "software_statement_issuer = \"a\"\norigins"),
     ] {
@@ -132,6 +136,8 @@ fn rfc7591_3_2_2_what_cannot_be_registered_is_refused_by_name() {
         ("token_endpoint_auth_method", json!("none"), OAuthCode::InvalidClientMetadata),
         ("client_name", json!(""), OAuthCode::InvalidClientMetadata),
         ("client_name", json!("a\u{202e}b"), OAuthCode::InvalidClientMetadata),
+        ("client_name", json!("\u{3000} \u{a0}"), OAuthCode::InvalidClientMetadata),
+        ("client_name", json!("\u{3164}"), OAuthCode::InvalidClientMetadata),
         ("client_name", json!("x".repeat(65)), OAuthCode::InvalidClientMetadata),
         ("application_type", json!("service"), OAuthCode::InvalidClientMetadata),
         ("dpop_bound_access_tokens", json!("yes"), OAuthCode::InvalidClientMetadata),
@@ -186,4 +192,32 @@ fn a_fapi_document_makes_fapi_clients() {
         metadata[name] = value;
         assert!(register_under(&fapi, &metadata).is_err(), "{name}");
     }
+}
+
+/// What the document says of all of them is not theirs to choose, and what it is silent about is as the standards say.
+#[test]
+fn what_the_document_gives_is_given() {
+    let strict = TEMPLATE.replace(
+        "profile = \"legacy\"",
+        "profile = \"legacy\"\nid_token_signed_response_alg = \"PS256\"\nrequire_pushed_authorization_requests = true",
+    );
+    let metadata = |more: &str| {
+        let mut metadata = json!({"redirect_uris": ["https://portal.example/cb"]});
+        if !more.is_empty() {
+            metadata["id_token_signed_response_alg"] = more.into();
+        }
+        metadata["require_pushed_authorization_requests"] = false.into();
+        metadata
+    };
+    for same in ["", "PS256"] {
+        let client = register_under(&strict, &metadata(same)).unwrap();
+        assert_eq!((client.signed.id_token, client.requests.pushed), (SigningAlg::PS256, true));
+    }
+    assert!(register_under(&strict, &metadata("RS256")).is_err());
+    let client = register(&metadata("")).unwrap();
+    assert_eq!((client.signed.authorization, client.signed.introspection), (SigningAlg::RS256, SigningAlg::RS256));
+    let fixed = TEMPLATE.replace("own_sectors = true\n", "");
+    let own =
+        json!({"redirect_uris": ["https://portal.example/cb"], "sector_identifier_uri": "https://portal.example/u"});
+    assert!(register(&own).is_ok() && register_under(&fixed, &own).is_err());
 }

@@ -44,6 +44,11 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     let Ok(params) = request::form(&parts, body).await else {
         return visit.failure_page(StatusCode::BAD_REQUEST, Failure::MalformedRequest, None);
     };
+    // What lies elsewhere is fetched once, when the browser comes again.
+    let elsewhere = params.one("request_uri").is_ok_and(|uri| uri.is_some_and(|uri| !uri.starts_with(pushed::PREFIX)));
+    if elsewhere {
+        return reply::see_other(&format!("{}/authorize?{}", app.issuer, params.encode()));
+    }
     match visit.open(params.clone()).await {
         Ok(_) => reply::see_other(&format!("{}/authorize?{}", app.issuer, params.encode())),
         Err(response) => *response,

@@ -1,17 +1,19 @@
 //! `/register/{client}/checks`: what a portal that registered itself has to show before every service of its document is open
 //! to it. The list is made by looking: addresses are called, keys read, certificates dated, and somebody signed in.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 use gateway_core::audit::RegistrationChange;
 use gateway_core::client::Client;
-use gateway_core::error::OAuthError;
+use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::ids::ClientId;
+use gateway_core::redirect::RedirectUri;
 use gateway_core::time::Timestamp;
 use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_FRAME_OPTIONS};
 use http::{Request, StatusCode};
@@ -72,6 +74,7 @@ async fn list(app: &App, id: &str, request: Request<Body>, goes_live: bool) -> R
     let looked = async {
         let active = app.bundle();
         let (id, record, _) = own(&active, id, &parts)?;
+        let _place = app.checklists.try_acquire().map_err(|_| busy("too many check lists at once: try again"))?;
         let registered = active.client(&id).ok_or_else(super::register::no_token)?;
         let checks = look(app, registered, record).await.map_err(|error| internal(&error))?;
         let passed = checks.iter().all(|check| check.passed);
@@ -96,11 +99,14 @@ async fn list(app: &App, id: &str, request: Request<Body>, goes_live: bool) -> R
     }
 }
 
+fn busy(why: &'static str) -> OAuthError {
+    OAuthError::new(OAuthCode::TemporarilyUnavailable, why)
+}
+
 /// What is entered for a client that passed: nothing, if it is not the one any more that was looked at.
 fn went_live(active: &Active, id: &ClientId, looked_at: &Record) -> Result<(ClientId, Option<Record>), OAuthError> {
-    let (record, _) = active.joined(id).filter(|(record, _)| *record == looked_at).ok_or_else(|| {
-        OAuthError::new(gateway_core::error::OAuthCode::TemporarilyUnavailable, "it changed meanwhile: try again")
-    })?;
+    let same = active.joined(id).filter(|(record, _)| *record == looked_at);
+    let (record, _) = same.ok_or_else(|| busy("it changed meanwhile: try again"))?;
     Ok((id.clone(), Some(Record { live: true, ..record.clone() })))
 }
 
@@ -117,9 +123,10 @@ fn print(id: &ClientId, live: bool, checks: &[Check]) -> String {
 
 async fn look(app: &App, registered: &Registered, record: &Record) -> Result<Vec<Check>, StoreError> {
     let client = &registered.client;
-    let mut checks = join_all(client.redirect_uris.iter().map(|uri| redirect(app, "redirects", uri.as_str()))).await;
-    let after = client.post_logout_redirect_uris.iter().map(|uri| redirect(app, "logout", uri.as_str()));
-    checks.extend(join_all(after).await);
+    let redirects: BTreeSet<&str> = client.redirect_uris.iter().map(RedirectUri::as_str).collect();
+    let mut checks = a_few_at_a_time(redirects.into_iter().map(|uri| redirect(app, "redirects", uri)).collect()).await;
+    let after: BTreeSet<&str> = client.post_logout_redirect_uris.iter().map(RedirectUri::as_str).collect();
+    checks.extend(a_few_at_a_time(after.into_iter().map(|uri| redirect(app, "logout", uri)).collect()).await);
     if client.sector_identifier_uri.is_some() {
         let listed = match lists_all(app, client).await {
             Ok(true) => Ok("every redirect URI is listed".to_owned()),
@@ -137,8 +144,14 @@ async fn look(app: &App, registered: &Registered, record: &Record) -> Result<Vec
     if let Some(uri) = &client.frontchannel_logout_uri {
         checks.push(Check::new("logout", uri.as_str(), can_be_framed(app, uri).await));
     }
-    checks.extend(join_all(hosts(client).iter().map(|host| certificate(app, host))).await);
+    let hosts = hosts(client);
+    checks.extend(a_few_at_a_time(hosts.iter().map(|host| certificate(app, host)).collect()).await);
     Ok(checks)
+}
+
+/// One check after the other, but that four are under way at a time: a host has others to serve as well.
+async fn a_few_at_a_time(checks: Vec<impl Future<Output = Check>>) -> Vec<Check> {
+    stream::iter(checks).buffered(4).collect().await
 }
 
 /// The status and the headers of an address when it is called without anything.
@@ -205,20 +218,20 @@ async fn encrypts(app: &App, registered: &Registered) -> Vec<Check> {
 async fn signed_in(app: &App, client: &Client, record: &Record) -> Result<Result<String, String>, StoreError> {
     let mark = app.store.get(Class::Durable, &Key::new(TRIAL_LOGIN, client.id.as_str()), app.now()).await?;
     let at = mark.and_then(|mark| String::from_utf8(mark).ok()?.parse().ok()).map(Timestamp);
-    Ok(match at.filter(|at| *at >= record.changed_at) {
+    Ok(match at.filter(|at| *at > record.changed_at) {
         Some(at) => Ok(format!("somebody signed in on {}", at.date())),
         None => Err("nobody has signed in yet with what is registered now, as far as the token endpoint".to_owned()),
     })
 }
 
-/// Remembers that somebody signed in at a client that is not live yet.
-pub(super) async fn remember(app: &App, active: &Active, client: &ClientId) -> Result<(), StoreError> {
+/// Remembers that somebody signed in at a client that is not live yet, with what was registered `at` that moment.
+pub(super) async fn remember(app: &App, active: &Active, client: &ClientId, at: Timestamp) -> Result<(), StoreError> {
     if !client.registered_itself() || active.joined(client).is_none_or(|(record, _)| record.live) {
         return Ok(());
     }
     let now = app.now();
     let key = Key::new(TRIAL_LOGIN, client.as_str());
-    let write = Write::Put(key, now.0.to_string().into_bytes(), Some(now.plus(TRIAL_COUNTS)));
+    let write = Write::Put(key, at.0.to_string().into_bytes(), Some(now.plus(TRIAL_COUNTS)));
     app.store.commit(Class::Durable, Batch::of(write), now).await
 }
 

@@ -12,6 +12,7 @@ use gateway_core::circumstances::Place;
 use gateway_core::error::{Failure, OAuthCode, OAuthError};
 use gateway_core::ids::ClientId;
 use gateway_core::params::Params;
+use gateway_core::registration::is_readable;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use gateway_core::token::{DeviceRequest, invalid_grant};
@@ -110,7 +111,7 @@ const PARAMETERS: [&str; 8] =
 fn terminal(form: &Params, random: &[u8], place: Place) -> Result<Terminal, OAuthError> {
     let text = |name| -> Result<String, OAuthError> {
         let text = form.one(name)?.unwrap_or_default();
-        if text.chars().count() > 64 || text.chars().any(gateway_core::registration::is_unreadable) {
+        if !text.is_empty() && (text.chars().count() > 64 || !is_readable(text)) {
             let why = "terminal_name and terminal_place have at most 64 characters that can be read";
             return Err(OAuthError::new(OAuthCode::InvalidRequest, why));
         }

@@ -203,7 +203,10 @@ impl Visit<'_> {
         let classes: Vec<&str> = released.iter().map(|released| released.row.class.as_str()).collect();
         let again = client.refresh_lifetime.filter(|_| request.claims.wants_offline());
         let again = again.map(|span| span.as_secs());
-        let terms = serde_json::to_vec(&(sources, classes, again, &client.operator)).unwrap_or_default();
+        // Nobody stands between a portal that registered itself and what it says of itself: with that the question changes.
+        let itself = client.id.registered_itself();
+        let itself = itself.then(|| format!("{:?}", (&client.name, &client.pages, &client.redirect_uris)));
+        let terms = serde_json::to_vec(&(sources, classes, again, &client.operator, itself)).unwrap_or_default();
         let proposal = Proposal {
             client: client.id.clone(),
             service: service.id.clone(),

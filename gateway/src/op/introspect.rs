@@ -82,7 +82,8 @@ async fn describe(
 fn about_access(app: &App, active: &Active, client: &Client, grant: &AccessGrant) -> Option<Map<String, Value>> {
     let service = active.catalog.policies().service(&grant.service)?;
     let own = grant.client == client.id;
-    if !own && !service.is_served_by(&client.id) {
+    let serves = service.is_served_by(&client.id) && active.admits(&client.id, &service.id);
+    if !own && !serves {
         return None;
     }
     let about = json!({

@@ -27,7 +27,7 @@ pub(super) struct Judged {
 }
 
 /// The rules that speak of a sign-in's course and not of policy.
-const OUTSIDE: [&str; 2] = ["request-login", "data-asked-for"];
+const OUTSIDE: [&str; 3] = ["request-login", "data-asked-for", "client-is-admitted"];
 
 impl Visit<'_> {
     /// **The** question to policy, for every path that rests on an assertion.

@@ -6,16 +6,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use certs::claims;
-use certs::jws::Unverified;
-use certs::key::Algorithm;
 use gateway_core::audit::RegistrationChange;
+use gateway_core::client::SubjectType;
 use gateway_core::credential::SecretDigest;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::ids::ClientId;
-use gateway_core::registration::normalized;
 use gateway_core::secret::Secret;
-use gateway_core::time::SKEW;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{Request, StatusCode};
@@ -23,8 +19,9 @@ use serde_json::{Map, Value, json};
 
 use super::sector::lists_all;
 use super::token::internal;
+use crate::admission::Admission;
 use crate::app::{Active, App};
-use crate::catalog::{Admission, Registered};
+use crate::catalog::Registered;
 use crate::http::{reply, request};
 use crate::roll::{Record, RollError};
 use crate::server::FOLLOW;
@@ -36,9 +33,6 @@ const TRIES: usize = 16;
 /// What only the server says of a client (RFC 7592 section 2.2).
 const OURS: [&str; 4] =
     ["registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"];
-
-/// Claims of a statement that are about the statement itself.
-const OF_THE_STATEMENT: [&str; 8] = ["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "software_statement"];
 
 /// What is told to its client once, and kept as digests only.
 #[derive(Default)]
@@ -69,7 +63,8 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
 pub async fn get(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
     let active = app.bundle();
-    let found = own(&active, &id, &parts).map(|(id, record, _)| information(&app, &id, record, &Told::again(&parts)));
+    let found =
+        own(&active, &id, &parts).map(|(id, record, _)| information(&app, &active, &id, record, &Told::again(&parts)));
     answered(found, StatusCode::OK)
 }
 
@@ -128,18 +123,18 @@ fn bearer(parts: &Parts) -> Option<&str> {
 
 async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Result<Value, OAuthError> {
     let mut told = Told { access_token: Some(token_of(app)?), ..Told::default() };
-    let active = app.bundle();
+    let (active, now) = (app.bundle(), app.now());
     let admission = admission(app, &active, token)?;
     let fresh = app.entropy.bytes().map_err(|error| internal(&error))?;
     let id = ClientId::registering_itself(&admission.template.id, fresh).map_err(|error| internal(&error))?;
-    let metadata = vouched(admission, metadata, app)?;
-    let metadata = normalized(&metadata, &admission.template)?;
+    let metadata = admission.vouched(&metadata, Some(now))?;
+    let metadata = admission.normalized(&metadata)?;
     if uses_secret(&metadata) {
         told.secret = Some(token_of(app)?);
     }
     let digest = |secret: &Option<Secret<String>>| secret.as_ref().map(|secret| SecretDigest::of(secret.expose()));
     check(app, admission.client(&metadata, &id, digest(&told.secret).as_ref())?).await?;
-    let (now, access) = (app.now(), digest(&told.access_token));
+    let access = digest(&told.access_token);
     let record = Record {
         metadata,
         secret: digest(&told.secret).map(|digest| digest.as_str().to_owned()),
@@ -157,7 +152,7 @@ async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Resul
     })
     .await?;
     tracing::info!(client = %id, "registered");
-    Ok(information(app, &id, &record, &told))
+    Ok(information(app, &app.bundle(), &id, &record, &told))
 }
 
 async fn update(app: &App, id: &str, parts: &Parts, metadata: Map<String, Value>) -> Result<Value, OAuthError> {
@@ -174,7 +169,7 @@ async fn update(app: &App, id: &str, parts: &Parts, metadata: Map<String, Value>
     if said.is_some_and(|said| !known.as_ref().is_some_and(|known| known.matches(said))) {
         return Err(invalid("client_secret: must be the client's own; another cannot be chosen"));
     }
-    let metadata = normalized(&vouched(admission, metadata, app)?, &admission.template)?;
+    let metadata = admission.normalized(&admission.vouched(&metadata, Some(now))?)?;
     let secret = match (uses_secret(&metadata), known) {
         (false, _) => None,
         (true, Some(known)) => Some(known),
@@ -184,9 +179,13 @@ async fn update(app: &App, id: &str, parts: &Parts, metadata: Map<String, Value>
         }
     };
     check(app, admission.client(&metadata, &id, secret.as_ref())?).await?;
+    let secret = secret.map(|digest| digest.as_str().to_owned());
     let same = metadata == before.metadata;
+    if same && secret == before.secret {
+        return Ok(information(app, &active, &id, before, &told));
+    }
     let record = Record {
-        secret: secret.map(|digest| digest.as_str().to_owned()),
+        secret,
         changed_at: if same { before.changed_at } else { now },
         // What was checked is not what it is now.
         live: before.live && same,
@@ -197,7 +196,7 @@ async fn update(app: &App, id: &str, parts: &Parts, metadata: Map<String, Value>
         own(active, id.as_str(), parts).map(|(id, ..)| (id, Some(record.clone())))
     })
     .await?;
-    Ok(information(app, &id, &record, &told))
+    Ok(information(app, &app.bundle(), &id, &record, &told))
 }
 
 fn token_of(app: &App) -> Result<Secret<String>, OAuthError> {
@@ -232,41 +231,6 @@ pub(super) fn own<'a>(
     if digest.matches(token) { Ok((id, record, admission)) } else { Err(no_token()) }
 }
 
-/// The metadata with what a software statement says of it, which counts for more (RFC 7591 section 2.3).
-fn vouched(
-    admission: &Admission,
-    mut metadata: Map<String, Value>,
-    app: &App,
-) -> Result<Map<String, Value>, OAuthError> {
-    let terms = admission.terms.software_statements.as_ref();
-    let invalid = |why: &'static str| OAuthError::new(OAuthCode::InvalidSoftwareStatement, why);
-    let Some(statement) = metadata.get("software_statement").cloned() else {
-        return match terms {
-            Some(terms) if terms.required => Err(invalid("software_statement is needed here")),
-            _ => Ok(metadata),
-        };
-    };
-    let (Some(terms), Some(keys)) = (terms, &admission.statements) else {
-        let why = "nobody's statements are known here";
-        return Err(OAuthError::new(OAuthCode::UnapprovedSoftwareStatement, why));
-    };
-    let text = statement.as_str().ok_or_else(|| invalid("software_statement is no text"))?;
-    let parsed = Unverified::parse(text).and_then(|statement| statement.verify(keys, &Algorithm::ALL));
-    let said = parsed.map_err(|_| invalid("the statement's signature, or its header, is not acceptable"))?;
-    if claims::text(&said, "iss") != Ok(terms.issuer.as_str()) {
-        let why = "this issuer's statements are not known here";
-        return Err(OAuthError::new(OAuthCode::UnapprovedSoftwareStatement, why));
-    }
-    // A statement need not end; one that says when it does is held to it, and nobody has to come within minutes.
-    let ends = claims::time(&said, "exp").map_err(|_| invalid("exp is not a time"))?;
-    if ends.is_some_and(|ends| ends.saturating_add(SKEW.as_secs()) <= app.now().0) {
-        return Err(invalid("the statement is over"));
-    }
-    let about = said.iter().filter(|(name, _)| !OF_THE_STATEMENT.contains(&name.as_str()));
-    metadata.extend(about.map(|(name, value)| (name.clone(), value.clone())));
-    Ok(metadata)
-}
-
 /// What is looked up before a client is registered: the list of its sector, if it has one (OpenID Connect Dynamic Client
 /// Registration section 5).
 async fn check(app: &App, registered: Registered) -> Result<(), OAuthError> {
@@ -283,12 +247,13 @@ pub(super) async fn enter(
     kind: RegistrationChange,
     change: impl Fn(&Active) -> Result<(ClientId, Option<Record>), OAuthError>,
 ) -> Result<ClientId, OAuthError> {
+    let _entering = app.entering.lock().await;
     for _ in 0..TRIES {
         app.follow_roll().await.map_err(|error| internal(&error))?;
         let active = app.bundle();
         let (id, record) = change(&active)?;
         let entry = (&id, record.as_ref());
-        match active.roll().enter(&app.store, &app.seals, entry, kind, app.now()).await {
+        match active.roll().enter(&app.store, &app.seals, entry, (kind, ""), app.now()).await {
             Ok(()) => {
                 app.follow_roll().await.map_err(|error| internal(&error))?;
                 if matches!(*app.store, Store::Cluster(_)) {
@@ -304,13 +269,16 @@ pub(super) async fn enter(
 }
 
 /// The client information response (RFC 7591 section 3.2.1, RFC 7592 section 3).
-fn information(app: &App, id: &ClientId, record: &Record, told: &Told) -> Value {
+fn information(app: &App, active: &Active, id: &ClientId, record: &Record, told: &Told) -> Value {
     let mut about = record.metadata.clone();
+    let public = active.client(id).is_some_and(|registered| registered.client.sector.is_public());
+    let subjects = if public { SubjectType::Public } else { SubjectType::Pairwise };
     let mut set = |name: &str, value: Value| about.insert(name.to_owned(), value);
     set("client_id", id.as_str().into());
     set("client_id_issued_at", record.issued_at.0.into());
     set("registration_client_uri", format!("{}/register/{id}", app.issuer).into());
     set("live", record.live.into());
+    set("subject_type", subjects.as_str().into());
     if let Some(secret) = &told.secret {
         set("client_secret", secret.expose().as_str().into());
     }

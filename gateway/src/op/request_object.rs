@@ -84,6 +84,9 @@ pub(super) async fn fetch(app: &App, registered: &Registered, uri: &str) -> Resu
     let known = known.find(|known| known.as_str() == uri).ok_or_else(|| invalid("request_uri is not registered"))?;
     let mut address = known.clone();
     address.set_fragment(None);
+    let _place = app.by_reference.try_acquire().map_err(|_| {
+        OAuthError::new(OAuthCode::TemporarilyUnavailable, "too many requests by reference at once: try again")
+    })?;
     let request =
         http::Request::get(address.as_str()).header(ACCEPT, "application/oauth-authz-req+jwt").body(Vec::new());
     let answer = app.http().send(request.map_err(|_| invalid("request_uri is no address"))?).await;

@@ -136,12 +136,16 @@ pub(super) async fn mint(
     dpop::use_up(app, caller.held.as_ref()).await?;
     let (id, event) = (grant.id.clone(), Event::CodeRedeemed { grant: grant.id.clone(), client: client.id.clone() });
     // The mark outlives the code and every token that follows from it.
+    let issued_at = grant.issued_at;
     let last = grant.ends_at.plus(ACCESS_TOKEN_LIFETIME);
     let until = refresh.as_ref().map_or(last, |refresh| refresh.expires_at.plus(ACCESS_TOKEN_LIFETIME).max(last));
     match take(&app.store, taken_key.clone(), grant, &id, event, now, until).await {
         Ok(grant) => {
             let tokens = issue::tokens(caller, &permit, grant, refresh).await.map_err(|error| internal(&error))?;
-            checklist::remember(app, active, &client.id).await.map_err(|error| internal(&error))?;
+            // The code is spent: what only the check list wants to know keeps nobody's tokens back.
+            if let Err(error) = checklist::remember(app, active, &client.id, issued_at).await {
+                tracing::warn!(%error, "a trial sign-in is not remembered");
+            }
             Ok(tokens)
         }
         Err(StoreError::Conflict) => Err(replay(app, &taken_key, &client.id, now, invalid_grant()).await),

@@ -80,7 +80,7 @@ async fn a_portal_goes_live_when_its_check_list_passes() {
         (failing(&list).as_slice(), &list["live"]),
         (["sign-in a trial service".to_owned()].as_slice(), &json!(false))
     );
-    // Somebody signs in.
+    // Somebody signs in, later than the registration was made.
     let rp = rp(&world, &registered);
     let code = world.code(&rp, SERVICE, "hk-iam-smart", "hk-chan").await;
     let now = world.now().0;

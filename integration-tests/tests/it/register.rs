@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use certs::jws;
 use certs::key::{Algorithm, SigningKey};
+use gateway::control::{self, Order};
 use gateway_core::client::SecretDigest;
+use gateway_core::ids::ClientId;
 use http::Method;
 use integration_tests::browser::{Browser, Reply};
 use integration_tests::peers::{Peer, certificate};
@@ -21,7 +23,7 @@ const INITIAL: &str = "an-initial-access-token-that-an-officer-gave";
 pub(crate) async fn world(port: u16, more: &str) -> World {
     let terms = format!(
         "[registration]\ninitial_access_token_sha256 = [\"{}\"]\norigins = [\"https://localhost:{port}\"]\n\
-         trial_services = [\"{SERVICE}\"]\n{more}\n",
+         trial_services = [\"{SERVICE}\"]\nown_sectors = true\n{more}\n",
         SecretDigest::of(INITIAL).as_str()
     );
     let document = client_document("joining", "https://unused.example/", "none", "profile = \"legacy\"");
@@ -140,7 +142,7 @@ async fn rfc7591_3_a_portal_registers_itself_and_signs_people_in() {
     assert_eq!((&read["client_name"], read.get("contacts")), (&json!("Other name"), None));
     let refresh = refreshed.json()["refresh_token"].as_str().unwrap().to_owned();
     let refused = rp.token(&[("grant_type", "refresh_token"), ("refresh_token", &refresh)]).await;
-    assert_eq!(refused.json()["error"], "invalid_grant", "it did not register for refreshing again");
+    assert_eq!(refused.json()["error"], "unauthorized_client", "it did not register for refreshing again");
     // RFC 7592 section 2.3: whatever it had is worth nothing.
     assert_eq!(rp.userinfo(access).await.status, 200);
     assert_eq!(manage(&world, Method::DELETE, &registered, None).await.status, 204);
@@ -245,7 +247,11 @@ async fn a_new_portal_has_no_more_than_its_document_opens() {
     // An officer takes the service from them: what is out is worth nothing.
     let file = world.data.join("bundle/clients/joining.toml");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replace(&format!("trial_services = [\"{SERVICE}\"]"), "trial_services = []")).unwrap();
+    std::fs::write(
+        &file,
+        text.replace(&format!("trial_services = [\"{SERVICE}\"]"), &format!("trial_services = [\"{CLOSED}\"]")),
+    )
+    .unwrap();
     world.demo.gateway.app().tend(None).await;
     assert_eq!(rp.userinfo(access).await.status, 401);
     let refused = world.browser().get(rp.authorize(SERVICE, &[])).await.target();
@@ -348,10 +354,14 @@ async fn rfc7591_2_3_software_statements() {
         claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         jws::sign(key, "JWT", claims.as_object().unwrap()).unwrap()
     };
-    let with = |statement: Value| json!({"redirect_uris": [at], "client_name": "Own", "software_statement": statement});
+    let with = |statement: Value| json!({"redirect_uris": [at], "client_name": "Own", "client_name#en": "Own too", "software_statement": statement});
     let good = register(&world, &with(statement(&key, json!({})).into())).await;
     assert_eq!((good.status.as_u16(), &good.json()["client_name"]), (201, &json!("Vouched")), "{}", good.body);
     assert!(good.json()["software_statement"].is_string());
+    assert!(good.json().get("client_name#en").is_none(), "a name that is vouched for is the name in every language");
+    // Whose statement is not believed any more is a client no more.
+    let registered = rp(&world, &good.json());
+    assert_eq!(world.browser().get(registered.authorize(SERVICE, &[])).await.status, 303);
     let stranger = SigningKey::generate(Algorithm::ES256).unwrap();
     let over = json!({"exp": world.now().0 - 3_600});
     for (statement, code) in [
@@ -366,6 +376,11 @@ async fn rfc7591_2_3_software_statements() {
         let refused = register(&world, &with(statement)).await;
         assert_eq!((refused.status.as_u16(), refused.json()["error"].as_str()), (400, Some(code)), "{}", refused.body);
     }
+    let file = world.data.join("bundle/clients/joining.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("https://vendors.example", "https://others.example")).unwrap();
+    world.demo.gateway.app().tend(None).await;
+    assert_eq!(world.browser().get(registered.authorize(SERVICE, &[])).await.failure(), Some("CB-102"));
 }
 
 /// RFC 7591 section 2: the portal's picture and pages are shown, and the picture comes from us; a drawing that could hold a script does
@@ -427,4 +442,23 @@ async fn rfc7591_3_openid_client_registers_itself() {
     assert_eq!(result["ok"], true, "{result:#}");
     assert_eq!(result["id_token_header"]["alg"], "RS256");
     assert_eq!(result["userinfo"]["name"], "CHAN, Tai Man");
+}
+
+/// Somebody who runs the gateway takes a portal off the roll, and it is on record who did.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_officer_takes_a_portal_off_the_roll() {
+    let port = free_port();
+    let world = world(port, "").await;
+    let registered = register(&world, &json!({"redirect_uris": [format!("https://localhost:{port}/cb")]})).await.json();
+    let socket = world.data.join("control.sock");
+    let order = async |order: Order| control::order(&socket, &order).await.expect("a gateway runs");
+    let listed = order(Order::Portals).await.unwrap();
+    assert_eq!((&listed[0]["client"], &listed[0]["live"]), (&registered["client_id"], &json!(false)), "{listed}");
+    let client: ClientId = registered["client_id"].as_str().unwrap().parse().unwrap();
+    let remove = || Order::RemovePortal { client: client.clone(), by: "officer".into() };
+    assert!(order(remove()).await.is_ok());
+    assert!(order(remove()).await.is_err(), "it is gone");
+    assert_eq!(order(Order::Portals).await.unwrap(), json!([]));
+    assert_eq!(manage(&world, Method::GET, &registered, None).await.status, 401);
+    assert_eq!(world.browser().get(rp(&world, &registered).authorize(SERVICE, &[])).await.failure(), Some("CB-102"));
 }

@@ -8,6 +8,7 @@ use adapters::Adapter;
 use gateway_core::client::Client;
 use gateway_core::error::Failure;
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
+use policies::decide::BackEndPermit;
 use policies::{Facts, Permit, Refusal, Service};
 
 use crate::admission::Admission;
@@ -98,6 +99,17 @@ impl Active {
     pub fn service_at(&self, client: &ClientId, resource: &str) -> Option<&Service> {
         let service = self.catalog.policies().service_at(client, resource);
         service.filter(|service| self.admits(client, &service.id))
+    }
+
+    /// The decision for a client that acts for itself.
+    ///
+    /// # Errors
+    /// A [`Refusal`].
+    pub fn decide_back_end(&self, client: &ClientId, service: &ServiceId) -> Result<BackEndPermit<'_>, Refusal> {
+        if !self.admits(client, service) {
+            return Err(Refusal::by(Failure::PolicyRefused, "client-is-admitted"));
+        }
+        self.catalog.policies().decide_back_end(client, service)
     }
 
     /// **The** decision, for every path: may this login serve this client, as it is registered now, and service?

@@ -112,6 +112,27 @@ impl Permit {
     }
 }
 
+/// Proof that a client may act for itself at a service. Its tokens are minted from nothing less.
+#[derive(Debug, Clone, Copy)]
+pub struct BackEndPermit<'a> {
+    pub(crate) service: &'a Service,
+    pub(crate) scopes: &'a [String],
+}
+
+impl<'a> BackEndPermit<'a> {
+    /// For which service.
+    #[must_use]
+    pub fn service(&self) -> &'a Service {
+        self.service
+    }
+
+    /// What it may do there.
+    #[must_use]
+    pub fn scopes(&self) -> &'a [String] {
+        self.scopes
+    }
+}
+
 /// Why a login is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

@@ -347,6 +347,19 @@ fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
     for server in before.resource_servers.iter().filter(|server| !after.resource_servers.contains(server)) {
         diff.tell(false, id, format!("{server} may no longer ask about its tokens"), None);
     }
+    if before.back_ends != after.back_ends {
+        diff.push(Direction::Widening, id, "who may get its tokens without any person changed".to_owned(), None);
+    }
+    for from in after.exchange_from.iter().filter(|from| !before.exchange_from.contains(from)) {
+        diff.tell(true, id, format!("tokens of {from} may now be exchanged for its own"), None);
+    }
+    for from in before.exchange_from.iter().filter(|from| !after.exchange_from.contains(from)) {
+        diff.tell(false, id, format!("tokens of {from} may no longer be exchanged for its own"), None);
+    }
+    if before.delegation_depth != after.delegation_depth {
+        let (was, is) = (before.delegation_depth, after.delegation_depth);
+        diff.tell(is > was, id, format!("{is} may act for a person, one for the other, and {was} could"), None);
+    }
     if before.link != after.link {
         diff.push(Direction::Neutral, id, "offers to link another account than before, or none".to_owned(), None);
     }

@@ -11,10 +11,12 @@
 //!
 //! [`decide`] is the one decision function; a [`decide::Permit`] comes from nowhere else. Pure: no clock, no files.
 
+mod back_end;
 pub mod case;
 pub mod choose;
 mod classes;
 pub mod condition;
+mod consistent;
 pub mod decide;
 pub mod diff;
 pub mod documents;
@@ -28,6 +30,7 @@ pub mod replay;
 pub mod rules;
 pub mod service;
 pub mod set;
+mod token_format;
 pub mod vocabulary;
 
 pub use decide::{Facts, Permit, Refusal};

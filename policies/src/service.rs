@@ -1,14 +1,12 @@
 //! Service documents: one government matter, its allow and forbid rows, and the claims it may be given.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_core::assurance::Assurance;
 use gateway_core::circumstances::{Capacity, DataClass};
 use gateway_core::claims::ClaimName;
-use gateway_core::client::SigningAlg;
 use gateway_core::consent::Mode;
 use gateway_core::document::{Problems, Section, Source};
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
@@ -16,10 +14,14 @@ use gateway_core::locale::Texts;
 use serde_json::Value;
 use url::Url;
 
+pub use crate::back_end::BackEnd;
+use crate::back_end::read_back_end;
 use crate::case::{Example, read_example};
 use crate::condition::{self, Condition};
 use crate::expression::Expression;
 use crate::provider::read_level;
+pub use crate::token_format::TokenFormat;
+use crate::token_format::read_format;
 use crate::vocabulary::{Vocabulary, read_word, unknown};
 
 /// What a row does when all its conditions hold.
@@ -156,6 +158,12 @@ pub struct Service {
     pub access_token: TokenFormat,
     /// The clients that may ask about its tokens: they serve what a token of this service opens.
     pub resource_servers: Vec<ClientId>,
+    /// The clients that may get tokens without any person, and what they may do with them.
+    pub back_ends: Vec<BackEnd>,
+    /// The services whose tokens may be exchanged for one of its own.
+    pub exchange_from: Vec<ServiceId>,
+    /// How many may act for a person with its tokens, one for the other.
+    pub delegation_depth: usize,
     /// What people call it.
     pub name: Texts,
     /// The field of life it belongs to.
@@ -178,26 +186,6 @@ pub struct Service {
     pub remember_consent: Option<Duration>,
     /// Cases with the answer that its author expects.
     pub examples: Vec<Example>,
-}
-
-/// What access tokens look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenFormat {
-    /// A random text: whoever serves what it opens asks the gateway (RFC 7662).
-    Opaque,
-    /// A token that resource servers can read (RFC 9068), signed so. It stays good for its five minutes there, whatever is revoked.
-    Jwt(SigningAlg),
-}
-
-impl FromStr for TokenFormat {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "opaque" => Ok(Self::Opaque),
-            "jwt" => Ok(Self::Jwt(SigningAlg::ES256)),
-            _ => Err("must be opaque or jwt"),
-        }
-    }
 }
 
 /// The ground of a row that goes out because the person agrees.
@@ -318,6 +306,9 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Optio
         public_subjects: doc.flag("public_subjects", false),
         access_token,
         resource_servers: doc.list("resource_servers"),
+        back_ends: doc.sections("back_end").iter().filter_map(read_back_end).collect(),
+        exchange_from: doc.list("exchange_from"),
+        delegation_depth: doc.number("delegation_depth", 0..=3).map_or(0, |depth| usize::try_from(depth).unwrap_or(0)),
         name: name?,
         domain,
         rows: allows.into_iter().chain(forbids).collect(),
@@ -330,17 +321,6 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Optio
         remember_consent,
         examples: doc.sections("example").iter().filter_map(read_example).collect(),
     })
-}
-
-fn read_format(doc: &Section<'_>) -> TokenFormat {
-    match (doc.optional("access_token").unwrap_or(TokenFormat::Opaque), doc.optional("access_token_signing_alg")) {
-        (TokenFormat::Jwt(_), Some(alg)) => TokenFormat::Jwt(alg),
-        (format, None) => format,
-        (TokenFormat::Opaque, Some(_)) => {
-            doc.refuse_field("access_token_signing_alg", "an opaque token is not signed");
-            TokenFormat::Opaque
-        }
-    }
 }
 
 fn read_groups(doc: &Section<'_>, groups: &Groups) -> Vec<Arc<Release>> {

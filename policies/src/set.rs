@@ -9,7 +9,7 @@ use cel::Context;
 use gateway_core::assertion::Assertion;
 use gateway_core::circumstances::{Capacity, DataClass, Login, Person, WeekMinute};
 use gateway_core::claims::ClaimsRequest;
-use gateway_core::client::{Client, Filing, SigningAlg};
+use gateway_core::client::{Client, Filing};
 use gateway_core::consent::Cover;
 use gateway_core::document::{Problem, Problems};
 use gateway_core::error::Failure;
@@ -18,14 +18,14 @@ use gateway_core::jurisdiction::Crossing;
 use gateway_core::time::Date;
 
 use crate::condition::Situation;
-use crate::decide::{Facts, Permit, Refusal, settle};
+use crate::decide::{BackEndPermit, Facts, Permit, Refusal, settle};
 use crate::expression::Scope;
 use crate::instrument::Instrument;
 use crate::provider::{AssuranceRow, Provider};
 use crate::release::{Gate, ReleaseError, Released, release, wanted};
 use crate::rules::{Index, Rules};
-use crate::service::{Groups, Row, Service, TokenFormat, group_from_document};
-use crate::vocabulary::{Vocabulary, unknown};
+use crate::service::{Groups, Service, group_from_document};
+use crate::vocabulary::Vocabulary;
 
 /// A document, as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +57,9 @@ pub struct Parts<'a> {
 
 /// A client, as policy sees it.
 #[derive(Debug)]
-struct Recipient {
+pub(crate) struct Recipient {
     index: Index,
-    client: Client,
+    pub(crate) client: Client,
     services: Vec<ServiceId>,
 }
 
@@ -76,9 +76,9 @@ pub struct PolicySet {
     version: Arc<str>,
     services: HashMap<ServiceId, Entry>,
     by_resource: HashMap<String, ServiceId>,
-    providers: BTreeMap<ProviderId, (Index, Provider)>,
-    recipients: HashMap<ClientId, Recipient>,
-    instruments: BTreeMap<String, Instrument>,
+    pub(crate) providers: BTreeMap<ProviderId, (Index, Provider)>,
+    pub(crate) recipients: HashMap<ClientId, Recipient>,
+    pub(crate) instruments: BTreeMap<String, Instrument>,
     vocabulary: Vocabulary,
     root: Context<'static, 'static>,
 }
@@ -136,6 +136,13 @@ impl PolicySet {
                 Err(found) => problems.extend(found),
             }
         }
+        // A document with a problem of its own is none that another could name.
+        let sound = if problems.is_empty() { parts.services } else { &[] };
+        for document in sound {
+            let entry = set.services.values().find(|entry| entry.file == document.file);
+            let unknown = entry.and_then(|entry| set.unknown_source(&entry.service));
+            problems.extend(unknown.map(|reason| document.problem(&reason)));
+        }
         if problems.is_empty() { Ok(set) } else { Err(problems) }
     }
 
@@ -162,62 +169,6 @@ impl PolicySet {
             Err(found) => reasons.extend(found),
         }
         problems.extend(reasons.into_iter().map(|reason| document.problem(&reason)));
-    }
-
-    /// What a service names that the bundle does not have.
-    fn unknown_names(&self, service: &Service) -> Vec<String> {
-        let named = service.rows.iter().flat_map(Row::providers);
-        let named = named.chain(service.link.iter().map(|link| &link.provider));
-        let providers = named.filter(|id| !self.providers.contains_key(*id));
-        let known = || self.providers.keys().map(ProviderId::as_str);
-        let mut reasons: Vec<String> =
-            providers.map(|id| format!("provider {}", unknown(id.as_str(), known()))).collect();
-        let named = service.clients.iter().chain(&service.resource_servers);
-        let clients = named.chain(service.rows.iter().flat_map(Row::clients));
-        let known = || self.recipients.keys().map(ClientId::as_str);
-        let clients = clients.filter(|id| !self.recipients.contains_key(*id));
-        reasons.extend(clients.map(|id| format!("client {}", unknown(id.as_str(), known()))));
-        let known = || self.instruments.keys().map(String::as_str);
-        let instruments = service.instruments.iter().filter(|id| !self.instruments.contains_key(*id));
-        reasons.extend(instruments.map(|id| format!("instrument {}", unknown(id, known()))));
-        reasons.dedup();
-        reasons.extend(self.joined_sectors(service));
-        reasons.extend(self.public_subjects(service));
-        reasons.extend(self.weak_tokens(service));
-        reasons
-    }
-
-    /// FAPI 2.0 Security Profile section 5.4.1: nothing that is signed with RS256.
-    fn weak_tokens(&self, service: &Service) -> Option<String> {
-        let fapi = |id: &&ClientId| self.recipients.get(*id).is_some_and(|known| known.client.profile.is_fapi());
-        let weak = service.access_token == TokenFormat::Jwt(SigningAlg::RS256);
-        let client = service.clients.iter().chain(&service.resource_servers).find(fapi).filter(|_| weak)?;
-        Some(format!("access_token_signing_alg: {client} is held to FAPI and takes nothing that is signed with RS256"))
-    }
-
-    /// A client whose `sub` others know is let near a service's people only where the service says so.
-    fn public_subjects(&self, service: &Service) -> Option<String> {
-        let public = |id: &&ClientId| self.recipients.get(*id).is_some_and(|known| known.client.sector.is_public());
-        // Whoever asks about its tokens hears their own name of the person.
-        let mut told = service.clients.iter().chain(&service.resource_servers);
-        let client = told.find(public).filter(|_| !service.public_subjects)?;
-        Some(format!("clients: {client} has public subjects, and this service does not say public_subjects = true"))
-    }
-
-    /// A token that resource servers read names the person as its client's sector does, so theirs has to be the same one.
-    fn joined_sectors(&self, service: &Service) -> Option<String> {
-        let sector = |id: &ClientId| self.recipients.get(id).map(|recipient| &recipient.client.sector);
-        let readers = service.resource_servers.iter().filter(|_| service.access_token != TokenFormat::Opaque);
-        let mut pairs = readers.flat_map(|server| service.clients.iter().map(move |client| (server, client)));
-        let own = |id: &ClientId| {
-            let terms = self.recipients.get(id).and_then(|recipient| recipient.client.registration.as_ref());
-            terms.is_some_and(|terms| terms.own_sectors)
-        };
-        let apart = |(server, client): &(&ClientId, &ClientId)| sector(server) != sector(client) || own(client);
-        let (server, client) = pairs.find(apart)?;
-        Some(format!(
-            "access_token: {server} would read a `sub` of {client}'s sector: they share a sector, or tokens are opaque"
-        ))
     }
 
     /// The version of the bundle.
@@ -255,6 +206,24 @@ impl PolicySet {
     pub fn service_at(&self, client: &ClientId, resource: &str) -> Option<&Service> {
         let id = self.by_resource.get(resource)?;
         self.service(id).filter(|service| service.is_offered_by(client))
+    }
+
+    /// The service with this `resource`, whoever may use it.
+    #[must_use]
+    pub fn service_of(&self, resource: &str) -> Option<&Service> {
+        self.service(self.by_resource.get(resource)?)
+    }
+
+    /// The decision for a client that acts for itself: may it, at this service, and with which scopes?
+    ///
+    /// # Errors
+    /// A [`Refusal`]. Whatever the bundle does not have is refused.
+    pub fn decide_back_end(&self, client: &ClientId, service: &ServiceId) -> Result<BackEndPermit<'_>, Refusal> {
+        let refused = |rule: &str| Refusal::by(Failure::PolicyRefused, rule);
+        let entry = self.services.get(service).ok_or_else(|| refused("service-exists"))?;
+        let mut rows = entry.service.back_ends.iter();
+        let row = rows.find(|row| row.client.as_str() == client.in_policy()).ok_or_else(|| refused("back-end"))?;
+        Ok(BackEndPermit { service: &entry.service, scopes: &row.scopes })
     }
 
     /// One provider.

@@ -53,6 +53,34 @@ pub enum Event {
         /// Who gave it back.
         client: ClientId,
     },
+    /// A client got a token to act for itself.
+    ClientTokenIssued {
+        /// The grant.
+        grant: String,
+        /// Who got it.
+        client: ClientId,
+        /// For which matter.
+        service: ServiceId,
+        /// What it may do there.
+        scopes: Vec<String>,
+    },
+    /// A token was exchanged for a narrower one.
+    TokenExchanged {
+        /// The grant that both come from.
+        grant: String,
+        /// Who exchanged it.
+        client: ClientId,
+        /// The matter of the token that was given.
+        from: ServiceId,
+        /// The matter of the new one.
+        service: ServiceId,
+        /// What it may do there.
+        scopes: Vec<String>,
+        /// The claims it leads to.
+        released: Vec<String>,
+        /// How many act for the person.
+        actors: usize,
+    },
     /// A session ended; these clients are told.
     SessionEnded {
         /// Who is told.

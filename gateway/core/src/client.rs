@@ -160,8 +160,12 @@ words!(
         AuthorizationCode = "authorization_code",
         /// RFC 6749 section 6.
         RefreshToken = "refresh_token",
+        /// RFC 6749 section 4.4.
+        ClientCredentials = "client_credentials",
         /// RFC 8628.
         DeviceCode = "urn:ietf:params:oauth:grant-type:device_code",
+        /// RFC 8693.
+        TokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange",
     }
 );
 

@@ -37,6 +37,66 @@ pub enum TokenRequest {
     Refresh(RefreshRequest),
     /// The answer to a device's request is come for (RFC 8628 section 3.4).
     Device(DeviceRequest),
+    /// A client acts for itself (RFC 6749 section 4.4).
+    Client(ClientRequest),
+    /// A token is exchanged for a narrower one (RFC 8693).
+    Exchange(ExchangeRequest),
+}
+
+/// The request of a client that acts for itself.
+#[derive(Debug)]
+pub struct ClientRequest {
+    /// What it asks for; everything that it may have, where it does not say.
+    pub scopes: Option<Vec<String>>,
+    /// The service (RFC 8707 section 2.2).
+    pub resource: Option<String>,
+}
+
+/// The request that exchanges a token.
+#[derive(Debug)]
+pub struct ExchangeRequest {
+    /// The token to exchange.
+    pub subject_token: Secret<String>,
+    /// The token of whoever acts for its person.
+    pub actor_token: Option<Secret<String>>,
+    /// Must name nothing that the token does not have.
+    pub scopes: Option<Vec<String>>,
+    /// The service that the new token is for.
+    pub resource: String,
+}
+
+/// The one kind of token that is exchanged, and given for it (RFC 8693 section 3).
+pub const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// Reads the parameters of a token exchange (RFC 8693 section 2.1).
+fn read_exchange(params: &Params, resource: Option<String>) -> Result<ExchangeRequest, OAuthError> {
+    let invalid = |why: &'static str| OAuthError::new(OAuthCode::InvalidRequest, why);
+    let secret = |text: &str| Secret::new(text.to_owned());
+    let kinds = ["subject_token_type", "actor_token_type", "requested_token_type"];
+    for name in kinds {
+        if params.one(name)?.is_some_and(|kind| kind != ACCESS_TOKEN_TYPE) {
+            return Err(invalid("only access tokens are exchanged, and for access tokens"));
+        }
+    }
+    let actor_token = params.one("actor_token")?;
+    if params.one("subject_token_type")?.is_none() || actor_token.is_some() != params.one("actor_token_type")?.is_some()
+    {
+        return Err(invalid("subject_token_type and, with an actor_token and only then, actor_token_type are needed"));
+    }
+    let target = |why| OAuthError::new(OAuthCode::InvalidTarget, why);
+    if params.all("audience").next().is_some() {
+        return Err(target("the service is named by resource"));
+    }
+    Ok(ExchangeRequest {
+        subject_token: secret(params.required("subject_token")?),
+        actor_token: actor_token.map(secret),
+        scopes: read_scopes(params)?,
+        resource: resource.ok_or_else(|| target("resource is missing"))?,
+    })
+}
+
+fn read_scopes(params: &Params) -> Result<Option<Vec<String>>, OAuthError> {
+    Ok(params.one("scope")?.map(|scopes| scopes.split(' ').map(str::to_owned).collect()))
 }
 
 /// The request of a device that comes for its answer.
@@ -89,7 +149,7 @@ impl TokenRequest {
         Ok(match grant_type {
             GrantType::RefreshToken => Self::Refresh(RefreshRequest {
                 token: secret(params.required("refresh_token")?),
-                scopes: params.one("scope")?.map(|scopes| scopes.split(' ').map(str::to_owned).collect()),
+                scopes: read_scopes(params)?,
                 resource,
             }),
             GrantType::AuthorizationCode => Self::Code(CodeRequest {
@@ -98,6 +158,8 @@ impl TokenRequest {
                 code_verifier: params.one("code_verifier")?.map(secret),
                 resource,
             }),
+            GrantType::ClientCredentials => Self::Client(ClientRequest { scopes: read_scopes(params)?, resource }),
+            GrantType::TokenExchange => Self::Exchange(read_exchange(params, resource)?),
             GrantType::DeviceCode => {
                 Self::Device(DeviceRequest { code: secret(params.required("device_code")?), resource })
             }
@@ -111,6 +173,8 @@ impl TokenRequest {
             Self::Code(_) => GrantType::AuthorizationCode,
             Self::Refresh(_) => GrantType::RefreshToken,
             Self::Device(_) => GrantType::DeviceCode,
+            Self::Client(_) => GrantType::ClientCredentials,
+            Self::Exchange(_) => GrantType::TokenExchange,
         }
     }
 }
@@ -234,7 +298,7 @@ pub fn invalid_grant() -> OAuthError {
     OAuthError::new(OAuthCode::InvalidGrant, "the code is not valid for this request")
 }
 
-/// What an access token stands for at the userinfo endpoint. Stored sealed, no longer than the token lives.
+/// What an access token stands for. Stored sealed, no longer than the token lives.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AccessGrant {
     /// The grant it was minted from.
@@ -243,6 +307,23 @@ pub struct AccessGrant {
     pub client: ClientId,
     /// For which service.
     pub service: ServiceId,
+    /// The scopes.
+    pub scopes: Vec<String>,
+    /// The person it is about; nothing, where its client acts for itself (RFC 6749 section 4.4).
+    pub about: Option<About>,
+    /// Who acts for the person, the one who does now first (RFC 8693 section 4.1).
+    pub actors: Vec<Actor>,
+    /// The key that it is bound to.
+    pub confirmation: Option<Confirmation>,
+    /// When it was made.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// The person that an access token is about.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct About {
     /// What the decision rested on.
     pub login: Login,
     /// The receipt that covers its release; empty where nothing needed one.
@@ -253,22 +334,46 @@ pub struct AccessGrant {
     pub subject: String,
     /// The person.
     pub person: PersonId,
-    /// The scopes.
-    pub scopes: Vec<String>,
     /// The assurance that was stated.
     pub acr: Assurance,
     /// When the person authenticated, when that is known.
     pub auth_time: Option<Timestamp>,
-    /// The key that it is bound to.
-    pub confirmation: Option<Confirmation>,
-    /// When it was made.
-    pub issued_at: Timestamp,
     /// The claims it releases.
     pub claims: Claims,
     /// The `verified_claims` it releases.
     pub verified: Option<Value>,
-    /// When it ends.
-    pub expires_at: Timestamp,
+}
+
+/// Somebody who acts for the person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Actor {
+    /// A helper, as the client's sector knows them.
+    Helper(String),
+    /// A platform that the token was given to.
+    Platform(ClientId),
+}
+
+impl AccessGrant {
+    /// The `act` claim (RFC 8693 section 4.1): each actor holds the one before.
+    #[must_use]
+    pub fn act(&self) -> Option<Value> {
+        self.actors.iter().rev().fold(None, |before, actor| {
+            let mut act = match actor {
+                Actor::Helper(subject) => json!({"sub": subject}),
+                Actor::Platform(client) => json!({"client_id": client}),
+            };
+            if let (Some(members), Some(before)) = (act.as_object_mut(), before) {
+                members.insert("act".to_owned(), before);
+            }
+            Some(act)
+        })
+    }
+
+    /// Whom the token names as its subject (RFC 9068 section 2.2): the person, or the client that acts for itself.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.about.as_ref().map_or(self.client.as_str(), |about| &about.subject)
+    }
 }
 
 /// What a refresh token stands for. Stored sealed, no longer than the token lives.

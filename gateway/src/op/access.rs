@@ -6,12 +6,12 @@ use gateway_core::assurance::Assurance;
 use gateway_core::client::Client;
 use gateway_core::error::Failure;
 use gateway_core::token::{AccessGrant, RefreshGrant};
-use policies::decide::Demand;
+use policies::decide::{BackEndPermit, Demand};
 use policies::{Facts, Refusal};
 
 use super::refresh::{USED, as_of_now, is_stopped};
 use super::token::{decide, is_revoked, may_refresh};
-use super::{issue, refresh};
+use super::{mint, refresh};
 use crate::app::{Active, App};
 use crate::receipts::is_withdrawn;
 use crate::store::{Class, Key};
@@ -35,17 +35,22 @@ pub(super) enum Standing {
 /// The store.
 pub(super) async fn access(app: &App, active: &Active, token: &str) -> Result<Standing, Error> {
     let now = app.now();
-    let Some(sealed) = app.store.get(Class::Ephemeral, &Key::of_secret(issue::ACCESS, token), now).await? else {
+    let Some(sealed) = app.store.get(Class::Ephemeral, &Key::of_secret(mint::ACCESS, token), now).await? else {
         return Ok(Standing::Dead);
     };
     let grant: Box<AccessGrant> = Box::new(app.seals.open_record(token, &sealed)?);
-    if grant.expires_at.is_past(now)
-        || is_revoked(app, &grant.grant, now).await?
-        || is_withdrawn(&app.store, &grant.receipt, now).await?
-    {
+    if grant.expires_at.is_past(now) || is_revoked(app, &grant.grant, now).await? {
         return Ok(Standing::Dead);
     }
-    let facts = Facts { client: &grant.client, service: &grant.service, login: &grant.login, demand: Demand::NONE };
+    let Some(about) = &grant.about else {
+        let permitted = active.decide_back_end(&grant.client, &grant.service);
+        let has = |permit: BackEndPermit<'_>| grant.scopes.iter().all(|scope| permit.scopes().contains(scope));
+        return Ok(if permitted.is_ok_and(has) { Standing::Good(grant) } else { Standing::Dead });
+    };
+    if is_withdrawn(&app.store, &about.receipt, now).await? {
+        return Ok(Standing::Dead);
+    }
+    let facts = Facts { client: &grant.client, service: &grant.service, login: &about.login, demand: Demand::NONE };
     Ok(match active.decide(&facts) {
         Ok(_) => Standing::Good(grant),
         Err(Refusal {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Visit;
-use super::token::{Caller, internal, mint};
+use super::token::{Caller, internal, take_and_mint};
 use crate::app::App;
 use crate::http::reply;
 use crate::pages;
@@ -128,7 +128,7 @@ pub(super) async fn collect(
         Some(Answered::Approved(by)) => by,
     };
     let grant = find(app, &collection.handle, &by, now).await.map_err(|error| internal(&*error))?;
-    mint(caller, grant.ok_or_else(expired)?, resource, taken).await
+    take_and_mint(caller, grant.ok_or_else(expired)?, resource, taken).await
 }
 
 fn expired() -> OAuthError {

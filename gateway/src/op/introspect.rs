@@ -94,16 +94,19 @@ fn about_access(app: &App, active: &Active, client: &Client, grant: &AccessGrant
         "aud": service.resource,
         "iat": grant.issued_at.0,
         "exp": grant.expires_at.0,
-        "acr": grant.acr.acr(),
     });
     let mut about = about.as_object().cloned()?;
-    about.extend(grant.auth_time.map(|time| ("auth_time".to_owned(), time.0.into())));
+    if let Some(person) = &grant.about {
+        about.insert("acr".to_owned(), person.acr.acr().into());
+        about.extend(person.auth_time.map(|time| ("auth_time".to_owned(), time.0.into())));
+    }
+    about.extend(grant.act().map(|act| ("act".to_owned(), act)));
     about.extend(grant.confirmation.as_ref().map(|confirmation| ("cnf".to_owned(), confirmation.cnf())));
     // Another sector knows the person by its own name for them, and of somebody anonymous it knows nothing.
-    let subject = match (own, service.consent) {
-        (true, _) => Some(grant.subject.clone()),
-        (false, Mode::Anonymous) => None,
-        (false, _) => Some(pairwise(&app.pairwise, &grant.person, &client.sector)),
+    let subject = match (&grant.about, own, service.consent) {
+        (None, ..) | (_, true, _) => Some(grant.subject().to_owned()),
+        (_, false, Mode::Anonymous) => None,
+        (Some(person), false, _) => Some(pairwise(&app.pairwise, &person.person, &client.sector)),
     };
     about.extend(subject.map(|subject| ("sub".to_owned(), subject.into())));
     Some(about)

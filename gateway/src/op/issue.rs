@@ -1,5 +1,4 @@
-//! The only place that mints. A code needs a [`Permit`]; tokens need a grant that the store has already taken, and a
-//! `Permit` of their own.
+//! The only place that mints codes: a code needs an offer that rests on a [`Permit`](policies::Permit).
 
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
@@ -12,34 +11,21 @@ use gateway_core::ids::base64url;
 use gateway_core::interaction::Transaction;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
-use gateway_core::token::{
-    ACCESS_TOKEN_LIFETIME, AccessGrant, CODE_LIFETIME, CodeGrant, Confirmation, RefreshGrant, id_token,
-};
+use gateway_core::token::{CODE_LIFETIME, CodeGrant};
 use gateway_core::verified::{self, Verification};
-use policies::Permit;
 use policies::release::Released;
-use policies::service::TokenFormat;
 use serde_json::{Value, json};
 
 use super::flow::{Offer, Proof, consent_key};
 use super::logout::party_key;
-use super::protect::protect;
 use super::session::SessionError;
-use super::token::Caller;
 use super::{Visit, collected, pushed};
-use crate::app::{Active, App};
 use crate::exports;
 use crate::http::reply;
-use crate::keys::algorithm;
-use crate::store::take::Taken;
 use crate::store::{Batch, Class, Key, StoreError, Write};
 
 /// Codes, by digest.
 pub(super) const CODES: &str = "code";
-/// Access tokens, by digest.
-pub(super) const ACCESS: &str = "access";
-/// Refresh tokens, by digest.
-pub(super) const REFRESH: &str = "refresh";
 
 impl Visit<'_> {
     /// Commits consent, link and audit record in one durable step, then sends the code.
@@ -363,87 +349,6 @@ const METHODS: [&str; 21] = [
     "face", "fpt", "geo", "hwk", "iris", "kba", "mca", "mfa", "otp", "pin", "pop", "pwd", "rba", "retina", "sc", "sms",
     "swk", "tel", "user", "vbm", "wia",
 ];
-
-/// Mints the tokens of a grant that was taken, under a permit of this moment (RFC 6749 section 5.1, OpenID Connect Core
-/// section 3.1.3.3). `refresh` says until when the client may go on refreshing; nothing, where it may not.
-pub(super) async fn tokens(
-    caller: &Caller<'_>,
-    permit: &Permit,
-    grant: Taken<CodeGrant>,
-    refresh: Option<RefreshGrant>,
-) -> Result<Value, SessionError> {
-    let Caller { app, active, client, confirmation, recipient, .. } = caller;
-    let now = app.now();
-    let alg = client.signed.id_token;
-    let expires_at = now.plus(ACCESS_TOKEN_LIFETIME);
-    let access_grant = AccessGrant {
-        grant: grant.id.clone(),
-        client: grant.client.clone(),
-        service: grant.service.clone(),
-        login: grant.login.clone(),
-        receipt: grant.receipt.clone(),
-        rules: grant.rules.clone(),
-        subject: grant.subject.clone(),
-        person: grant.person.clone(),
-        scopes: grant.scopes.clone(),
-        acr: permit.stated(),
-        auth_time: grant.auth_time,
-        confirmation: confirmation.clone(),
-        issued_at: now,
-        claims: grant.userinfo_claims.clone(),
-        verified: grant.userinfo_verified.clone(),
-        expires_at,
-    };
-    let access = access_token(app, active, &access_grant)?;
-    let hash = algorithm(alg).hash(access.expose().as_bytes());
-    let at_hash = base64url(hash.get(..hash.len() / 2).unwrap_or_default());
-    let claims = id_token(&app.issuer, &grant, permit.stated(), at_hash, now);
-    let id_token = protect(app, alg, "JWT", recipient.as_ref(), &claims);
-    let id_token = id_token.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    let sealed = app.seals.record(access.expose(), &access_grant)?;
-    let mut batch = Batch::of(Write::Put(Key::of_secret(ACCESS, access.expose()), sealed, Some(expires_at)));
-    let mut answer = json!({
-        "access_token": access.expose(),
-        "token_type": Confirmation::token_type(confirmation.as_ref()),
-        "expires_in": ACCESS_TOKEN_LIFETIME.as_secs(),
-        "scope": grant.scopes.join(" "),
-        "id_token": id_token,
-    });
-    if let (Some(refresh), Some(members)) = (refresh, answer.as_object_mut()) {
-        let token = app.entropy.token()?;
-        let sealed = app.seals.record(token.expose(), &refresh)?;
-        batch = batch.and(Write::Put(Key::of_secret(REFRESH, token.expose()), sealed, Some(refresh.expires_at)));
-        members.insert("refresh_token".to_owned(), token.expose().as_str().into());
-    }
-    app.store.commit(Class::Ephemeral, batch, now).await?;
-    Ok(answer)
-}
-
-/// An access token: a secret that means nothing to anybody else or, where the service's resource servers read tokens
-/// themselves, one that says what they need (RFC 9068 section 2.2).
-fn access_token(app: &App, active: &Active, grant: &AccessGrant) -> Result<Secret<String>, SessionError> {
-    let secret = app.entropy.token()?;
-    let service = active.catalog.policies().service(&grant.service);
-    let Some((service, TokenFormat::Jwt(alg))) = service.map(|service| (service, service.access_token)) else {
-        return Ok(secret);
-    };
-    let claims = json!({
-        "iss": app.issuer,
-        "sub": grant.subject,
-        "aud": service.resource,
-        "client_id": grant.client,
-        "scope": grant.scopes.join(" "),
-        "jti": secret.expose(),
-        "iat": grant.issued_at.0,
-        "exp": grant.expires_at.0,
-        "acr": grant.acr.acr(),
-    });
-    let mut claims = claims.as_object().cloned().unwrap_or_default();
-    claims.extend(grant.auth_time.map(|time| ("auth_time".to_owned(), time.0.into())));
-    claims.extend(grant.confirmation.as_ref().map(|confirmation| ("cnf".to_owned(), confirmation.cnf())));
-    let signed = app.keys.sign(algorithm(alg), "at+jwt", &claims);
-    Ok(Secret::new(signed.map_err(|error| StoreError::Unavailable(error.to_string()))?))
-}
 
 /// Why a code is not issued.
 #[derive(Debug, thiserror::Error)]

@@ -16,12 +16,13 @@
 //! | [`device`], `collected` | `/device_authorization`, `/device`: terminals that ask, and answers that wait for whoever asked |
 //! | [`consent`] | the consent page and its answer |
 //! | `flow`, `judge` | carry out what the dispatcher says; put a login to policy |
-//! | `issue` | the only place that mints codes and tokens; takes a `Permit`, and for tokens a taken grant |
+//! | `issue`, `mint` | the only places that mint codes and tokens; take a `Permit`, and for tokens a taken grant |
 //! | [`pushed`], `request_object`, `sector` | `/par`; requests that their client signed; whose sector lists where they lead |
 //! | [`register`], [`checklist`] | `/register`: portals that register themselves, and what they have to show |
 //! | [`logo`] | the pictures of portals |
 //! | `client_keys`, `dpop` | what a client signed; proofs that it holds a key |
 //! | `protect` | what a client is sent signed and encrypted |
+//! | `back_end`, `exchange` | clients that act for themselves; tokens exchanged for narrower ones |
 //! | `access` | what a token stands for now |
 //! | [`introspect`], [`revoke`] | `/introspect`, `/revoke` |
 //! | [`token`], `refresh`, [`userinfo`], [`discovery`] | the endpoints for portals' back ends |
@@ -29,6 +30,7 @@
 mod access;
 pub mod account;
 pub mod authorize;
+mod back_end;
 pub mod callback;
 pub mod check_session;
 pub mod checklist;
@@ -40,6 +42,7 @@ pub mod device;
 pub mod direct;
 pub mod discovery;
 mod dpop;
+mod exchange;
 mod flow;
 pub mod introspect;
 mod issue;
@@ -49,6 +52,7 @@ pub mod login;
 pub mod logo;
 pub mod logout;
 pub mod matching;
+mod mint;
 mod person;
 pub mod protect;
 pub mod pushed;

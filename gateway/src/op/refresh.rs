@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::access::Error;
 use super::token::{Caller, check_resource, decide, internal, is_revoked, may_refresh, replay, still_granted};
-use super::{dpop, issue};
+use super::{dpop, mint};
 use crate::app::{Active, App};
 use crate::links::Links;
 use crate::receipts::is_withdrawn;
@@ -66,7 +66,7 @@ pub(super) async fn refresh(caller: &Caller<'_>, request: &RefreshRequest) -> Re
     match take(&app.store, place, renewed, &grant.id, event, now, until).await {
         Ok(taken) => {
             let next = rotates.then_some(refresh);
-            issue::tokens(caller, &permit, taken, next).await.map_err(|error| internal(&error))
+            mint::tokens(caller, &permit, taken, next).await.map_err(|error| internal(&error))
         }
         Err(StoreError::Conflict) => Err(replay(app, &used, &client.id, now, invalid_refresh()).await),
         Err(error) => Err(internal(&error)),
@@ -106,7 +106,7 @@ fn narrowed(active: &Active, mut grant: CodeGrant, request: &RefreshRequest) -> 
 
 /// What a refresh token stands for, used or not.
 pub(super) async fn find(app: &App, token: &str, now: Timestamp) -> Result<Option<RefreshGrant>, Error> {
-    let stored = app.store.get(Class::Ephemeral, &Key::of_secret(issue::REFRESH, token), now).await?;
+    let stored = app.store.get(Class::Ephemeral, &Key::of_secret(mint::REFRESH, token), now).await?;
     stored.map(|sealed| Ok(app.seals.open_record(token, &sealed)?)).transpose()
 }
 

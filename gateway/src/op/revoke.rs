@@ -13,7 +13,7 @@ use http::{Request, StatusCode};
 
 use super::client_auth::authenticate;
 use super::token::{internal, revoke};
-use super::{issue, refresh};
+use super::{mint, refresh};
 use crate::app::App;
 use crate::http::{reply, request};
 use crate::store::{Batch, Class, Key, Write};
@@ -40,7 +40,7 @@ async fn give_back(app: &App, parts: &Parts, form: &Params) -> Result<(), OAuthE
         }
         return revoke(app, &found.grant.id, &client.id).await;
     }
-    let key = Key::of_secret(issue::ACCESS, token);
+    let key = Key::of_secret(mint::ACCESS, token);
     let stored = app.store.get(Class::Ephemeral, &key, now).await.map_err(|error| internal(&error))?;
     let Some(sealed) = stored else { return Ok(()) };
     let grant: AccessGrant = app.seals.open_record(token, &sealed).map_err(|error| internal(&error))?;

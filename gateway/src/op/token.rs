@@ -26,7 +26,7 @@ use super::client_auth::authenticate;
 use super::dpop::Held;
 use super::logout::still_serves;
 use super::protect::{Recipient, find_recipient};
-use super::{checklist, dpop, issue};
+use super::{back_end, checklist, dpop, exchange, issue, mint};
 use crate::app::{Active, App};
 use crate::http::{reply, request};
 use crate::receipts::is_withdrawn;
@@ -62,6 +62,8 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
         match request {
             TokenRequest::Code(request) => redeem(&caller, &request).await,
             TokenRequest::Refresh(request) => super::refresh::refresh(&caller, &request).await,
+            TokenRequest::Client(request) => back_end::token(&caller, &request).await,
+            TokenRequest::Exchange(request) => exchange::exchange(&caller, &request).await,
             TokenRequest::Device(request) => super::device::collect(&caller, &request).await,
         }
     };
@@ -105,11 +107,11 @@ async fn redeem(caller: &Caller<'_>, request: &CodeRequest) -> Result<Value, OAu
     }
     let redirect = grant.redirect.as_ref().and_then(|redirect| client.check_redirect(redirect.as_str()));
     redirect.ok_or_else(invalid_grant)?;
-    mint(caller, grant, request.resource.as_deref(), taken_key).await
+    take_and_mint(caller, grant, request.resource.as_deref(), taken_key).await
 }
 
 /// Decides about a grant that was found and is the caller's, **takes** it, and only then mints.
-pub(super) async fn mint(
+pub(super) async fn take_and_mint(
     caller: &Caller<'_>,
     grant: CodeGrant,
     resource: Option<&str>,
@@ -141,7 +143,7 @@ pub(super) async fn mint(
     let until = refresh.as_ref().map_or(last, |refresh| refresh.expires_at.plus(ACCESS_TOKEN_LIFETIME).max(last));
     match take(&app.store, taken_key.clone(), grant, &id, event, now, until).await {
         Ok(grant) => {
-            let tokens = issue::tokens(caller, &permit, grant, refresh).await.map_err(|error| internal(&error))?;
+            let tokens = mint::tokens(caller, &permit, grant, refresh).await.map_err(|error| internal(&error))?;
             // The code is spent: what only the check list wants to know keeps nobody's tokens back.
             if let Err(error) = checklist::remember(app, active, &client.id, issued_at).await {
                 tracing::warn!(%error, "a trial sign-in is not remembered");

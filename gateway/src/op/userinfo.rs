@@ -147,17 +147,19 @@ async fn claims(app: &App, presented: Presented<'_>, proven: &Proven) -> Result<
     if let Some((acr, max_age)) = short {
         return Ok(Found::FellShort(acr, max_age));
     }
+    // A client that acts for itself is nobody's.
+    let Some(about) = &grant.about else { return Ok(Found::Nothing) };
     // What could not be released any more is not.
-    let parties = (&grant.client, &grant.service, &grant.login.provider);
+    let parties = (&grant.client, &grant.service, &about.login.provider);
     let stands = |claim: &str| {
-        let rule = grant.rules.get(claim);
+        let rule = about.rules.get(claim);
         rule.is_some_and(|rule| active.catalog.policies().still_releases(parties, claim, rule, now.date()))
     };
-    let standing = grant.claims.iter().filter(|(name, _)| stands(name));
+    let standing = about.claims.iter().filter(|(name, _)| stands(name));
     let mut claims: Map<String, Value> = standing.map(|(name, value)| (name.to_owned(), value.clone())).collect();
-    let verified = verified::retain(grant.verified.clone(), &stands);
+    let verified = verified::retain(about.verified.clone(), &stands);
     claims.extend(verified.map(|verified| ("verified_claims".to_owned(), verified)));
-    claims.insert("sub".to_owned(), grant.subject.clone().into());
+    claims.insert("sub".to_owned(), about.subject.clone().into());
     let registered = active.client(&grant.client).ok_or("the client is gone")?;
     let Some(alg) = registered.client.signed.userinfo else { return Ok(Found::Claims(claims)) };
     claims.insert("iss".to_owned(), app.issuer.as_str().into());

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use integration_tests::browser::Reply;
+use integration_tests::peers::{Peer, certificate, chromium, screenshots};
 use integration_tests::rp::{Rp, claims};
+use integration_tests::servers::free_port;
 use integration_tests::world::{SECRET, World, client_document, secret_line, service_document};
 use integration_tests::{Browser, Keyed};
 use serde_json::{Value, json};
@@ -332,4 +334,60 @@ async fn rfc9449_5_a_device_binds_its_tokens() {
     assert_eq!(client.send("/token", &form, &[]).await.json()["error"], "invalid_request", "no proof");
     let tokens = client.send_proven("/token", &form).await;
     assert_eq!((tokens.status.as_u16(), &tokens.json()["token_type"]), (200, &json!("DPoP")), "{}", tokens.body);
+}
+
+/// RFC 8628 with a certified client's own defaults.
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc8628_openid_client_at_a_kiosk() {
+    let (world, _) = world("").await;
+    let port = free_port();
+    let (cert, key) = certificate(&world.data, "kiosk");
+    let params = json!({"scope": "openid profile", "terminal_name": "Kiosk 1", "terminal_place": "Shaxi village hall"});
+    let settings = json!({
+        "port": port, "cert": cert, "key": key, "ca": world.demo.ca, "issuer": world.issuer(), "client_id": "kiosk",
+        "secret": SECRET, "params": params,
+    });
+    let _kiosk = Peer::start("kiosk.mjs", &settings).await;
+    let at = |path: &str| format!("https://localhost:{port}{path}");
+    let device = world.browser().get(at("/start")).await.json();
+    approve(&world, &mut world.browser(), &device, "hk-chan").await;
+    let result = world.browser().get(at("/result")).await.json();
+    assert_eq!((&result["ok"], &result["userinfo"]["name"]), (&json!(true), &json!("CHAN, Tai Man")), "{result:#}");
+    let device = world.browser().get(at("/start")).await.json();
+    let code = device["user_code"].as_str().unwrap();
+    let no = [("user_code", code), ("decision", "no")];
+    world.browser().post(format!("{}/device", world.issuer()), &no).await;
+    let result = world.browser().get(at("/result")).await.json();
+    assert_eq!(result["error"], "access_denied", "{result:#}");
+}
+
+/// The pages on the phone, in four languages, with and without a script, held against axe; the screenshots are kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_of_a_terminal_in_a_real_browser() {
+    let (world, rp) = world("").await;
+    let mut runs: Vec<Value> = Vec::new();
+    for (locale, javascript) in [("zh-CN", false), ("zh-HK", true), ("pt-PT", false), ("en", true)] {
+        let device = ask(&rp, &[]).await.json();
+        let look = |page: &str| {
+            let name = format!("{page}-{locale}");
+            vec![json!({"screenshot": name}), json!({"axe": name}), json!({"noHorizontalScroll": true})]
+        };
+        let steps = [
+            vec![json!({"goto": format!("{}/device?user_code=WRONG", world.issuer())})],
+            look("device"),
+            vec![json!({"goto": device["verification_uri_complete"]})],
+            vec![json!({"expectText": {"selector": ".check", "text": device["check_code"]}})],
+            look("device-confirm"),
+            vec![json!({"focusAndEnter": "button[value=yes]"})],
+            vec![json!({"focusAndEnter": "a.choice[href$='/to/hk-iam-smart']"})],
+            vec![json!({"focusAndEnter": "button[value=hk-chan]"}), json!({"expectUrl": "/consent"})],
+            look("device-consent"),
+            vec![json!({"check": "input[name=export]"}), json!({"focusAndEnter": "button[value=allow]"})],
+            vec![json!({"expectNo": "button[value=allow]"})],
+            look("device-done"),
+        ];
+        let viewport = json!({"width": 390, "height": 844});
+        runs.push(json!({"javascript": javascript, "locale": locale, "viewport": viewport, "steps": steps.concat()}));
+    }
+    chromium(&json!({"ca": world.demo.ca, "out": screenshots("device"), "timeout": 20_000, "runs": runs})).await;
 }

@@ -17,6 +17,7 @@ mod cluster;
 mod consents;
 mod device;
 mod direct;
+mod exchange;
 mod fapi;
 mod flaws;
 mod guangdong;

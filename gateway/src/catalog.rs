@@ -189,6 +189,15 @@ impl Catalog {
         Verified { trust_frameworks: trust_frameworks.into_iter().collect(), claims: claims.into_iter().collect() }
     }
 
+    /// The services that read what a request says of its matter, for the discovery document.
+    #[must_use]
+    pub fn detail_types(&self) -> Vec<String> {
+        let services = self.policies.services().filter(|service| !service.details.is_empty());
+        let mut types: Vec<String> = services.map(|service| service.resource.to_string()).collect();
+        types.sort();
+        types
+    }
+
     /// Every claim that some service may be released, for the discovery document.
     #[must_use]
     pub fn claim_names(&self) -> Vec<String> {

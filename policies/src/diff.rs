@@ -347,6 +347,9 @@ fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
     for server in before.resource_servers.iter().filter(|server| !after.resource_servers.contains(server)) {
         diff.tell(false, id, format!("{server} may no longer ask about its tokens"), None);
     }
+    if before.details != after.details {
+        diff.push(Direction::Neutral, id, "other things are said of its matter".to_owned(), None);
+    }
     if before.back_ends != after.back_ends {
         diff.push(Direction::Widening, id, "who may get its tokens without any person changed".to_owned(), None);
     }

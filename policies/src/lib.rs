@@ -18,6 +18,7 @@ mod classes;
 pub mod condition;
 mod consistent;
 pub mod decide;
+pub mod detail;
 pub mod diff;
 pub mod documents;
 pub mod explain;

@@ -18,6 +18,7 @@ pub use crate::back_end::BackEnd;
 use crate::back_end::read_back_end;
 use crate::case::{Example, read_example};
 use crate::condition::{self, Condition};
+use crate::detail::{Detail, read_details};
 use crate::expression::Expression;
 use crate::provider::read_level;
 pub use crate::token_format::TokenFormat;
@@ -160,6 +161,8 @@ pub struct Service {
     pub resource_servers: Vec<ClientId>,
     /// The clients that may get tokens without any person, and what they may do with them.
     pub back_ends: Vec<BackEnd>,
+    /// What a request may say of its matter.
+    pub details: Vec<Detail>,
     /// The services whose tokens may be exchanged for one of its own.
     pub exchange_from: Vec<ServiceId>,
     /// How many may act for a person with its tokens, one for the other.
@@ -307,6 +310,7 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Optio
         access_token,
         resource_servers: doc.list("resource_servers"),
         back_ends: doc.sections("back_end").iter().filter_map(read_back_end).collect(),
+        details: read_details(doc),
         exchange_from: doc.list("exchange_from"),
         delegation_depth: doc.number("delegation_depth", 0..=3).map_or(0, |depth| usize::try_from(depth).unwrap_or(0)),
         name: name?,

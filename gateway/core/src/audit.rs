@@ -214,10 +214,23 @@ pub struct LoginFacts {
     pub from_session: bool,
     /// The claims released, each with where it comes from; names, never values.
     pub released: Vec<Origin>,
+    /// What the request says of its matter, where it says something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<DetailFacts>,
     /// The receipt that covers them.
     pub receipt: String,
     /// The border crossed, if any.
     pub crossing: Option<Crossing>,
+}
+
+/// What a request says of its matter, as it is recorded: names, and a keyed digest of all of it, so that whoever has the values
+/// can show that they are the ones, and nobody finds them from the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetailFacts {
+    /// The names of its fields.
+    pub fields: Vec<String>,
+    /// The digest.
+    pub digest: String,
 }
 
 /// Where a released claim comes from.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assurance::Assurance;
 use crate::claims::ClaimsRequest;
+use crate::details::Details;
 use crate::error::{Failure, OAuthError};
 use crate::ids::{ClientId, ServiceId};
 use crate::locale::Locale;
@@ -99,6 +100,8 @@ pub struct AuthorizationRequest {
     pub answer: Answer,
     /// The service the login is for.
     pub service: ServiceId,
+    /// What it says of the matter.
+    pub details: Option<Details>,
     /// Bound into the ID token.
     pub nonce: Option<String>,
     /// What the token request must prove.

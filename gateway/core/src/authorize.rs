@@ -3,7 +3,7 @@
 //! [`CHECKS`] is the whole list, in order. Until the client and its redirect URI are known nothing redirects: a refusal
 //! before that is a page (RFC 6749 section 4.1.2.1); after it, an error to the checked URI.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::assurance::Assurance;
 pub use crate::authorization_request::{
@@ -11,6 +11,7 @@ pub use crate::authorization_request::{
 };
 use crate::claims::ClaimsRequest;
 use crate::client::Client;
+use crate::details::{self, Details};
 use crate::error::{Failure, OAuthCode, OAuthError};
 use crate::ids::{ClientId, ServiceId};
 use crate::locale::Locale;
@@ -26,6 +27,11 @@ pub trait Registry {
     fn client(&self, id: &ClientId) -> Option<&Client>;
     /// The service that a client may name by this `resource` URI, or the client's default service.
     fn service(&self, client: &Client, resource: Option<&str>) -> Option<ServiceId>;
+    /// What a request says of its matter, as the document of the service knows it.
+    ///
+    /// # Errors
+    /// `invalid_authorization_details`.
+    fn details(&self, service: &ServiceId, named: &Map<String, Value>) -> Result<Vec<(String, String)>, OAuthError>;
     /// The subject of an ID token that this gateway issued to this client; `None` when it did not.
     fn hinted_subject(&self, client: &Client, id_token: &str) -> Option<String>;
 }
@@ -84,6 +90,7 @@ fn finished(client: &Client, parts: Parts, answer: Answer, now: Timestamp) -> Re
         client: client.id.clone(),
         answer,
         service,
+        details: parts.details,
         nonce: parts.nonce,
         code_challenge: parts.code_challenge,
         dpop_jkt: parts.dpop_jkt,
@@ -133,6 +140,7 @@ fn find_redirect(params: &Params, client: &Client) -> Result<CheckedRedirect, Re
 #[derive(Default)]
 struct Parts {
     service: Option<ServiceId>,
+    details: Option<Details>,
     nonce: Option<String>,
     code_challenge: Option<CodeChallenge>,
     dpop_jkt: Option<String>,
@@ -156,7 +164,7 @@ struct Draft<'a> {
 }
 
 /// Every parameter that is read, or refused.
-pub const PARAMETERS: [&str; 21] = [
+pub const PARAMETERS: [&str; 22] = [
     "client_id",
     "redirect_uri",
     "state",
@@ -173,6 +181,7 @@ pub const PARAMETERS: [&str; 21] = [
     "prompt",
     "max_age",
     "resource",
+    "authorization_details",
     "claims",
     "acr_values",
     "id_token_hint",
@@ -203,6 +212,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("prompt: known values, none only alone", check_prompt),
     ("max_age: a whole number of seconds", check_max_age),
     ("resource: names a service this client may ask for", check_resource),
+    ("authorization_details: one object of that service, with the fields that its document knows", check_details),
     ("claims: the JSON of OpenID Connect Core section 5.5", check_claims),
     ("acr_values: ours are kept, others ignored", check_acr_values),
     ("id_token_hint: an ID token of ours for this client", check_id_token_hint),
@@ -211,12 +221,13 @@ const CHECKS: &[(&str, Check)] = &[
 ];
 
 /// Those that concern a request whose client comes for the answer itself.
-const COLLECTED_CHECKS: [Check; 10] = [
+const COLLECTED_CHECKS: [Check; 11] = [
     check_repetition,
     check_unsupported,
     check_scope,
     check_max_age,
     check_resource,
+    check_details,
     check_claims,
     check_acr_values,
     check_id_token_hint,
@@ -368,14 +379,27 @@ fn check_max_age(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
 
 fn check_resource(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
     let mut named = draft.params.all("resource");
-    let resource = named.next();
-    let service = match named.next() {
-        None => draft.registry.service(draft.client, resource),
+    let (resource, another) = (named.next(), named.next());
+    // Details say for which service they are (RFC 9396 section 2): where nothing else does, they name it.
+    let kind = draft.params.one("authorization_details")?.map(details::read).transpose()?.map(|(kind, _)| kind);
+    let service = match another {
+        None => draft.registry.service(draft.client, resource.or(kind.as_deref())),
         Some(_) => None,
     };
     draft.request.service = Some(service.ok_or_else(|| {
         OAuthError::new(OAuthCode::InvalidTarget, "resource must name one service registered for this client")
     })?);
+    Ok(())
+}
+
+fn check_details(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    let Some(text) = draft.params.one("authorization_details")? else { return Ok(()) };
+    let (kind, named) = details::read(text)?;
+    let same = draft.registry.service(draft.client, Some(&kind));
+    let service = draft.request.service.as_ref().filter(|service| same.as_ref() == Some(service));
+    let service = service.ok_or_else(|| details::invalid("type is not the service of this request"))?;
+    let fields = draft.registry.details(service, &named)?;
+    draft.request.details = Some(Details { kind, fields });
     Ok(())
 }
 

@@ -10,6 +10,9 @@ impl Registry for OneClient {
     fn service(&self, _: &Client, resource: Option<&str>) -> Option<ServiceId> {
         matches!(resource, None | Some("https://service.example/a")).then(|| "sample".parse().unwrap())
     }
+    fn details(&self, _: &ServiceId, _: &Map<String, Value>) -> Result<Vec<(String, String)>, OAuthError> {
+        Err(crate::details::invalid("no details"))
+    }
     fn hinted_subject(&self, _: &Client, id_token: &str) -> Option<String> {
         (id_token == "ours").then(|| "someone".to_owned())
     }

@@ -23,6 +23,8 @@ pub struct Facts<'a> {
     pub issuer: &'a str,
     /// Every claim that some service may be released.
     pub claims: Vec<String>,
+    /// The services that read what a request says of its matter (RFC 9396).
+    pub detail_types: Vec<String>,
     /// How claims are checked.
     pub verified: Verified,
     /// Whether clients know people by different names (OpenID Connect Core section 8).
@@ -132,6 +134,7 @@ fn answers(facts: &Facts<'_>) -> Value {
         "userinfo_encryption_enc_values_supported": content,
         "claim_types_supported": ["normal"],
         "claims_supported": facts.claims,
+        "authorization_details_types_supported": facts.detail_types,
         "authorization_response_iss_parameter_supported": true,
     })
 }

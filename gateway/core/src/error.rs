@@ -49,6 +49,8 @@ pub enum OAuthCode {
     InvalidRequestObject,
     /// RFC 9101 section 6.2.
     InvalidRequestUri,
+    /// RFC 9396 section 5.
+    InvalidAuthorizationDetails,
     /// RFC 7591 section 3.2.2.
     InvalidRedirectUri,
     /// RFC 7591 section 3.2.2.
@@ -98,6 +100,7 @@ impl OAuthCode {
             Self::RegistrationNotSupported => "registration_not_supported",
             Self::InvalidRequestObject => "invalid_request_object",
             Self::InvalidRequestUri => "invalid_request_uri",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::InvalidSoftwareStatement => "invalid_software_statement",

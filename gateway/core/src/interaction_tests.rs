@@ -14,6 +14,7 @@ fn request() -> AuthorizationRequest {
             state: None,
         }),
         service: "sample".parse().unwrap(),
+        details: None,
         nonce: None,
         code_challenge: None,
         dpop_jkt: None,

@@ -26,6 +26,7 @@ pub mod claims;
 pub mod client;
 pub mod consent;
 pub mod credential;
+pub mod details;
 pub mod digest;
 pub mod discovery;
 pub mod document;

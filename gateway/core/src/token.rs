@@ -11,6 +11,7 @@ use crate::authorize::AcrRequest;
 use crate::circumstances::Login;
 use crate::claims::Claims;
 use crate::client::GrantType;
+use crate::details::Details;
 use crate::error::{OAuthCode, OAuthError};
 use crate::ids::{ClientId, PersonId, ServiceId};
 use crate::params::Params;
@@ -241,6 +242,8 @@ pub struct CodeGrant {
     pub sid: Option<String>,
     /// The scopes of the request.
     pub scopes: Vec<String>,
+    /// What it says of the matter, as the person agreed to it.
+    pub details: Option<Details>,
     /// The person, as this client's sector knows them.
     pub subject: String,
     /// How they authenticated.
@@ -330,6 +333,8 @@ pub struct About {
     pub receipt: String,
     /// The rule by which each claim was released.
     pub rules: BTreeMap<String, String>,
+    /// What it says of the matter.
+    pub details: Option<Details>,
     /// The person, as the client's sector knows them.
     pub subject: String,
     /// The person.
@@ -367,6 +372,13 @@ impl AccessGrant {
             }
             Some(act)
         })
+    }
+
+    /// The `authorization_details` (RFC 9396 section 7).
+    #[must_use]
+    pub fn details(&self) -> Option<Value> {
+        let details = self.about.as_ref()?.details.as_ref()?;
+        Some(json!([details.to_json()]))
     }
 
     /// Whom the token names as its subject (RFC 9068 section 2.2): the person, or the client that acts for itself.
@@ -463,6 +475,7 @@ mod tests {
             party: None,
             sid: None,
             scopes: vec!["openid".into()],
+            details: None,
             subject: "person".into(),
             amr: vec!["mfa".into()],
             auth_time: Some(Timestamp(90)),

@@ -16,6 +16,7 @@ use gateway_core::ids::{ClientId, ServiceId, TransactionId};
 use gateway_core::interaction::{LinkQuestion, Stage, TRANSACTION_LIFETIME, Transaction};
 use gateway_core::params::Params;
 use http::{Request, StatusCode};
+use policies::detail;
 use serde_json::{Map, Value};
 
 use super::pushed::{self, Opened};
@@ -157,6 +158,11 @@ impl Registry for Visit<'_> {
             Some(resource) => self.active.service_at(&client.id, resource).map(|s| s.id.clone()),
             None => client.default_service.clone().filter(|service| self.active.admits(&client.id, service)),
         }
+    }
+
+    fn details(&self, service: &ServiceId, named: &Map<String, Value>) -> Result<Vec<(String, String)>, OAuthError> {
+        let service = self.active.catalog.policies().service(service);
+        detail::check(service.map(|service| service.details.as_slice()).unwrap_or_default(), named)
     }
 
     fn hinted_subject(&self, client: &Client, id_token: &str) -> Option<String> {

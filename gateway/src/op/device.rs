@@ -104,8 +104,17 @@ async fn ask(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErro
 }
 
 /// The parameters of a request that are read as those of an authorization request.
-const PARAMETERS: [&str; 8] =
-    ["scope", "resource", "claims", "acr_values", "max_age", "ui_locales", "login_hint", "id_token_hint"];
+const PARAMETERS: [&str; 9] = [
+    "scope",
+    "resource",
+    "authorization_details",
+    "claims",
+    "acr_values",
+    "max_age",
+    "ui_locales",
+    "login_hint",
+    "id_token_hint",
+];
 
 /// What the terminal says of itself. A kiosk has to say what it is called and where it stands: people are asked about that.
 fn terminal(form: &Params, random: &[u8], place: Place) -> Result<Terminal, OAuthError> {

@@ -18,6 +18,7 @@ pub async fn metadata(State(app): State<Arc<App>>) -> Response {
         subject_types: active.catalog.subject_types(),
         session_management: active.clients().any(|client| client.session_management),
         registration: active.catalog.admissions().next().is_some(),
+        detail_types: active.catalog.detail_types(),
         verified: active.catalog.verified(),
         mutual_tls: app.mutual_tls.get().map(String::as_str),
     };

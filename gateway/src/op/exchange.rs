@@ -157,5 +157,6 @@ fn narrowed(
         true => about.subject.clone(),
         false => pairwise(&caller.app.pairwise, &about.person, &client.sector),
     };
-    About { claims, verified, subject, login, ..about.clone() }
+    // What was said of one matter is nothing to another.
+    About { claims, verified, subject, login, details: None, ..about.clone() }
 }

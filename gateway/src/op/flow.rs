@@ -206,7 +206,8 @@ impl Visit<'_> {
         // Nobody stands between a portal that registered itself and what it says of itself: with that the question changes.
         let itself = client.id.registered_itself();
         let itself = itself.then(|| format!("{:?}", (&client.name, &client.pages, &client.redirect_uris)));
-        let terms = serde_json::to_vec(&(sources, classes, again, &client.operator, itself)).unwrap_or_default();
+        let said = (&client.operator, itself, &request.details);
+        let terms = serde_json::to_vec(&(sources, classes, again, said)).unwrap_or_default();
         let proposal = Proposal {
             client: client.id.clone(),
             service: service.id.clone(),

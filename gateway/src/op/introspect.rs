@@ -101,6 +101,7 @@ fn about_access(app: &App, active: &Active, client: &Client, grant: &AccessGrant
         about.extend(person.auth_time.map(|time| ("auth_time".to_owned(), time.0.into())));
     }
     about.extend(grant.act().map(|act| ("act".to_owned(), act)));
+    about.extend(grant.details().map(|details| ("authorization_details".to_owned(), details)));
     about.extend(grant.confirmation.as_ref().map(|confirmation| ("cnf".to_owned(), confirmation.cnf())));
     // Another sector knows the person by its own name for them, and of somebody anonymous it knows nothing.
     let subject = match (&grant.about, own, service.consent) {

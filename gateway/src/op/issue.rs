@@ -2,10 +2,12 @@
 
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
-use gateway_core::audit::{self, Event, LoginFacts};
+use gateway_core::audit::{self, DetailFacts, Event, LoginFacts};
 use gateway_core::authorize::Answer;
 use gateway_core::claims::Claims;
 use gateway_core::consent::{Mode, Receipt};
+use gateway_core::details::Details;
+use gateway_core::digest::keyed;
 use gateway_core::error::Failure;
 use gateway_core::ids::base64url;
 use gateway_core::interaction::Transaction;
@@ -260,9 +262,16 @@ impl Visit<'_> {
             reached: offer.permit.reached(),
             from_session: proof.session.is_some(),
             released: released.iter().map(origin).collect(),
+            details: transaction.request.details.as_ref().map(|details| self.detail_facts(details)),
             receipt: receipt.clone(),
             crossing: offer.proposal.crossing,
         }
+    }
+
+    fn detail_facts(&self, details: &Details) -> DetailFacts {
+        let digest = keyed(self.app.pairwise.expose(), &[b"details", details.to_json().to_string().as_bytes()]);
+        let fields = details.fields.iter().map(|(name, _)| name.clone()).collect();
+        DetailFacts { fields, digest: base64url(&digest) }
     }
 
     fn code_grant(&self, agreed: &Agreed<'_>) -> CodeGrant {
@@ -298,6 +307,7 @@ impl Visit<'_> {
             sid: session.map(|session| self.sid(session, &request.client)),
             party: session.map(|session| party_key(session, &request.client).id().to_owned()),
             scopes: request.claims.scopes.clone(),
+            details: request.details.clone(),
             subject: offer.subject.clone(),
             amr: self.methods(&proof.assertion),
             auth_time: proof.assertion.auth_time,

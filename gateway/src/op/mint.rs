@@ -40,6 +40,7 @@ pub(super) async fn tokens(
         login: grant.login.clone(),
         receipt: grant.receipt.clone(),
         rules: grant.rules.clone(),
+        details: grant.details.clone(),
         subject: grant.subject.clone(),
         person: grant.person.clone(),
         acr: permit.stated(),
@@ -73,6 +74,9 @@ pub(super) async fn tokens(
         "scope": grant.scopes.join(" "),
         "id_token": id_token,
     });
+    if let (Some(details), Some(members)) = (access_grant.details(), answer.as_object_mut()) {
+        members.insert("authorization_details".to_owned(), details);
+    }
     if let (Some(refresh), Some(members)) = (refresh, answer.as_object_mut()) {
         let token = app.entropy.token()?;
         let sealed = app.seals.record(token.expose(), &refresh)?;
@@ -107,6 +111,7 @@ fn access_token(app: &App, active: &Active, grant: &AccessGrant) -> Result<Secre
         claims.extend(about.auth_time.map(|time| ("auth_time".to_owned(), time.0.into())));
     }
     claims.extend(grant.act().map(|act| ("act".to_owned(), act)));
+    claims.extend(grant.details().map(|details| ("authorization_details".to_owned(), details)));
     claims.extend(grant.confirmation.as_ref().map(|confirmation| ("cnf".to_owned(), confirmation.cnf())));
     let signed = app.keys.sign(algorithm(alg), "at+jwt", &claims);
     Ok(Secret::new(signed.map_err(|error| StoreError::Unavailable(error.to_string()))?))

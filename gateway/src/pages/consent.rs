@@ -9,6 +9,7 @@ use gateway_core::digest::sha256;
 use gateway_core::ids::base64url;
 use gateway_core::interaction::Transaction;
 use gateway_core::locale::Locale;
+use policies::Service;
 
 use super::texts::Texts;
 use super::{About, place, render};
@@ -49,6 +50,8 @@ struct ConsentPage {
     service: String,
     /// Where the person is asked from, if that is not this browser.
     terminal: Terminal,
+    /// What the request says of its matter, in the person's words.
+    details: Vec<(String, String)>,
     from: String,
     to: String,
     border: String,
@@ -107,6 +110,7 @@ impl Consent {
             portal: client.name.get(locale).to_owned(),
             service: service.name.get(locale).to_owned(),
             terminal: transaction.request.collection().map(|asked| asked.terminal.clone()).unwrap_or_default(),
+            details: details(service, transaction, locale),
             from,
             to,
             border,
@@ -135,6 +139,16 @@ impl Consent {
     pub fn html(self, forgotten: bool) -> String {
         render(&ConsentPage { forgotten, ..self.page })
     }
+}
+
+/// What a request says of its matter: labels and values as people call them.
+fn details(service: &Service, transaction: &Transaction, locale: Locale) -> Vec<(String, String)> {
+    let said = transaction.request.details.iter().flat_map(|details| &details.fields);
+    let shown = said.filter_map(|(name, value)| {
+        let known = service.details.iter().find(|known| known.name == *name)?;
+        Some((known.label.get(locale).to_owned(), known.shown(value, locale).to_owned()))
+    });
+    shown.collect()
 }
 
 /// The legal instruments under which a proposal's data crosses a border.

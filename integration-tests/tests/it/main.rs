@@ -15,6 +15,7 @@ mod checklist;
 mod client_auth;
 mod cluster;
 mod consents;
+mod details;
 mod device;
 mod direct;
 mod exchange;

@@ -45,6 +45,13 @@ impl Registry for One {
     fn service(&self, client: &Client, resource: Option<&str>) -> Option<ServiceId> {
         if resource.is_none() { client.default_service.clone() } else { None }
     }
+    fn details(
+        &self,
+        _: &ServiceId,
+        named: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Vec<(String, String)>, gateway_core::error::OAuthError> {
+        Ok(named.keys().map(|name| (name.clone(), String::new())).collect())
+    }
     fn hinted_subject(&self, _: &Client, id_token: &str) -> Option<String> {
         (id_token == "ours").then(|| "subject".to_owned())
     }

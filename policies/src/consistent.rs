@@ -37,7 +37,9 @@ impl PolicySet {
     fn weak_tokens(&self, service: &Service) -> Option<String> {
         let fapi = |id: &&ClientId| self.recipients.get(*id).is_some_and(|known| known.client.profile.is_fapi());
         let weak = service.access_token == TokenFormat::Jwt(SigningAlg::RS256);
-        let client = service.clients.iter().chain(&service.resource_servers).find(fapi).filter(|_| weak)?;
+        let back_ends = service.back_ends.iter().map(|back_end| &back_end.client);
+        let told = service.clients.iter().chain(&service.resource_servers).chain(back_ends);
+        let client = told.into_iter().find(fapi).filter(|_| weak)?;
         Some(format!("access_token_signing_alg: {client} is held to FAPI and takes nothing that is signed with RS256"))
     }
 

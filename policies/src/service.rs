@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gateway_core::assurance::Assurance;
 use gateway_core::circumstances::{Capacity, DataClass};
-use gateway_core::claims::ClaimName;
+use gateway_core::claims::{ClaimName, of_scope};
 use gateway_core::consent::Mode;
 use gateway_core::document::{Problems, Section, Source};
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
@@ -218,6 +218,14 @@ impl Service {
     #[must_use]
     pub fn is_served_by(&self, client: &ClientId) -> bool {
         self.resource_servers.iter().any(|serves| serves.as_str() == client.in_policy())
+    }
+
+    /// Whether a scope means anything here: a standard one, or one of its rows'. Others are let go of: what a scope stands for at a
+    /// service is for its document to say.
+    #[must_use]
+    pub fn knows_scope(&self, scope: &str) -> bool {
+        let own = |row: &Arc<Release>| row.scope.as_deref() == Some(scope) || row.claim.as_str() == scope;
+        matches!(scope, "openid" | "offline_access") || !of_scope(scope).is_empty() || self.release.iter().any(own)
     }
 
     /// Every provider that some row accepts, in the order of the document.

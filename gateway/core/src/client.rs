@@ -274,10 +274,7 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
     let (initiate_login_uri, backchannel_logout_uri) =
         (read_https(doc, "initiate_login_uri"), read_https(doc, "backchannel_logout_uri"));
     let filings = doc.sections("filing").iter().filter_map(read_filing).collect();
-    let refresh_lifetime = doc.duration("refresh_lifetime");
-    if refresh_lifetime.is_some_and(|span| span > Duration::from_secs(24 * 3_600)) {
-        doc.refuse_field("refresh_lifetime", "must be at most 24h: personal data waits, sealed, as long");
-    }
+    let refresh_lifetime = read_refresh(doc, &grant_types);
     Some(Client {
         place: doc.optional("place").unwrap_or(Place::Browser),
         staff_assisted: doc.flag("staff_assisted", false),
@@ -335,6 +332,17 @@ fn read_sector(doc: &Section<'_>, jurisdiction: Option<Jurisdiction>, listed: Op
             None
         }
     }
+}
+
+fn read_refresh(doc: &Section<'_>, grant_types: &[GrantType]) -> Option<Duration> {
+    let refresh_lifetime = doc.duration("refresh_lifetime");
+    if refresh_lifetime.is_some() && !grant_types.contains(&GrantType::RefreshToken) {
+        doc.refuse_field("refresh_lifetime", "grant_types does not hold refresh_token");
+    }
+    if refresh_lifetime.is_some_and(|span| span > Duration::from_secs(24 * 3_600)) {
+        doc.refuse_field("refresh_lifetime", "must be at most 24h: personal data waits, sealed, as long");
+    }
+    refresh_lifetime
 }
 
 /// Where codes go, of whoever gets codes by browser.

@@ -304,6 +304,8 @@ pub fn invalid_grant() -> OAuthError {
 /// What an access token stands for. Stored sealed, no longer than the token lives.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AccessGrant {
+    /// Names this token in records.
+    pub id: String,
     /// The grant it was minted from.
     pub grant: String,
     /// Whose token it is.
@@ -315,13 +317,24 @@ pub struct AccessGrant {
     /// The person it is about; nothing, where its client acts for itself (RFC 6749 section 4.4).
     pub about: Option<About>,
     /// Who acts for the person, the one who does now first (RFC 8693 section 4.1).
-    pub actors: Vec<Actor>,
+    pub actors: Vec<PersonId>,
+    /// The tokens that it was exchanged from, the first one first; it is good for no longer than any of them.
+    pub through: Vec<Passed>,
     /// The key that it is bound to.
     pub confirmation: Option<Confirmation>,
     /// When it was made.
     pub issued_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+}
+
+/// A token that another was exchanged for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Passed {
+    /// Its id.
+    pub id: String,
+    /// Its service.
+    pub service: ServiceId,
 }
 
 /// The person that an access token is about.
@@ -349,28 +362,14 @@ pub struct About {
     pub verified: Option<Value>,
 }
 
-/// Somebody who acts for the person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Actor {
-    /// A helper, as the client's sector knows them.
-    Helper(String),
-    /// A platform that the token was given to.
-    Platform(ClientId),
-}
-
 impl AccessGrant {
-    /// The `act` claim (RFC 8693 section 4.1): each actor holds the one before.
+    /// The `act` claim (RFC 8693 section 4.1): each helper holds the one before. `name` says by which `sub` its reader knows a person.
     #[must_use]
-    pub fn act(&self) -> Option<Value> {
-        self.actors.iter().rev().fold(None, |before, actor| {
-            let mut act = match actor {
-                Actor::Helper(subject) => json!({"sub": subject}),
-                Actor::Platform(client) => json!({"client_id": client}),
-            };
-            if let (Some(members), Some(before)) = (act.as_object_mut(), before) {
-                members.insert("act".to_owned(), before);
-            }
-            Some(act)
+    pub fn act(&self, name: impl Fn(&PersonId) -> String) -> Option<Value> {
+        self.actors.iter().rev().fold(None, |before, helper| {
+            let mut act = Map::from_iter([("sub".to_owned(), Value::from(name(helper)))]);
+            act.extend(before.map(|before| ("act".to_owned(), before)));
+            Some(Value::Object(act))
         })
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use gateway_core::assurance::Assurance;
 use gateway_core::client::Client;
 use gateway_core::error::Failure;
-use gateway_core::token::{AccessGrant, RefreshGrant};
+use gateway_core::time::Timestamp;
+use gateway_core::token::{About, AccessGrant, RefreshGrant};
 use policies::decide::{BackEndPermit, Demand};
 use policies::{Facts, Refusal};
 
@@ -50,6 +51,9 @@ pub(super) async fn access(app: &App, active: &Active, token: &str) -> Result<St
     if is_withdrawn(&app.store, &about.receipt, now).await? {
         return Ok(Standing::Dead);
     }
+    if !passes_still(app, active, &grant, about, now).await? {
+        return Ok(Standing::Dead);
+    }
     let facts = Facts { client: &grant.client, service: &grant.service, login: &about.login, demand: Demand::NONE };
     Ok(match active.decide(&facts) {
         Ok(_) => Standing::Good(grant),
@@ -58,6 +62,29 @@ pub(super) async fn access(app: &App, active: &Active, token: &str) -> Result<St
         }) => Standing::FellShort(grant, acr, max_age),
         Err(_) => Standing::Dead,
     })
+}
+
+/// Whether everything that an exchanged token rests on still stands: the tokens before it, that they may be exchanged, and how many
+/// may help.
+async fn passes_still(
+    app: &App,
+    active: &Active,
+    grant: &AccessGrant,
+    about: &About,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let policies = active.catalog.policies();
+    let next = grant.through.iter().skip(1).map(|passed| &passed.service).chain([&grant.service]);
+    for (passed, next) in grant.through.iter().zip(next) {
+        let takes = policies.service(next).is_some_and(|next| next.exchange_from.contains(&passed.service));
+        let demand = Demand::NONE;
+        let facts = Facts { client: &grant.client, service: &passed.service, login: &about.login, demand };
+        if !takes || active.decide(&facts).is_err() || is_revoked(app, &passed.id, now).await? {
+            return Ok(false);
+        }
+    }
+    let most = policies.service(&grant.service).map(|service| service.delegation_depth);
+    Ok(most.is_some_and(|most| grant.actors.len() <= most))
 }
 
 /// What a client's own refresh token stands for, if it could be used now.

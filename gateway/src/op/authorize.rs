@@ -113,11 +113,12 @@ impl Visit<'_> {
         }
     }
 
-    /// Lets go of claims that the service is never given: they need not travel.
+    /// Lets go of claims that the service is never given, and of scopes that mean nothing there: they need not travel.
     pub(super) fn keep_releasable(&self, request: &mut AuthorizationRequest) {
         let service = self.active.catalog.policies().service(&request.service);
         let releasable =
             |name: &String| service.is_some_and(|service| service.release.iter().any(|row| row.claim.as_str() == name));
+        request.claims.scopes.retain(|scope| service.is_some_and(|service| service.knows_scope(scope)));
         request.claims.id_token.retain(|name, _| releasable(name));
         request.claims.userinfo.retain(|name, _| releasable(name));
         request.claims.verified.iter_mut().for_each(|verified| verified.claims.retain(releasable));

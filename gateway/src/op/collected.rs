@@ -9,7 +9,7 @@ use axum::response::Response;
 use gateway_core::authorize::Collection;
 use gateway_core::digest::sha256;
 use gateway_core::error::{OAuthCode, OAuthError};
-use gateway_core::ids::{TransactionId, base64url};
+use gateway_core::ids::base64url;
 use gateway_core::interaction::Transaction;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
@@ -26,9 +26,9 @@ use crate::pages;
 use crate::seal::SealError;
 use crate::store::{Batch, Class, Key, StoreError, Write};
 
-/// Whose answer counts, by the handle's digest: a transaction's id, or nothing where the person said no.
+/// Which answer counts, by the handle's digest; nothing where the person said no.
 const ANSWERED: &str = "collection-answered";
-/// Grants, by the handle's digest and the transaction.
+/// Grants, by the handle's digest and the answer.
 const GRANTS: &str = "collection";
 /// When whoever asked last looked, and how long they have to wait between.
 const PACE: &str = "collection-pace";
@@ -41,7 +41,7 @@ pub(super) const INTERVAL: u64 = 5;
 pub(super) enum Answered {
     /// The person said no, or could not.
     Denied,
-    /// The grant of this transaction waits.
+    /// The grant of this answer waits.
     Approved(String),
 }
 
@@ -49,15 +49,16 @@ fn digest(handle: &Secret<String>) -> String {
     base64url(&sha256(handle.expose().as_bytes()))
 }
 
-/// Where the grant of one sign-in waits.
-pub(super) fn place(handle: &Secret<String>, transaction: &TransactionId) -> Key {
-    Key::new(GRANTS, &format!("{}.{transaction}", digest(handle)))
+/// Where the grant of one answer waits: of one person, in one sign-in, to one page.
+pub(super) fn place(handle: &Secret<String>, answer: &str) -> Key {
+    Key::new(GRANTS, &format!("{}.{answer}", digest(handle)))
 }
 
-/// That a sign-in is the one whose answer counts: part of the commit that its grant waits for.
-pub(super) fn approved_by(collection: &Collection, transaction: &Transaction) -> Write {
+/// That an answer, whose grant waits at this place, is the one that counts: part of the commit that its grant waits for.
+pub(super) fn approved(collection: &Collection, place: &str) -> Write {
     let until = collection.expires_at.plus(AFTERWARDS);
-    Write::Insert(Key::new(ANSWERED, &digest(&collection.handle)), transaction.id.to_string().into_bytes(), Some(until))
+    let answer = place.rsplit('.').next().unwrap_or_default().as_bytes().to_vec();
+    Write::Insert(Key::new(ANSWERED, &digest(&collection.handle)), answer, Some(until))
 }
 
 /// What became of a request; nothing yet, where the person has not answered.
@@ -141,8 +142,7 @@ async fn find(
     by: &str,
     now: Timestamp,
 ) -> Result<Option<CodeGrant>, super::access::Error> {
-    let Ok(transaction) = by.parse::<TransactionId>() else { return Ok(None) };
-    let stored = app.store.get(Class::Ephemeral, &place(handle, &transaction), now).await?;
+    let stored = app.store.get(Class::Ephemeral, &place(handle, by), now).await?;
     let opened = stored.map(|sealed| app.seals.open_record::<CodeGrant>(handle.expose(), &sealed)).transpose();
     Ok(opened.map_err(|error: SealError| error)?.filter(|grant| !grant.ends_at.is_past(now)))
 }

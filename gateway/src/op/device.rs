@@ -10,7 +10,7 @@ use axum::response::Response;
 use gateway_core::authorize::{AuthorizationRequest, Collection, Terminal, parse_collected};
 use gateway_core::circumstances::Place;
 use gateway_core::error::{Failure, OAuthCode, OAuthError};
-use gateway_core::ids::ClientId;
+use gateway_core::ids::{ClientId, TransactionId};
 use gateway_core::params::Params;
 use gateway_core::registration::is_readable;
 use gateway_core::secret::Secret;
@@ -77,16 +77,21 @@ async fn ask(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErro
     if client.is_public() || !client.grant_types.contains(&gateway_core::client::GrantType::DeviceCode) {
         return Err(OAuthError::new(OAuthCode::UnauthorizedClient, "this client is not registered for devices"));
     }
+    // There is no signed form of this request.
+    if client.profile.requires_signed_messages() || client.requests.signed {
+        return Err(OAuthError::new(OAuthCode::UnauthorizedClient, "this client has to sign its requests"));
+    }
     let drawn = || app.entropy.token().map_err(|error| internal(&error));
     let random: [u8; 10] = app.entropy.bytes().map_err(|error| internal(&error))?;
     let user_code = Secret::new(letters(&random));
     let (handle, device_code, now) = (drawn()?, drawn()?, visit.now);
     let terminal = terminal(form, &random, client.place)?;
-    let collection = Collection { handle, expires_at: now.plus(LIFETIME), terminal };
+    let opens_for = if client.place == Place::Kiosk { AT_KIOSK } else { ELSEWHERE };
+    let lives_for = opens_for + LIFETIME;
+    let collection = Collection { handle, expires_at: now.plus(lives_for), terminal };
     let mut params = form.clone();
     params.keep(&PARAMETERS);
     let request = parse_collected(&params, client, collection.clone(), &visit, now)?;
-    let opens_for = if client.place == Place::Kiosk { AT_KIOSK } else { ELSEWHERE };
     let check = collection.terminal.check.clone();
     let device = Device { client: client.id.clone(), collection, user_code, opens_until: now.plus(opens_for) };
     lay_down(app, &device_code, &device, &request).await.map_err(|error| internal(&*error))?;
@@ -96,7 +101,7 @@ async fn ask(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErro
         "user_code": shown,
         "verification_uri": format!("{}/device", app.issuer),
         "verification_uri_complete": format!("{}/device?user_code={shown}", app.issuer),
-        "expires_in": LIFETIME.as_secs(),
+        "expires_in": lives_for.as_secs(),
         "user_code_expires_in": opens_for.as_secs(),
         "interval": INTERVAL,
         "check_code": check,
@@ -247,29 +252,45 @@ impl Visit<'_> {
     /// Opens a code, once, and begins the sign-in.
     async fn open_device(&self, code: &str) -> Response {
         let opened = async {
-            let Some(request) = self.asked(code).await? else { return Ok(None) };
-            let until = request.collection().map_or(self.now, |collection| collection.expires_at);
-            let write = Write::Insert(Key::of_secret(OPENED, code), Vec::new(), Some(until));
-            match self.app.store.commit(Class::Ephemeral, Batch::of(write), self.now).await {
-                Ok(()) => Ok(Some(request)),
-                Err(StoreError::Conflict) => Ok(None),
-                Err(error) => Err(super::access::Error::from(error)),
-            }
+            let Some(mut request) = self.asked(code).await? else { return Ok(None) };
+            request.received_at = self.now;
+            self.keep_releasable(&mut request);
+            let mut transaction = self.transaction_for(request)?;
+            transaction.locale = Some(self.chosen_locale());
+            Ok::<_, super::access::Error>(
+                self.use_code(code, &transaction.id, &transaction.request).await?.then_some(transaction),
+            )
         };
         match opened.await {
-            Ok(Some(mut request)) => {
-                request.received_at = self.now;
-                self.keep_releasable(&mut request);
-                match self.transaction_for(request) {
-                    Ok(mut transaction) => {
-                        transaction.locale = Some(self.chosen_locale());
-                        self.begin(transaction).await
-                    }
-                    Err(error) => self.internal(&error, None),
-                }
-            }
-            Ok(None) => self.device_entry(true),
+            Ok(Some(transaction)) => self.begin(transaction).await,
+            Ok(None) => self.opened_before(code).await,
             Err(error) => self.internal(&*error, None),
+        }
+    }
+
+    /// Uses a code up for this sign-in. False when somebody did before.
+    async fn use_code(
+        &self,
+        code: &str,
+        transaction: &TransactionId,
+        request: &AuthorizationRequest,
+    ) -> Result<bool, StoreError> {
+        let until = request.collection().map_or(self.now, |collection| collection.expires_at);
+        let write = Write::Insert(Key::of_secret(OPENED, code), transaction.to_string().into_bytes(), Some(until));
+        match self.app.store.commit(Class::Ephemeral, Batch::of(write), self.now).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::Conflict) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whoever presses the button twice goes on where they are; to anybody else the code is over.
+    async fn opened_before(&self, code: &str) -> Response {
+        let opened = self.app.store.get(Class::Ephemeral, &Key::of_secret(OPENED, code), self.now).await;
+        let by = opened.ok().flatten().and_then(|by| String::from_utf8(by).ok()?.parse::<TransactionId>().ok());
+        match by.and_then(|by| self.transaction(&by)) {
+            Some(own) => reply::see_other(&format!("{}/login/{}", self.app.issuer, own.id)),
+            None => self.device_entry(true),
         }
     }
 
@@ -277,6 +298,11 @@ impl Visit<'_> {
     async fn refuse_device(&self, code: &str) -> Response {
         let refused = async {
             let Some(request) = self.asked(code).await? else { return Ok(false) };
+            // Nobody opens it after that; and who comes after it was opened has nothing to say.
+            let nobody = TransactionId::from_random(self.app.entropy.bytes()?);
+            if !self.use_code(code, &nobody, &request).await? {
+                return Ok(false);
+            }
             if let Some(collection) = request.collection() {
                 self.deny(collection).await?;
             }

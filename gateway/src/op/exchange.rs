@@ -1,24 +1,23 @@
 //! Token exchange (RFC 8693): a portal calls another platform for a person, with a token that is for that platform and says
-//! no more than the one it comes from. Audience, scopes, claims and time can only shrink; who acts for the person is in it.
+//! no more than the one it comes from. Audience, scopes, claims and time can only shrink; who helps the person is in it; and it is
+//! good for no longer than everything that it rests on.
 
 use gateway_core::audit::Event;
 use gateway_core::circumstances::Login;
 use gateway_core::claims::of_scope;
-use gateway_core::client::Client;
 use gateway_core::consent::Mode;
 use gateway_core::error::{OAuthCode, OAuthError};
-use gateway_core::subject::pairwise;
+use gateway_core::ids::PersonId;
 use gateway_core::time::Timestamp;
-use gateway_core::token::{ACCESS_TOKEN_LIFETIME, About, AccessGrant, Actor, ExchangeRequest};
-use gateway_core::verified;
+use gateway_core::token::{ACCESS_TOKEN_LIFETIME, About, AccessGrant, ExchangeRequest, Passed};
 use policies::decide::Demand;
+use policies::service::{CONSENT, Release};
 use policies::{Facts, Service};
 use serde_json::Value;
 
 use super::access::{Standing, access};
 use super::token::{Caller, internal};
 use super::{dpop, mint};
-use crate::app::{Active, App};
 use crate::store::{Batch, Class};
 
 fn invalid(why: &'static str) -> OAuthError {
@@ -35,22 +34,21 @@ pub(super) async fn exchange(caller: &Caller<'_>, request: &ExchangeRequest) -> 
     if client.is_public() {
         return Err(OAuthError::new(OAuthCode::UnauthorizedClient, "a public client cannot exchange tokens"));
     }
-    let held = living(app, active, request.subject_token.expose()).await?;
-    let held = held.ok_or_else(|| invalid("subject_token is no token of a person, or not good any more"))?;
-    let about = held.about.as_ref().ok_or_else(|| invalid("subject_token is about nobody"))?;
-    let source = active.catalog.policies().service(&held.service).ok_or_else(|| invalid("subject_token is over"))?;
-    let actors = actors(caller, request, &held, source).await?;
+    let held = own(caller, request.subject_token.expose()).await?;
+    let (held, about) = held.ok_or_else(|| invalid("subject_token is no good token of this client about a person"))?;
     let service = active.service_at(&client.id, &request.resource);
     let service = service.filter(|service| service.exchange_from.contains(&held.service)).ok_or_else(|| {
         target("resource must name a service of this client that takes tokens of the service they come from")
     })?;
+    let actors = actors(caller, request, (&held, &about)).await?;
     if actors.len() > service.delegation_depth {
-        return Err(target("more act for the person than this service takes"));
+        return Err(target("more help the person than this service takes"));
     }
-    let scopes = request.scopes.clone().unwrap_or_else(|| held.scopes.clone());
+    let mut scopes = request.scopes.clone().unwrap_or_else(|| held.scopes.clone());
     if !scopes.iter().all(|scope| held.scopes.contains(scope)) {
         return Err(OAuthError::new(OAuthCode::InvalidScope, "an exchange cannot ask for more than the token has"));
     }
+    scopes.retain(|scope| service.knows_scope(scope));
     let now = app.now();
     let login = as_of_now(&about.login, held.issued_at, now);
     let facts = Facts { client: &client.id, service: &service.id, login: &login, demand: Demand::NONE };
@@ -65,13 +63,17 @@ pub(super) async fn exchange(caller: &Caller<'_>, request: &ExchangeRequest) -> 
         released: about.claims.iter().map(|(name, _)| name.to_owned()).collect(),
         actors: actors.len(),
     };
+    let mut through = held.through;
+    through.push(Passed { id: held.id, service: held.service });
     let grant = AccessGrant {
-        grant: held.grant.clone(),
+        id: mint::token_id(app).map_err(|error| internal(&error))?,
+        grant: held.grant,
         client: client.id.clone(),
         service: service.id.clone(),
         scopes,
         about: Some(about),
         actors,
+        through,
         confirmation: caller.confirmation.clone(),
         issued_at: now,
         expires_at: held.expires_at.min(now.plus(ACCESS_TOKEN_LIFETIME)),
@@ -82,44 +84,37 @@ pub(super) async fn exchange(caller: &Caller<'_>, request: &ExchangeRequest) -> 
     mint::exchanged(caller, &permit, grant).await.map_err(|error| internal(&error))
 }
 
-async fn living(app: &App, active: &Active, token: &str) -> Result<Option<AccessGrant>, OAuthError> {
-    match access(app, active, token).await.map_err(|error| internal(&*error))? {
-        Standing::Good(grant) => Ok(Some(*grant)),
-        Standing::FellShort(..) | Standing::Dead => Ok(None),
-    }
+/// A good token of the caller's own about a person, whose key the caller has proven if it is bound to one. Nobody else exchanges it:
+/// whom it was given to stands where the person never agreed to, and in circumstances of their own.
+async fn own(caller: &Caller<'_>, token: &str) -> Result<Option<(AccessGrant, About)>, OAuthError> {
+    let standing = access(caller.app, caller.active, token).await.map_err(|error| internal(&*error))?;
+    let Standing::Good(mut grant) = standing else { return Ok(None) };
+    let bound = grant.confirmation.is_none() || grant.confirmation == caller.confirmation;
+    let theirs = grant.client == caller.client.id && bound;
+    Ok(grant.about.take().filter(|_| theirs).map(|about| (*grant, about)))
 }
 
-/// Who acts for the person with the new token. A token is exchanged by its own client, which proves the key that it is bound to,
-/// or by a platform that it was given to, which then acts as well.
+/// Who helps the person with the new token: whoever did so far and, in front, whose token comes with the request.
 async fn actors(
     caller: &Caller<'_>,
     request: &ExchangeRequest,
-    held: &AccessGrant,
-    source: &Service,
-) -> Result<Vec<Actor>, OAuthError> {
-    let (app, active, client) = (caller.app, caller.active, caller.client);
+    (held, about): (&AccessGrant, &About),
+) -> Result<Vec<PersonId>, OAuthError> {
     let mut actors = held.actors.clone();
-    if held.client == client.id {
-        if held.confirmation.is_some() && held.confirmation != caller.confirmation {
-            return Err(invalid("subject_token is bound to another key"));
-        }
-    } else if source.is_served_by(&client.id) && active.admits(&client.id, &source.id) {
-        actors.insert(0, Actor::Platform(client.id.clone()));
-    } else {
-        return Err(invalid("subject_token is not this client's, and it does not serve what it opens"));
-    }
     let Some(token) = &request.actor_token else {
         // Where staff help people, who helps is said.
-        let silent = client.staff_assisted && !actors.iter().any(|actor| matches!(actor, Actor::Helper(_)));
+        let silent = caller.client.staff_assisted && actors.is_empty();
         return if silent { Err(invalid("actor_token is missing: staff help people here")) } else { Ok(actors) };
     };
-    let helper = living(app, active, token.expose()).await?.filter(|helper| {
-        helper.client == client.id && (helper.confirmation.is_none() || helper.confirmation == caller.confirmation)
+    let policies = caller.active.catalog.policies();
+    let known = |grant: &AccessGrant| policies.service(&grant.service).is_some_and(|s| s.consent != Mode::Anonymous);
+    let helper = own(caller, token.expose()).await?.filter(|(grant, helper)| {
+        // Nobody helps themselves, and whoever is helped does not help.
+        grant.actors.is_empty() && known(grant) && helper.person != about.person && !actors.contains(&helper.person)
     });
-    let helper = helper
-        .and_then(|helper| helper.about)
-        .ok_or_else(|| invalid("actor_token is no token of a person, of this client, that is good"))?;
-    actors.insert(0, Actor::Helper(helper.subject));
+    let (_, helper) =
+        helper.ok_or_else(|| invalid("actor_token is no good token of this client about somebody else"))?;
+    actors.insert(0, helper.person);
     Ok(actors)
 }
 
@@ -127,36 +122,32 @@ fn as_of_now(login: &Login, issued_at: Timestamp, now: Timestamp) -> Login {
     Login { age: login.age.saturating_add(issued_at.age(now).as_secs()), at: now.week_minute(), ..login.clone() }
 }
 
-/// The person, with no more claims than the token had: of those, what the service would release by the very same rule, and what
-/// the scopes stand for.
+/// The person, with no more claims than the token had: of those, what the service would release by the very same rule and on other
+/// grounds than their consent, which was to another matter; and what the scopes stand for.
 fn narrowed(
     caller: &Caller<'_>,
     service: &Service,
-    (held, about): (&AccessGrant, &About),
+    (held, about): (&AccessGrant, About),
     login: Login,
     scopes: &[String],
 ) -> About {
-    let (policies, client): (_, &Client) = (caller.active.catalog.policies(), caller.client);
-    let (parties, today) = ((&client.id, &service.id, &login.provider), caller.app.now().date());
+    let policies = caller.active.catalog.policies();
+    let (parties, today) = ((&caller.client.id, &service.id, &login.provider), caller.app.now().date());
+    let any_row = |claim: &str, is: &dyn Fn(&Release) -> bool| {
+        service.release.iter().any(|row| row.claim.as_str() == claim && is(row))
+    };
     let fewer = !held.scopes.iter().all(|scope| scopes.contains(scope));
     let in_scope = |claim: &str| {
-        let ours = |scope: &String| {
-            service.release.iter().any(|row| row.claim.as_str() == claim && row.scope.as_ref() == Some(scope))
-        };
+        let ours = |scope: &String| any_row(claim, &|row| row.scope.as_ref() == Some(scope));
         !fewer || scopes.iter().any(|scope| of_scope(scope).contains(&claim) || ours(scope))
     };
     let stands = |claim: &str| {
-        let rule = about.rules.get(claim);
-        in_scope(claim) && rule.is_some_and(|rule| policies.still_releases(parties, claim, rule, today))
+        let agreed = any_row(claim, &|row| row.ground == CONSENT);
+        let rule = about.rules.get(claim).filter(|_| !agreed && in_scope(claim));
+        rule.is_some_and(|rule| policies.still_releases(parties, claim, rule, today))
     };
     let mut claims = about.claims.clone();
     claims.retain(stands);
-    let verified = verified::retain(about.verified.clone(), &stands);
-    let known = held.client == client.id && service.consent != Mode::Anonymous;
-    let subject = match known {
-        true => about.subject.clone(),
-        false => pairwise(&caller.app.pairwise, &about.person, &client.sector),
-    };
-    // What was said of one matter is nothing to another.
-    About { claims, verified, subject, login, details: None, ..about.clone() }
+    // What was checked, and what was said of one matter, is not said of another.
+    About { claims, login, verified: None, details: None, ..about }
 }

@@ -9,6 +9,7 @@ use axum::response::Response;
 use gateway_core::client::Client;
 use gateway_core::consent::Mode;
 use gateway_core::error::{OAuthCode, OAuthError};
+use gateway_core::ids::PersonId;
 use gateway_core::params::Params;
 use gateway_core::subject::pairwise;
 use gateway_core::token::{AccessGrant, Confirmation};
@@ -100,7 +101,8 @@ fn about_access(app: &App, active: &Active, client: &Client, grant: &AccessGrant
         about.insert("acr".to_owned(), person.acr.acr().into());
         about.extend(person.auth_time.map(|time| ("auth_time".to_owned(), time.0.into())));
     }
-    about.extend(grant.act().map(|act| ("act".to_owned(), act)));
+    let name = |person: &PersonId| pairwise(&app.pairwise, person, &client.sector);
+    about.extend(grant.act(name).map(|act| ("act".to_owned(), act)));
     about.extend(grant.details().map(|details| ("authorization_details".to_owned(), details)));
     about.extend(grant.confirmation.as_ref().map(|confirmation| ("cnf".to_owned(), confirmation.cnf())));
     // Another sector knows the person by its own name for them, and of somebody anonymous it knows nothing.

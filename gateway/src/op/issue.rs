@@ -7,7 +7,7 @@ use gateway_core::authorize::Answer;
 use gateway_core::claims::Claims;
 use gateway_core::consent::{Mode, Receipt};
 use gateway_core::details::Details;
-use gateway_core::digest::keyed;
+use gateway_core::digest::{keyed, sha256};
 use gateway_core::error::Failure;
 use gateway_core::ids::base64url;
 use gateway_core::interaction::Transaction;
@@ -105,7 +105,12 @@ impl Visit<'_> {
         let agreed = Agreed { transaction, proof, offer, receipt: receipt_id, released: &released, session: shown };
         // The code is laid down before anything says that it was issued, so that whoever finds the sign-in finished also
         // finds its code. Nobody knows it before it is sent; one that never is ends by itself.
-        let name = place_of(transaction, &code);
+        let name = match transaction.request.collection() {
+            // Two people may come with one terminal's code, and one may answer twice: whose answer counts, and which, the durable
+            // record says.
+            Some(_) => collected::place(&code, &base64url(&sha256(basis.as_bytes()))),
+            None => Key::of_secret(CODES, code.expose()),
+        };
         self.lay_down(&name, &code, &self.code_grant(&agreed)).await?;
         match self.commit_release(&agreed, answer.as_ref(), name.id()).await {
             Ok(()) => {
@@ -192,7 +197,7 @@ impl Visit<'_> {
         let mut batch = Batch::of(finished).recording(Event::CodeIssued(Box::new(self.facts(agreed))));
         batch.writes.extend(transaction.request.pushed.as_deref().map(|digest| pushed::spend(digest, self.now)));
         let collection = transaction.request.collection();
-        batch.writes.extend(collection.map(|collection| collected::approved_by(collection, transaction)));
+        batch.writes.extend(collection.map(|collection| collected::approved(collection, code_digest)));
         batch.writes.extend(proof.known.write.clone());
         if let Some(session) = agreed.session {
             // The code needs it as well.
@@ -326,15 +331,6 @@ impl Visit<'_> {
             Some(collection) => Ok(collected::answer(self.app, &collection.handle, self.now).await?.is_some()),
             None => self.is_spent(transaction.request.pushed.as_deref()).await,
         }
-    }
-}
-
-/// Where the grant of a sign-in waits for its client.
-fn place_of(transaction: &Transaction, code: &Secret<String>) -> Key {
-    match transaction.request.collection() {
-        // Two people may come with the same terminal's code: whose answer counts, the durable record says.
-        Some(_) => collected::place(code, &transaction.id),
-        None => Key::of_secret(CODES, code.expose()),
     }
 }
 

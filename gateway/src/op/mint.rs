@@ -1,8 +1,9 @@
 //! The only place that mints tokens. A person's need a grant that the store has already taken and a [`Permit`], or a narrower
 //! grant of a token that lives and a `Permit` for it; a client's own need a [`BackEndPermit`].
 
-use gateway_core::ids::base64url;
+use gateway_core::ids::{PersonId, base64url};
 use gateway_core::secret::Secret;
+use gateway_core::subject::pairwise;
 use gateway_core::token::{
     ACCESS_TOKEN_LIFETIME, ACCESS_TOKEN_TYPE, About, AccessGrant, CodeGrant, Confirmation, RefreshGrant, id_token,
 };
@@ -16,6 +17,7 @@ use super::session::SessionError;
 use super::token::Caller;
 use crate::app::{Active, App};
 use crate::keys::algorithm;
+use crate::ports::NoEntropy;
 use crate::store::take::Taken;
 use crate::store::{Batch, Class, Key, StoreError, Write};
 
@@ -49,12 +51,14 @@ pub(super) async fn tokens(
         verified: grant.userinfo_verified.clone(),
     };
     let access_grant = AccessGrant {
+        id: token_id(app)?,
         grant: grant.id.clone(),
         client: grant.client.clone(),
         service: grant.service.clone(),
         scopes: grant.scopes.clone(),
         about: Some(about),
         actors: Vec::new(),
+        through: Vec::new(),
         confirmation: confirmation.clone(),
         issued_at: now,
         expires_at,
@@ -110,11 +114,19 @@ fn access_token(app: &App, active: &Active, grant: &AccessGrant) -> Result<Secre
         claims.insert("acr".to_owned(), about.acr.acr().into());
         claims.extend(about.auth_time.map(|time| ("auth_time".to_owned(), time.0.into())));
     }
-    claims.extend(grant.act().map(|act| ("act".to_owned(), act)));
+    // Whoever reads it shares the client's sector: a service whose tokens can be read sees to that.
+    let sector = active.client(&grant.client).map(|registered| &registered.client.sector);
+    let name = |person: &PersonId| sector.map(|sector| pairwise(&app.pairwise, person, sector)).unwrap_or_default();
+    claims.extend(grant.act(name).map(|act| ("act".to_owned(), act)));
     claims.extend(grant.details().map(|details| ("authorization_details".to_owned(), details)));
     claims.extend(grant.confirmation.as_ref().map(|confirmation| ("cnf".to_owned(), confirmation.cnf())));
     let signed = app.keys.sign(algorithm(alg), "at+jwt", &claims);
     Ok(Secret::new(signed.map_err(|error| StoreError::Unavailable(error.to_string()))?))
+}
+
+/// What a token is called in records.
+pub(super) fn token_id(app: &App) -> Result<String, NoEntropy> {
+    Ok(base64url(&app.entropy.bytes::<16>()?))
 }
 
 /// An access token by itself: what it stands for is laid down first.
@@ -141,12 +153,14 @@ pub(super) async fn for_back_end(
 ) -> Result<Value, SessionError> {
     let now = caller.app.now();
     let grant = AccessGrant {
+        id: token_id(caller.app)?,
         grant: id,
         client: caller.client.id.clone(),
         service: permit.service().id.clone(),
         scopes,
         about: None,
         actors: Vec::new(),
+        through: Vec::new(),
         confirmation: caller.confirmation.clone(),
         issued_at: now,
         expires_at: now.plus(ACCESS_TOKEN_LIFETIME),

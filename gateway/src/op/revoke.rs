@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{Request, StatusCode};
 
 use super::client_auth::authenticate;
-use super::token::{internal, revoke};
+use super::token::{end, internal, revoke};
 use super::{mint, refresh};
 use crate::app::App;
 use crate::http::{reply, request};
@@ -47,6 +47,8 @@ async fn give_back(app: &App, parts: &Parts, form: &Params) -> Result<(), OAuthE
     if grant.client != client.id {
         return Err(others());
     }
+    // Whatever it was exchanged for ends with it.
+    end(app, &grant.id, now).await?;
     let delete = Batch::of(Write::Delete(key));
     app.store.commit(Class::Ephemeral, delete, now).await.map_err(|error| internal(&error))
 }

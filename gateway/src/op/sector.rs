@@ -51,7 +51,10 @@ impl Visit<'_> {
 /// The list cannot be had.
 pub(super) async fn lists_all(app: &App, client: &Client) -> Result<bool, HttpError> {
     let Some(uri) = &client.sector_identifier_uri else { return Ok(true) };
-    let lists = |listed: &[RedirectUri]| client.redirect_uris.iter().all(|uri| listed.contains(uri));
+    // Whoever has nothing to list is on nobody's list.
+    let lists = |listed: &[RedirectUri]| {
+        !client.redirect_uris.is_empty() && client.redirect_uris.iter().all(|uri| listed.contains(uri))
+    };
     let now = app.now();
     Ok(lists(&app.sectors.get(uri, now).await?) || lists(&app.sectors.refresh(uri, now).await?))
 }

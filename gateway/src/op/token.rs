@@ -120,6 +120,9 @@ pub(super) async fn take_and_mint(
     let Caller { app, active, client, confirmation, .. } = caller;
     let now = app.now();
     check_resource(active, client, resource, &grant)?;
+    // An answer that waited for its client has grown older meanwhile.
+    let waited = grant.redirect.is_none();
+    let grant = if waited { super::refresh::as_of_now(&grant, now) } else { grant };
     let permit = decide(active, &grant).map_err(|_| invalid_grant())?;
     if is_withdrawn(&app.store, &grant.receipt, now).await.map_err(|error| internal(&error))? {
         return Err(invalid_grant());
@@ -250,6 +253,12 @@ pub(super) fn may_refresh(active: &Active, client: &Client, grant: &CodeGrant) -
     let asked = grant.scopes.iter().any(|scope| scope == "offline_access");
     let service = active.catalog.policies().service(&grant.service)?;
     client.refresh_lifetime.filter(|_| asked && service.consent != Mode::Anonymous)
+}
+
+/// Remembers that a token, by its id, is good for nothing any more, nor what it was exchanged for.
+pub(super) async fn end(app: &App, id: &str, now: Timestamp) -> Result<(), OAuthError> {
+    let mark = Write::Put(Key::new(REVOKED, id), Vec::new(), Some(now.plus(REVOKED_FOR)));
+    app.store.commit(Class::Durable, Batch::of(mark), now).await.map_err(|error| internal(&error))
 }
 
 pub(super) fn internal(error: &dyn std::error::Error) -> OAuthError {

@@ -88,7 +88,7 @@ async fn rfc8628_3_a_resident_signs_in_for_a_kiosk() {
     let device = device.json();
     assert_eq!(
         (&device["interval"], &device["expires_in"], &device["user_code_expires_in"]),
-        (&json!(5), &json!(600), &json!(55))
+        (&json!(5), &json!(655), &json!(55))
     );
     let code = device["user_code"].as_str().unwrap();
     assert!(code.len() == 9 && code.chars().all(|c| c == '-' || "BCDFGHJKLMNPQRSTVWXZ".contains(c)), "{code}");
@@ -202,10 +202,19 @@ async fn rfc8628_5_a_code_is_one_terminals_and_opened_once() {
         world.browser().send(http::Method::POST, &format!("{}/device", world.issuer()), Some(form), &foreign).await;
     assert_eq!(stranger.status, 403);
     assert_eq!(open(&world, &mut world.browser(), &device).await.status, 200);
-    // Somebody who looked over the shoulder.
+    // Somebody who looked over the shoulder, with a yes and with a no.
+    let no = [("user_code", plain), ("decision", "no")];
+    assert_eq!(world.browser().post(format!("{}/device", world.issuer()), &no).await.status, 422);
+    assert_eq!(error(&poll(&rp, &device).await), "authorization_pending");
     let second =
         world.browser().post(format!("{}/device", world.issuer()), &[("user_code", plain), ("decision", "yes")]).await;
     assert_eq!(second.status, 422);
+    // Whoever presses twice goes on where they are.
+    let twice = ask(&rp, &[]).await.json();
+    let mut phone = world.browser();
+    let first = open(&world, &mut phone, &twice).await;
+    let again = open(&world, &mut phone, &twice).await.target();
+    assert!(again.path().ends_with(&login_of(&first)), "{again}");
     for wrong in ["", "AAAA-AAAA", "BBBB-BBBB", "BBBB-BBBB-BBBB", "<script>", "0"] {
         let entered = world
             .browser()

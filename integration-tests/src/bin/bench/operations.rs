@@ -53,6 +53,66 @@ pub(crate) async fn prices(target: &Target, each: Duration) -> Result<Vec<Price>
     ] {
         prices.extend(of_tokens(site, pid, profile, names, each).await?);
     }
+    // The comparison offers none of these.
+    if site.kind.resource.is_some() {
+        prices.extend(without_a_browser(site, pid, each).await?);
+    }
+    Ok(prices)
+}
+
+/// How many terminals wait at once.
+const TERMINALS: usize = 10_000;
+
+/// What portals do for which nobody's browser is needed; and ten thousand terminals that nobody has opened yet, which all come
+/// for their answers again and again.
+async fn without_a_browser(site: &Arc<Site>, pid: u32, each: Duration) -> Result<Vec<Price>, Fault> {
+    let rp = Arc::new(Rp::new(CLIENT, Profile::Baseline)?);
+    let tokens = Arc::new(offline(site, &rp).await?);
+    let shared = || (Arc::clone(site), Arc::clone(&rp));
+    let itself = many(pid, "client credentials, baseline", each, |_| {
+        let (site, rp) = shared();
+        async move { rp.client_credentials(&site).await }
+    });
+    let mut prices = vec![itself.await?];
+    let exchanged = many(pid, "token exchange, baseline", each, |_| {
+        let ((site, rp), tokens) = (shared(), Arc::clone(&tokens));
+        async move { rp.exchange(&site, &tokens).await }
+    });
+    prices.push(exchanged.await?);
+    let codes: Arc<tokio::sync::Mutex<Vec<String>>> = Arc::default();
+    let before = Usage::of(pid).resident;
+    let asked = repeated(pid, "device authorization, baseline", TERMINALS, |_| {
+        let ((site, rp), codes) = (shared(), Arc::clone(&codes));
+        async move {
+            let code = rp.device(&site).await?;
+            codes.lock().await.push(code);
+            Ok(())
+        }
+    });
+    prices.push(asked.await?);
+    let codes = Arc::new(std::mem::take(&mut *codes.lock().await));
+    let waiting = Usage::of(pid).resident;
+    let mut polled = Vec::new();
+    for _ in 0..3 {
+        let round = repeated(pid, "device poll, baseline", codes.len(), |at| {
+            let ((site, rp), codes) = (shared(), Arc::clone(&codes));
+            async move {
+                match codes.get(at) {
+                    Some(code) => rp.poll(&site, code).await,
+                    None => Ok(()),
+                }
+            }
+        });
+        polled.push(round.await?);
+    }
+    let after = Usage::of(pid).resident;
+    eprintln!(
+        "memory with {TERMINALS} terminals: {} MiB before, {} MiB when all wait, {} MiB after three rounds of polling",
+        before / 1024,
+        waiting / 1024,
+        after / 1024
+    );
+    prices.extend(polled.pop());
     Ok(prices)
 }
 
@@ -109,13 +169,36 @@ async fn offline(site: &Site, rp: &Rp) -> Result<Tokens, Fault> {
     rp.redeem(site, &code, &asked).await
 }
 
-/// The price of something that is done over and over, a few at once.
+/// The price of something that is done over and over, a few at once, for so long.
 async fn many<F>(pid: u32, name: &'static str, each: Duration, what: impl Fn(usize) -> F) -> Result<Price, Fault>
 where
     F: Future<Output = Result<(), Fault>> + Send + 'static,
 {
+    let began = Instant::now();
+    lanes(pid, name, what, |_| began.elapsed() < each).await
+}
+
+/// The price of something that is done so often, each time with another number.
+async fn repeated<F>(pid: u32, name: &'static str, times: usize, what: impl Fn(usize) -> F) -> Result<Price, Fault>
+where
+    F: Future<Output = Result<(), Fault>> + Send + 'static,
+{
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let numbered = |_| what(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    lanes(pid, name, numbered, |started| started < times).await
+}
+
+async fn lanes<F>(
+    pid: u32,
+    name: &'static str,
+    what: impl Fn(usize) -> F,
+    goes_on: impl Fn(usize) -> bool,
+) -> Result<Price, Fault>
+where
+    F: Future<Output = Result<(), Fault>> + Send + 'static,
+{
     let mut lanes = tokio::task::JoinSet::new();
-    let (from, began, mut count) = (Usage::of(pid).cpu(), Instant::now(), 0_u32);
+    let (from, mut count, mut started) = (Usage::of(pid).cpu(), 0_u32, AT_ONCE);
     let start = |lanes: &mut tokio::task::JoinSet<(usize, Result<(), Fault>)>, lane: usize| {
         let one = what(lane);
         lanes.spawn(async move {
@@ -130,8 +213,9 @@ where
         let (lane, outcome) = done.map_err(|error| Fault::from(error.to_string()))?;
         outcome?;
         count += 1;
-        if began.elapsed() < each {
+        if goes_on(started) {
             start(&mut lanes, lane);
+            started += 1;
         }
     }
     let spent = Usage::of(pid).cpu() - from;

@@ -18,6 +18,8 @@ use crate::site::{REDIRECT, Site};
 
 /// The portal that most figures are of, at the gateway and at the comparison alike.
 pub(crate) const CLIENT: &str = "gd-government-service-network";
+/// The other service: a back end acts there for itself, and tokens are exchanged for its own.
+pub(crate) const OTHER: &str = "https://services.example/bench-archive";
 /// The secret of the portals that have one.
 pub(crate) const SECRET: &str = "only-of-this-benchmark";
 
@@ -164,6 +166,42 @@ impl Rp {
             return Ok(());
         }
         Err(Fault::with("the claims do not hold", claims.to_string()))
+    }
+
+    /// Gets a token to act for itself.
+    pub(crate) async fn client_credentials(&self, site: &Site) -> Result<(), Fault> {
+        let form = [("grant_type", "client_credentials"), ("resource", OTHER)];
+        self.post(site, &site.token_endpoint, &form, true, StatusCode::OK).await.map(drop)
+    }
+
+    /// Exchanges a token for one of another service.
+    pub(crate) async fn exchange(&self, site: &Site, tokens: &Tokens) -> Result<(), Fault> {
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", tokens.access.as_str()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("resource", OTHER),
+        ];
+        self.post(site, &site.token_endpoint, &form, true, StatusCode::OK).await.map(drop)
+    }
+
+    /// Asks for a terminal; its device code.
+    pub(crate) async fn device(&self, site: &Site) -> Result<String, Fault> {
+        let form = [("scope", "openid"), ("resource", OTHER)];
+        let url = format!("{}/device_authorization", site.issuer);
+        let answer = self.post(site, &url, &form, false, StatusCode::OK).await?;
+        let code = answer.get("device_code").and_then(Value::as_str).map(str::to_owned);
+        code.ok_or_else(|| Fault::with("no device code", answer.to_string()))
+    }
+
+    /// Comes for the answer of a terminal that nobody has opened.
+    pub(crate) async fn poll(&self, site: &Site, code: &str) -> Result<(), Fault> {
+        let form = [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", code)];
+        let answer = self.post(site, &site.token_endpoint, &form, true, StatusCode::BAD_REQUEST).await?;
+        match answer.get("error").and_then(Value::as_str) {
+            Some("authorization_pending" | "slow_down") => Ok(()),
+            _ => Err(Fault::with("the answer of a terminal does not hold", answer.to_string())),
+        }
     }
 
     /// Posts a form, authenticated as this portal is registered; with a proof where its tokens are bound.

@@ -206,7 +206,10 @@ fn operations(runs: &[Operations]) -> Vec<String> {
         let mut line = format!("  {:<36} gateway {gateway:<26}", price.name);
         if first.peer.is_some() {
             let (theirs, peer) = of(runs.iter().filter_map(|run| run.peer.as_ref()).collect());
-            line += &format!(" broker {peer:<26} {:.1} x", theirs / own);
+            // What the comparison does not offer has no figure there.
+            if theirs > 0.0 {
+                line += &format!(" broker {peer:<26} {:.1} x", theirs / own);
+            }
         }
         lines.push(line + &format!("  {:.0} us, of {}", price.cpu_us, price.count));
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::jose;
 use crate::operations::PORTALS;
-use crate::portal::{CLIENT, Profile, SECRET};
+use crate::portal::{CLIENT, OTHER, Profile, SECRET};
 use crate::process::Measured;
 use crate::site::{Kind, PORTAL, Portal, REDIRECT, Site};
 use crate::{Arguments, Failed};
@@ -203,6 +203,7 @@ fn write_bundle(bundle: &Path, portal: &Portal) -> Result<(), Failed> {
         };
         put(&bundle.join(path), &text)?;
     }
+    put(&bundle.join("services/bench-archive.toml"), &archive())?;
     for (name, template) in policies::documents::CLIENTS {
         let text = template
             .replace("@PORTAL@", PORTAL)
@@ -216,7 +217,9 @@ fn write_bundle(bundle: &Path, portal: &Portal) -> Result<(), Failed> {
                      client_secret_sha256 = \"{}\"\n# jwks",
                     jose::s256(SECRET)
                 ),
-                Profile::Baseline => way.to_owned(),
+                Profile::Baseline => {
+                    format!("grant_types = [{}]\n{way}", GRANT_TYPES.map(|grant| format!("\"{grant}\"")).join(", "))
+                }
                 Profile::Fapi2 => format!("profile = \"fapi2\"\n{way}"),
             };
             let own = format!("client_id = \"{id}\"\nrefresh_lifetime = \"8h\"\n{}", text.replace(way, &own));
@@ -228,6 +231,26 @@ fn write_bundle(bundle: &Path, portal: &Portal) -> Result<(), Failed> {
         }
     }
     write_providers(&bundle.join("providers"), portal)
+}
+
+/// The ways in which the portal of most figures gets tokens.
+const GRANT_TYPES: [&str; 5] = [
+    "authorization_code",
+    "refresh_token",
+    "client_credentials",
+    "urn:ietf:params:oauth:grant-type:device_code",
+    "urn:ietf:params:oauth:grant-type:token-exchange",
+];
+
+/// The service that tokens are exchanged for.
+fn archive() -> String {
+    format!(
+        "service = \"bench-archive\"\nresource = \"{OTHER}\"\nclients = [\"{CLIENT}\"]\ngroups = [\"applicant\"]\n\
+         instruments = [\"gba-contract-hk\"]\nexchange_from = [\"social-insurance-record\"]\n\
+         name = {{ zh-Hans = \"甲\", zh-Hant-HK = \"甲\", pt = \"A\", en = \"A\" }}\n\
+         [[back_end]]\nclient = \"{CLIENT}\"\nscopes = [\"read\"]\n\
+         [[allow]]\nproviders = [\"hk-iam-smart\"]\nidentity = 1\nauthentication = 1\n"
+    )
 }
 
 fn write_providers(folder: &Path, portal: &Portal) -> Result<(), Failed> {

@@ -162,3 +162,70 @@ async fn javascript_openid_client() {
     assert_eq!(shown["userinfo"]["name"], "CHAN, Tai Man", "{shown}");
     assert_eq!(shown["id_token"]["sub"], shown["userinfo"]["sub"]);
 }
+
+/// What stands behind a portal: it reads tokens by themselves, and asks about them; whatever is not for it is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn python_resource_server() {
+    let (port, secret) = (free_port(), secret_line());
+    let server = client_document(
+        "server",
+        "",
+        "client_secret_basic",
+        &format!("{secret}\ngrant_types = [\"client_credentials\"]"),
+    )
+    .replace("redirect_uris = [\"\"]\n", "")
+    .replace("sector = \"server\"", "sector = \"shared\"");
+    let portal = client_document("sample", "https://sample.example/cb", "client_secret_basic", &secret)
+        .replace("sector = \"sample\"", "sector = \"shared\"");
+    let more = "access_token = \"jwt\"\nresource_servers = [\"server\"]";
+    let service = service_document(SERVICE, &["sample"], &["hk-iam-smart"], more);
+    let other = service_document("another-matter", &["sample"], &["hk-iam-smart"], more);
+    let world = World::with(&[
+        ("clients/server.toml", &server),
+        ("clients/sample.toml", &portal),
+        (&format!("services/{SERVICE}.toml"), &service),
+        ("services/another-matter.toml", &other),
+    ])
+    .await;
+    let file = world.data.join("server.py");
+    std::fs::write(&file, code_of("portals/python-resource-server.md", "python")).unwrap();
+    let (cert, key) = certificate(&world.data, "server");
+    let mut command = Command::new(python());
+    command.args(["-m", "flask", "--app"]).arg(&file).args(["run", "--port", &port.to_string(), "--cert"]);
+    command.arg(cert).arg("--key").arg(key).env("REQUESTS_CA_BUNDLE", &world.demo.ca);
+    settings(&mut command, &world);
+    command.env("CLIENT_ID", "server");
+    let _server = Sample::start(command, port).await;
+    let rp = world.client("sample", Some(SECRET), "https://sample.example/cb");
+    let tokens = |code: String| async move { rp.redeem(&code).await.json() };
+    let portal = world.client("sample", Some(SECRET), "https://sample.example/cb");
+    let own = tokens.clone()(world.code(&portal, SERVICE, "hk-iam-smart", "hk-chan").await).await;
+    let foreign = tokens(world.code(&portal, "another-matter", "hk-iam-smart", "hk-chan").await).await;
+    let call = async |path: &str, token: &str| {
+        let (url, bearer) = (format!("https://localhost:{port}{path}"), format!("Bearer {token}"));
+        world.browser().send(http::Method::GET, &url, None, &[("authorization", &bearer)]).await
+    };
+    let text = |tokens: &Value, name: &str| tokens[name].as_str().unwrap_or_else(|| panic!("{tokens}")).to_owned();
+    let (access, id) = (text(&own, "access_token"), text(&own, "id_token"));
+    let person = integration_tests::rp::claims(&id)["sub"].clone();
+    for path in ["/record", "/licence"] {
+        let answer = call(path, &access).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["person"]), (200, &person), "{path} {}", answer.body);
+        let cut = &access[..access.len() - 2];
+        for (what, wrong) in [
+            ("none", ""),
+            ("garbage", "x.y.z"),
+            ("another service's", &text(&foreign, "access_token")),
+            ("an ID token", &id),
+            ("a cut one", cut),
+        ] {
+            assert_eq!(call(path, wrong).await.status, 401, "{path} {what}");
+        }
+    }
+    // Whoever asks knows that it was given back; whoever only reads learns it when the five minutes are over.
+    assert_eq!(portal.post("/revoke", &[("token", &access)]).await.status, 200);
+    assert_eq!(
+        (call("/licence", &access).await.status.as_u16(), call("/record", &access).await.status.as_u16()),
+        (401, 200)
+    );
+}

@@ -4,6 +4,7 @@
 mod targets {
     pub mod answers;
     pub mod documents;
+    pub mod registration;
     pub mod tokens;
     pub mod web;
 }
@@ -12,7 +13,7 @@ mod targets {
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is the name of its folder of seeds as well.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("jose", targets::tokens::jose),
     ("dpop", targets::tokens::dpop),
     ("request-object", targets::tokens::request_object),
@@ -23,4 +24,5 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("expression", targets::documents::expression),
     ("number", targets::documents::number),
     ("answer", targets::answers::answer),
+    ("registration", targets::registration::registration),
 ];

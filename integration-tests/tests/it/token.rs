@@ -107,7 +107,7 @@ async fn bad_token_requests_get_the_standard_error() {
     for (form, expected) in [
         (with("grant_type", ""), "invalid_request"),
         (with("grant_type", "password"), "unsupported_grant_type"),
-        (with("grant_type", "client_credentials"), "unsupported_grant_type"),
+        (with("grant_type", "client_credentials"), "unauthorized_client"),
         (with("code", ""), "invalid_request"),
         (with("redirect_uri", ""), "invalid_request"),
         ([form.clone(), vec![("code", "x")]].concat(), "invalid_request"),

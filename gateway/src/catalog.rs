@@ -310,7 +310,14 @@ fn read_inline(client: &Client, json: &str, document: &Document, problems: &mut 
 }
 
 /// The addresses of clients that we call ourselves.
-const CALLED: [&str; 5] = ["jwks_uri", "sector_identifier_uri", "backchannel_logout_uri", "request_uris", "logo_uri"];
+const CALLED: [&str; 6] = [
+    "backchannel_client_notification_endpoint",
+    "jwks_uri",
+    "sector_identifier_uri",
+    "backchannel_logout_uri",
+    "request_uris",
+    "logo_uri",
+];
 
 /// The key to which something is encrypted, and how.
 #[must_use]

@@ -172,6 +172,8 @@ pub struct Collection {
     pub expires_at: Timestamp,
     /// Where the person is asked from.
     pub terminal: Terminal,
+    /// Its place in the person's own list; empty where they come with a code.
+    pub listed: String,
 }
 
 /// What a person can see of the terminal that asks.
@@ -183,6 +185,8 @@ pub struct Terminal {
     pub place: String,
     /// Four digits that it shows as well.
     pub check: String,
+    /// What whoever asks says and shows as well.
+    pub message: String,
 }
 
 /// Everything needed to answer a client through the browser.

@@ -85,6 +85,8 @@ pub struct Client {
     pub keys: Option<KeySource>,
     /// How its requests come in.
     pub requests: Requests,
+    /// How it asks people who are somewhere else.
+    pub ciba: Ciba,
     /// What people can read about it.
     pub pages: Pages,
     /// How portals register themselves under this document; they, and not this one, are clients then.
@@ -140,6 +142,15 @@ pub struct Requests {
     pub default_acr_values: Vec<Assurance>,
 }
 
+/// What a client registered about requests to people who are somewhere else (CIBA section 4).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ciba {
+    /// Where it is told that an answer waits (ping mode); nothing, where it only looks (poll mode).
+    pub notify: Option<Url>,
+    /// The one algorithm of its signed requests.
+    pub alg: Option<SigningAlg>,
+}
+
 /// What people can read about a client (RFC 7591 section 2).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pages {
@@ -164,6 +175,8 @@ words!(
         ClientCredentials = "client_credentials",
         /// RFC 8628.
         DeviceCode = "urn:ietf:params:oauth:grant-type:device_code",
+        /// OpenID Connect Client-Initiated Backchannel Authentication section 4.
+        Ciba = "urn:openid:params:grant-type:ciba",
         /// RFC 8693.
         TokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange",
     }
@@ -230,6 +243,7 @@ impl Client {
             ("sector_identifier_uri", self.sector_identifier_uri.as_ref()),
             ("initiate_login_uri", self.initiate_login_uri.as_ref()),
             ("backchannel_logout_uri", self.backchannel_logout_uri.as_ref()),
+            ("backchannel_client_notification_endpoint", self.ciba.notify.as_ref()),
             ("frontchannel_logout_uri", self.frontchannel_logout_uri.as_ref()),
             ("logo_uri", self.pages.logo.as_ref()),
             ("client_uri", self.pages.home.as_ref()),
@@ -293,6 +307,7 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
         auth_alg: doc.optional("token_endpoint_auth_signing_alg"),
         keys,
         requests,
+        ciba: read_ciba(doc),
         grant_types,
         pages: read_pages(doc),
         registration,
@@ -366,6 +381,19 @@ fn read_grant_types(doc: &Section<'_>) -> Vec<GrantType> {
         doc.refuse_field("grant_types", "at least one is needed");
     }
     grant_types
+}
+
+fn read_ciba(doc: &Section<'_>) -> Ciba {
+    let mode = doc.optional::<String>("backchannel_token_delivery_mode");
+    let notify = read_https(doc, "backchannel_client_notification_endpoint");
+    match (mode.as_deref(), &notify) {
+        (None | Some("poll"), None) | (Some("ping"), Some(_)) => {}
+        _ => doc.refuse_field(
+            "backchannel_token_delivery_mode",
+            "must be poll, or ping with a backchannel_client_notification_endpoint",
+        ),
+    }
+    Ciba { notify, alg: doc.optional("backchannel_authentication_request_signing_alg") }
 }
 
 fn read_requests(doc: &Section<'_>, profile: Profile, keys: Option<&KeySource>) -> Requests {

@@ -54,6 +54,7 @@ fn back_channel(address: &str) -> Value {
         "introspection_endpoint": at("/introspect"),
         "revocation_endpoint": at("/revoke"),
         "device_authorization_endpoint": at("/device_authorization"),
+        "backchannel_authentication_endpoint": at("/bc-authorize"),
     })
 }
 
@@ -89,6 +90,9 @@ fn requests() -> Value {
         "grant_types_supported": GrantType::ALL,
         "code_challenge_methods_supported": ["S256"],
         "claims_parameter_supported": true,
+        "backchannel_token_delivery_modes_supported": ["poll", "ping"],
+        "backchannel_authentication_request_signing_alg_values_supported": SigningAlg::ALL.map(SigningAlg::as_str),
+        "backchannel_user_code_parameter_supported": false,
         "request_parameter_supported": true,
         "request_object_signing_alg_values_supported": SigningAlg::ALL.map(SigningAlg::as_str),
         "require_pushed_authorization_requests": false,

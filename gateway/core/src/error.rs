@@ -59,6 +59,10 @@ pub enum OAuthCode {
     InvalidSoftwareStatement,
     /// RFC 7591 section 3.2.2.
     UnapprovedSoftwareStatement,
+    /// OpenID Connect CIBA section 13.
+    UnknownUserId,
+    /// OpenID Connect CIBA section 13.
+    InvalidBindingMessage,
     /// RFC 8628 section 3.5.
     AuthorizationPending,
     /// RFC 8628 section 3.5.
@@ -105,6 +109,8 @@ impl OAuthCode {
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::InvalidSoftwareStatement => "invalid_software_statement",
             Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
+            Self::UnknownUserId => "unknown_user_id",
+            Self::InvalidBindingMessage => "invalid_binding_message",
             Self::AuthorizationPending => "authorization_pending",
             Self::SlowDown => "slow_down",
             Self::ExpiredToken => "expired_token",

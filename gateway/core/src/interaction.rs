@@ -225,6 +225,8 @@ pub fn next(situation: &Situation<'_>) -> Step {
     match usable(situation) {
         Usable::Yes => release(situation),
         Usable::No(failure) => Step::Stop(failure),
+        // Nobody answers for the person who was asked where they are, not even with a no.
+        Usable::WrongPerson if request.collection().is_some() => Step::Stop(Failure::NotEligible),
         Usable::WrongPerson => {
             Step::Reply(OAuthError::new(OAuthCode::LoginRequired, "another person than the one asked for signed in"))
         }

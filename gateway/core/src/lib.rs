@@ -21,6 +21,7 @@ pub mod assurance;
 pub mod audit;
 pub mod authorization_request;
 pub mod authorize;
+pub mod ciba;
 pub mod circumstances;
 pub mod claims;
 pub mod client;

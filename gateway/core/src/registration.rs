@@ -85,7 +85,7 @@ pub(crate) fn read_registration(section: &Section<'_>) -> Option<Registration> {
 }
 
 /// Metadata that is a text in a client document, under the same name.
-const TEXTS: [&str; 28] = [
+const TEXTS: [&str; 31] = [
     "token_endpoint_auth_method",
     "token_endpoint_auth_signing_alg",
     "jwks_uri",
@@ -114,6 +114,9 @@ const TEXTS: [&str; 28] = [
     "software_id",
     "software_version",
     "software_statement",
+    "backchannel_token_delivery_mode",
+    "backchannel_client_notification_endpoint",
+    "backchannel_authentication_request_signing_alg",
 ];
 
 /// Metadata that is a list of texts.

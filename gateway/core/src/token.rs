@@ -38,10 +38,21 @@ pub enum TokenRequest {
     Refresh(RefreshRequest),
     /// The answer to a device's request is come for (RFC 8628 section 3.4).
     Device(DeviceRequest),
+    /// The answer of somebody who was asked elsewhere is come for (CIBA section 10.1).
+    Ciba(CibaRequest),
     /// A client acts for itself (RFC 6749 section 4.4).
     Client(ClientRequest),
     /// A token is exchanged for a narrower one (RFC 8693).
     Exchange(ExchangeRequest),
+}
+
+/// The request of a client that comes for somebody's answer.
+#[derive(Debug)]
+pub struct CibaRequest {
+    /// The `auth_req_id`.
+    pub id: Secret<String>,
+    /// RFC 8707 section 2.2: when present, must name the service of the grant.
+    pub resource: Option<String>,
 }
 
 /// The request of a client that acts for itself.
@@ -160,6 +171,7 @@ impl TokenRequest {
                 resource,
             }),
             GrantType::ClientCredentials => Self::Client(ClientRequest { scopes: read_scopes(params)?, resource }),
+            GrantType::Ciba => Self::Ciba(CibaRequest { id: secret(params.required("auth_req_id")?), resource }),
             GrantType::TokenExchange => Self::Exchange(read_exchange(params, resource)?),
             GrantType::DeviceCode => {
                 Self::Device(DeviceRequest { code: secret(params.required("device_code")?), resource })
@@ -174,6 +186,7 @@ impl TokenRequest {
             Self::Code(_) => GrantType::AuthorizationCode,
             Self::Refresh(_) => GrantType::RefreshToken,
             Self::Device(_) => GrantType::DeviceCode,
+            Self::Ciba(_) => GrantType::Ciba,
             Self::Client(_) => GrantType::ClientCredentials,
             Self::Exchange(_) => GrantType::TokenExchange,
         }

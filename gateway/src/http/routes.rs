@@ -18,8 +18,8 @@ use super::reply;
 use super::request::names_one_host;
 use crate::app::App;
 use crate::op::{
-    account, authorize, callback, check_session, checklist, consent, device, direct, discovery, introspect, link,
-    login, logo, logout, matching, pushed, register, revoke, token, upstream_logout, userinfo, waiting,
+    account, authorize, callback, check_session, checklist, ciba, consent, device, direct, discovery, introspect, link,
+    login, logo, logout, matching, pushed, register, requests, revoke, token, upstream_logout, userinfo, waiting,
 };
 use crate::pages;
 
@@ -47,6 +47,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/login/{transaction}/cancel", post(login::cancel))
         .route("/device_authorization", post(device::authorization))
         .route("/device", get(device::show).post(device::answer))
+        .route("/bc-authorize", post(ciba::authorize))
+        .route("/requests", get(requests::show).post(requests::answer))
         .route("/direct/{provider}", get(direct::arrive))
         .route("/direct", get(direct::show).post(direct::answer))
         .route("/account", get(account::show))
@@ -91,6 +93,7 @@ pub fn clients(app: Arc<App>) -> Router {
     Router::new()
         .route("/par", post(pushed::post))
         .route("/device_authorization", post(device::authorization))
+        .route("/bc-authorize", post(ciba::authorize))
         .route("/token", post(token::post))
         .route("/introspect", post(introspect::post))
         .route("/revoke", post(revoke::post))

@@ -112,7 +112,7 @@ impl Visit<'_> {
     }
 
     /// The session of this browser, if it is still about whom it was made for.
-    async fn present(&self) -> Result<Option<Session>, Box<Response>> {
+    pub(super) async fn present(&self) -> Result<Option<Session>, Box<Response>> {
         let session = match self.session().await {
             Ok(Some(session)) => session,
             Ok(None) | Err(SessionError::Seal(_)) => return Ok(None),

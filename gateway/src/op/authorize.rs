@@ -106,7 +106,9 @@ impl Visit<'_> {
                     None => None,
                 };
                 let object = fetched.as_deref().or(object).unwrap_or_default();
-                let inner = request_object::read(self.app, registered, object).await.map_err(told)?;
+                let inner = request_object::read(self.app, registered, object, request_object::Of::Browser)
+                    .await
+                    .map_err(told)?;
                 let arrival = Arrival { pushed: false, signed: true };
                 Ok(Opened { params: inner, arrival, digest: String::new() })
             }

@@ -15,10 +15,13 @@ use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use gateway_core::token::CodeGrant;
 use http::StatusCode;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use url::Url;
 
 use super::Visit;
+use super::ciba::ASKED_OF;
 use super::token::{Caller, internal, take_and_mint};
 use crate::app::App;
 use crate::http::reply;
@@ -32,6 +35,12 @@ const ANSWERED: &str = "collection-answered";
 const GRANTS: &str = "collection";
 /// When whoever asked last looked, and how long they have to wait between.
 const PACE: &str = "collection-pace";
+/// Whom to tell, by the handle's digest.
+const PINGS: &str = "collection-ping";
+/// The answers that were told.
+const RUNG: &str = "collection-rung";
+/// How long whoever is told has to take it: the person's page waits for that.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long answers are remembered after nobody can come for them any more.
 const AFTERWARDS: Duration = Duration::from_secs(3_600);
 /// The shortest time between two looks, in seconds, until somebody comes too soon (RFC 8628 section 3.2).
@@ -70,13 +79,63 @@ pub(super) async fn answer(app: &App, handle: &Secret<String>, now: Timestamp) -
     }))
 }
 
+/// How somebody who asked is told that there is an answer (CIBA section 10.2).
+#[derive(Serialize, Deserialize)]
+pub(super) struct Ping {
+    pub(super) uri: Url,
+    pub(super) token: Secret<String>,
+    pub(super) auth_req_id: Secret<String>,
+}
+
+/// The write that lays it down.
+pub(super) fn lay_down_ping(app: &App, collection: &Collection, ping: &Ping) -> Result<Write, SealError> {
+    let sealed = app.seals.record(collection.handle.expose(), ping)?;
+    Ok(Write::Put(Key::new(PINGS, &digest(&collection.handle)), sealed, Some(collection.expires_at)))
+}
+
 impl Visit<'_> {
+    /// What follows an answer, once: it is off its person's list, and whoever asked is told, where they want to be. They look for
+    /// themselves as well.
+    pub(super) async fn answered(&self, collection: &Collection) {
+        let key = Key::new(PINGS, &digest(&collection.handle));
+        let told = async {
+            let once = Write::Insert(Key::new(RUNG, key.id()), Vec::new(), Some(collection.expires_at));
+            let mut batch = Batch::of(once);
+            if !collection.listed.is_empty() {
+                batch = batch.and(Write::Delete(Key::new(ASKED_OF, &collection.listed)));
+            }
+            match self.app.store.commit(Class::Ephemeral, batch, self.now).await {
+                Err(StoreError::Conflict) => return Ok(()),
+                done => done?,
+            }
+            let Some(sealed) = self.app.store.get(Class::Ephemeral, &key, self.now).await? else { return Ok(()) };
+            let ping: Ping = self.app.seals.open_record(collection.handle.expose(), &sealed)?;
+            let body = serde_json::json!({"auth_req_id": ping.auth_req_id.expose()}).to_string();
+            let request = http::Request::post(ping.uri.as_str())
+                .header(CONTENT_TYPE, "application/json")
+                .header(AUTHORIZATION, format!("Bearer {}", ping.token.expose()))
+                .body(body.into_bytes())?;
+            let status = tokio::time::timeout(PATIENCE, self.app.http().send(request)).await??.status();
+            if !status.is_success() {
+                tracing::info!(status = status.as_u16(), "a client did not take a notification");
+            }
+            Ok::<_, super::access::Error>(())
+        };
+        if let Err(error) = told.await {
+            tracing::warn!(%error, "a client was not notified");
+        }
+    }
+
     /// The person said no, or cannot go on. Whatever was said before stays said.
     pub(super) async fn deny(&self, collection: &Collection) -> Result<(), StoreError> {
         let until = collection.expires_at.plus(AFTERWARDS);
         let write = Write::Insert(Key::new(ANSWERED, &digest(&collection.handle)), Vec::new(), Some(until));
         match self.app.store.commit(Class::Durable, Batch::of(write), self.now).await {
-            Ok(()) | Err(StoreError::Conflict) => Ok(()),
+            Ok(()) => {
+                self.answered(collection).await;
+                Ok(())
+            }
+            Err(StoreError::Conflict) => Ok(()),
             Err(error) => Err(error),
         }
     }

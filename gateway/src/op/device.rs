@@ -49,7 +49,7 @@ const ELSEWHERE: Duration = Duration::from_secs(300);
 /// The letters of user codes: no vowels, so that no code is a word (RFC 8628 section 6.1). Twenty, to the eighth power.
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 /// The letters of one code.
-const LENGTH: usize = 8;
+pub(super) const LENGTH: usize = 8;
 
 /// What a device's code leads to.
 #[derive(Serialize, Deserialize)]
@@ -88,7 +88,7 @@ async fn ask(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErro
     let terminal = terminal(form, &random, client.place)?;
     let opens_for = if client.place == Place::Kiosk { AT_KIOSK } else { ELSEWHERE };
     let lives_for = opens_for + LIFETIME;
-    let collection = Collection { handle, expires_at: now.plus(lives_for), terminal };
+    let collection = Collection { handle, expires_at: now.plus(lives_for), terminal, listed: String::new() };
     let mut params = form.clone();
     params.keep(&PARAMETERS);
     let request = parse_collected(&params, client, collection.clone(), &visit, now)?;
@@ -122,7 +122,7 @@ const PARAMETERS: [&str; 9] = [
 ];
 
 /// What the terminal says of itself. A kiosk has to say what it is called and where it stands: people are asked about that.
-fn terminal(form: &Params, random: &[u8], place: Place) -> Result<Terminal, OAuthError> {
+pub(super) fn terminal(form: &Params, random: &[u8], place: Place) -> Result<Terminal, OAuthError> {
     let text = |name| -> Result<String, OAuthError> {
         let text = form.one(name)?.unwrap_or_default();
         if !text.is_empty() && (text.chars().count() > 64 || !is_readable(text)) {
@@ -137,22 +137,22 @@ fn terminal(form: &Params, random: &[u8], place: Place) -> Result<Terminal, OAut
         return Err(OAuthError::new(OAuthCode::InvalidRequest, why));
     }
     let digits = random.iter().skip(LENGTH).fold(0_u32, |sum, byte| sum * 256 + u32::from(*byte)) % 10_000;
-    Ok(Terminal { name, place: at, check: format!("{digits:04}") })
+    Ok(Terminal { name, place: at, check: format!("{digits:04}"), message: String::new() })
 }
 
-fn letters(random: &[u8]) -> String {
+pub(super) fn letters(random: &[u8]) -> String {
     let letter = |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).map(|letter| char::from(*letter));
     random.iter().take(LENGTH).filter_map(letter).collect()
 }
 
 /// A user code as people read it.
-fn shown(code: &str) -> String {
+pub(super) fn shown(code: &str) -> String {
     let (first, second) = code.split_at_checked(LENGTH / 2).unwrap_or((code, ""));
     format!("{first}-{second}")
 }
 
 /// A user code as people write it: in small letters, with spaces, or with another stroke between (RFC 8628 section 6.1).
-fn written(text: &str) -> String {
+pub(super) fn written(text: &str) -> String {
     text.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_uppercase()).take(LENGTH + 1).collect()
 }
 

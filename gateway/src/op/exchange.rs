@@ -2,6 +2,8 @@
 //! no more than the one it comes from. Audience, scopes, claims and time can only shrink; who helps the person is in it; and it is
 //! good for no longer than everything that it rests on.
 
+use std::sync::Arc;
+
 use gateway_core::audit::Event;
 use gateway_core::circumstances::Login;
 use gateway_core::claims::of_scope;
@@ -53,7 +55,8 @@ pub(super) async fn exchange(caller: &Caller<'_>, request: &ExchangeRequest) -> 
     let login = as_of_now(&about.login, held.issued_at, now);
     let facts = Facts { client: &client.id, service: &service.id, login: &login, demand: Demand::NONE };
     let permit = active.decide(&facts).map_err(|_| target("the policy of this service does not allow it"))?;
-    let about = narrowed(caller, service, (&held, about), login, &scopes);
+    let source = active.catalog.policies().service(&held.service).ok_or_else(|| target("the service is gone"))?;
+    let about = narrowed(caller, (source, service), (&held, about), login, &scopes);
     let event = Event::TokenExchanged {
         grant: held.grant.clone(),
         client: client.id.clone(),
@@ -126,7 +129,7 @@ fn as_of_now(login: &Login, issued_at: Timestamp, now: Timestamp) -> Login {
 /// grounds than their consent, which was to another matter; and what the scopes stand for.
 fn narrowed(
     caller: &Caller<'_>,
-    service: &Service,
+    (source, service): (&Service, &Service),
     (held, about): (&AccessGrant, About),
     login: Login,
     scopes: &[String],
@@ -142,7 +145,8 @@ fn narrowed(
         !fewer || scopes.iter().any(|scope| of_scope(scope).contains(&claim) || ours(scope))
     };
     let stands = |claim: &str| {
-        let agreed = any_row(claim, &|row| row.ground == CONSENT);
+        let by_consent = |row: &Arc<Release>| row.claim.as_str() == claim && row.ground == CONSENT;
+        let agreed = source.release.iter().chain(&service.release).any(by_consent);
         let rule = about.rules.get(claim).filter(|_| !agreed && in_scope(claim));
         rule.is_some_and(|rule| policies.still_releases(parties, claim, rule, today))
     };

@@ -5,6 +5,7 @@ use gateway_core::assertion::Assertion;
 use gateway_core::audit::{self, DetailFacts, Event, LoginFacts};
 use gateway_core::authorize::Answer;
 use gateway_core::claims::Claims;
+use gateway_core::client::GrantType;
 use gateway_core::consent::{Mode, Receipt};
 use gateway_core::details::Details;
 use gateway_core::digest::{keyed, sha256};
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 use super::flow::{Offer, Proof, consent_key};
 use super::logout::party_key;
 use super::session::SessionError;
-use super::{Visit, collected, pushed};
+use super::{Visit, ciba, collected, pushed};
 use crate::exports;
 use crate::http::reply;
 use crate::store::{Batch, Class, Key, StoreError, Write};
@@ -55,13 +56,16 @@ impl Visit<'_> {
                 };
                 Self::forget(&mut response, &transaction);
                 self.show_session(&mut response, &session, self.session_ends(&proof.assertion), state.is_some());
-                if proof.session.is_some() {
-                    return response;
+                if proof.session.is_none() {
+                    let begun = self.begin_session(&mut response, session, &proof.known.person, &proof.assertion).await;
+                    if let Err(error) = begun {
+                        return self.internal(&error, Some(&transaction));
+                    }
                 }
-                match self.begin_session(&mut response, session, &proof.known.person, &proof.assertion).await {
-                    Ok(()) => response,
-                    Err(error) => self.internal(&error, Some(&transaction)),
+                if let Some(collection) = transaction.request.collection() {
+                    self.answered(collection).await;
                 }
+                response
             }
             // The person signed out in another tab while this one was asking them, or took too long.
             Err(IssueError::Over) => self.stop(transaction, Failure::Expired),
@@ -199,9 +203,22 @@ impl Visit<'_> {
         let collection = transaction.request.collection();
         batch.writes.extend(collection.map(|collection| collected::approved(collection, code_digest)));
         batch.writes.extend(proof.known.write.clone());
+        let asks = self.active.client(&transaction.request.client).map(|registered| &registered.client);
+        // Of somebody at a service that knows nobody, no name is kept.
+        let asks = asks.filter(|client| agreed.session.is_some() && client.grant_types.contains(&GrantType::Ciba));
+        if let Some(client) = asks {
+            let known = ciba::KnownAs {
+                person: proof.known.person.clone(),
+                account: self.links().account_of(&proof.assertion),
+                receipt: agreed.receipt.clone(),
+            };
+            let known = known.write(self.app, client, &offer.subject, self.now);
+            batch.writes.push(known.map_err(|error| StoreError::Unavailable(error.to_string()))?);
+        }
         if let Some(session) = agreed.session {
-            // The code needs it as well.
-            let until = self.session_ends(&proof.assertion).max(self.now.plus(CODE_LIFETIME));
+            // The code needs it as well, or whoever comes for the answer.
+            let waits = collection.map_or(self.now.plus(CODE_LIFETIME), |collection| collection.expires_at);
+            let until = self.session_ends(&proof.assertion).max(waits);
             let client = &transaction.request.client;
             let party = self.party(session, client, &offer.subject, until);
             batch.writes.push(party.map_err(|error| StoreError::Unavailable(error.to_string()))?);

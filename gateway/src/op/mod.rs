@@ -14,6 +14,7 @@
 //! | [`matching`] | an authority's word that two accounts are one person's |
 //! | [`waiting`] | waiting for a provider's delivery, and taking it |
 //! | [`device`], `collected` | `/device_authorization`, `/device`: terminals that ask, and answers that wait for whoever asked |
+//! | [`ciba`], [`requests`] | `/bc-authorize`, `/requests`: people who are asked where they are |
 //! | [`consent`] | the consent page and its answer |
 //! | `flow`, `judge` | carry out what the dispatcher says; put a login to policy |
 //! | `issue`, `mint` | the only places that mint codes and tokens; take a `Permit`, and for tokens a taken grant |
@@ -34,6 +35,7 @@ mod back_end;
 pub mod callback;
 pub mod check_session;
 pub mod checklist;
+pub mod ciba;
 pub mod client_auth;
 pub mod client_keys;
 mod collected;
@@ -59,6 +61,7 @@ pub mod pushed;
 mod refresh;
 pub mod register;
 mod request_object;
+pub mod requests;
 pub mod revoke;
 mod sector;
 mod session;

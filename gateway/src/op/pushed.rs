@@ -69,7 +69,7 @@ async fn push(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErr
     }
     let object = form.one("request")?;
     let mut params = match object {
-        Some(object) => request_object::read(app, registered, object).await?,
+        Some(object) => request_object::read(app, registered, object, request_object::Of::Browser).await?,
         None => form.clone(),
     };
     // Nothing is kept that nobody would read.

@@ -1,7 +1,8 @@
 //! Signed authorization requests (RFC 9101), verified with the client's registered keys.
 
 use certs::claims;
-use gateway_core::digest::sha256;
+use gateway_core::client::Client;
+use gateway_core::digest::{keyed, sha256};
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::ids::base64url;
 use gateway_core::params::Params;
@@ -12,35 +13,62 @@ use http::StatusCode;
 use http::header::ACCEPT;
 
 use super::client_keys::{self, ClientTokenError};
+use super::token::internal;
 use crate::app::App;
 use crate::catalog::Registered;
+use crate::store::{Batch, Class, Key, StoreError, Write};
 
 /// What a request object may say that it is (RFC 9101 section 10.8; older clients say nothing, or `JWT`).
 const OBJECT_TYPES: &[&str] = &["oauth-authz-req+jwt", "jwt"];
 
+/// Signed requests of the back channel that were used.
+const USED: &str = "request-used";
+
 /// The longest a request object may live, in seconds (FAPI 2.0 Message Signing section 5.3.1).
 const LONGEST: u64 = 3_600;
+
+/// Uses a signed request up: whoever has seen it sends it in vain.
+async fn use_up(app: &App, client: &Client, jti: &str) -> Result<(), OAuthError> {
+    let name = base64url(&keyed(b"request", &[client.id.as_str().as_bytes(), jti.as_bytes()]));
+    let until = app.now().plus(std::time::Duration::from_secs(2 * LONGEST));
+    let used = Write::Insert(Key::new(USED, &name), Vec::new(), Some(until));
+    match app.store.commit(Class::Ephemeral, Batch::of(used), app.now()).await {
+        Ok(()) => Ok(()),
+        Err(StoreError::Conflict) => Err(invalid("the request object was used before")),
+        Err(error) => Err(internal(&error)),
+    }
+}
+
+/// What a signed request is a request of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// The authorization endpoint's (RFC 9101).
+    Browser,
+    /// The back channel's (CIBA section 7.1.1): it names its client as issuer alone, and always says how long it is good.
+    BackChannel,
+}
 
 /// The parameters of a request object that its client signed for us, now.
 ///
 /// # Errors
 /// `invalid_request_object`; `request_not_supported` from a client without keys.
-pub(super) async fn read(app: &App, registered: &Registered, object: &str) -> Result<Params, OAuthError> {
+pub(super) async fn read(app: &App, registered: &Registered, object: &str, of: Of) -> Result<Params, OAuthError> {
     let client = &registered.client;
+    let alg = if of == Of::BackChannel { client.ciba.alg } else { client.requests.alg };
     if client.keys.is_none() {
         return Err(OAuthError::new(OAuthCode::RequestNotSupported, "this client has no keys to sign with"));
     }
     let claims =
-        client_keys::verify(app, registered, object, OBJECT_TYPES, client.requests.alg).await.map_err(|error| {
-            match error {
-                ClientTokenError::Token(_) => {
-                    invalid("the request object's signature, or its header, is not acceptable")
-                }
-                ClientTokenError::Unavailable => OAuthError::new(OAuthCode::TemporarilyUnavailable, "try again"),
-            }
+        client_keys::verify(app, registered, object, OBJECT_TYPES, alg).await.map_err(|error| match error {
+            ClientTokenError::Token(_) => invalid("the request object's signature, or its header, is not acceptable"),
+            ClientTokenError::Unavailable => OAuthError::new(OAuthCode::TemporarilyUnavailable, "try again"),
         })?;
     let (now, skew) = (app.now().0, SKEW.as_secs());
-    let fapi = client.profile.requires_signed_messages();
+    let fapi = client.profile.requires_signed_messages() || of == Of::BackChannel;
+    let made = claims::time(&claims, "iat").ok().flatten();
+    if of == Of::BackChannel && (claims::text(&claims, "jti").is_err() || made.is_none()) {
+        return Err(invalid("jti and iat are needed"));
+    }
     // FAPI wants to know from when and until when; elsewhere an object without times is as good as a query.
     if fapi || claims.contains_key("exp") {
         claims::check_times(&claims, now, skew, LONGEST).map_err(|_| invalid("the request object is not valid now"))?;
@@ -56,7 +84,7 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str) -> Re
     let ours = claims::has_audience(&claims, &app.issuer);
     let theirs = claims::text(&claims, "iss");
     // Only the oldest rules know request objects without issuer and audience (OpenID Connect Core section 6.1).
-    let old = client.profile == Profile::Legacy;
+    let old = client.profile == Profile::Legacy && of == Of::Browser;
     let named = !old || claims.contains_key("iss") || claims.contains_key("aud");
     if named && !(ours == Ok(true) && theirs == Ok(client.id.as_str())) {
         return Err(invalid("the request object is from somebody else, or for somebody else"));
@@ -66,7 +94,10 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str) -> Re
         return Err(invalid("a request object has no sub"));
     }
     let params = params(&claims)?;
-    if params.one("client_id").ok().flatten() != Some(client.id.as_str()) {
+    if let (Of::BackChannel, Ok(jti)) = (of, claims::text(&claims, "jti")) {
+        use_up(app, client, jti).await?;
+    }
+    if of == Of::Browser && params.one("client_id").ok().flatten() != Some(client.id.as_str()) {
         return Err(invalid("client_id of the request object is not its client"));
     }
     Ok(params)

@@ -26,7 +26,7 @@ use super::client_auth::authenticate;
 use super::dpop::Held;
 use super::logout::still_serves;
 use super::protect::{Recipient, find_recipient};
-use super::{back_end, checklist, dpop, exchange, issue, mint};
+use super::{back_end, checklist, ciba, dpop, exchange, issue, mint};
 use crate::app::{Active, App};
 use crate::http::{reply, request};
 use crate::receipts::is_withdrawn;
@@ -64,6 +64,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
             TokenRequest::Refresh(request) => super::refresh::refresh(&caller, &request).await,
             TokenRequest::Client(request) => back_end::token(&caller, &request).await,
             TokenRequest::Exchange(request) => exchange::exchange(&caller, &request).await,
+            TokenRequest::Ciba(request) => ciba::collect(&caller, &request).await,
             TokenRequest::Device(request) => super::device::collect(&caller, &request).await,
         }
     };

@@ -6,6 +6,7 @@ mod device;
 mod direct;
 mod link;
 mod logout;
+mod requests;
 pub mod texts;
 
 use askama::Template;
@@ -27,6 +28,7 @@ pub use device::{DeviceConfirm, DeviceEntry, device_done};
 pub use direct::{Direct, DirectChoice};
 pub use link::{Link, Sides};
 pub use logout::{Ended, Logout, Told};
+pub use requests::Requests;
 
 /// The style sheet.
 pub const STYLE: &str = include_str!("static/style.css");

@@ -326,7 +326,7 @@ async fn the_metadata_states_only_what_is_true() {
             endpoints += 1;
         }
     }
-    assert_eq!(endpoints, 9 + 6);
+    assert_eq!(endpoints, 10 + 7);
     assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);
     assert_eq!(metadata["subject_types_supported"], serde_json::json!(["pairwise"]));
     assert_eq!(metadata["acr_values_supported"].as_array().unwrap().len(), 9);

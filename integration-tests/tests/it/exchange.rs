@@ -28,7 +28,8 @@ async fn world() -> World {
         (
             "services/applications.toml",
             service_document("applications", &["portal", "counter"], &["hk-iam-smart"], "resource_servers = [\"platform\"]")
-                .replace("[[allow]]", "[[allow]]\ncapacities = [\"own\", \"assisted\"]"),
+                .replace("[[allow]]", "[[allow]]\ncapacities = [\"own\", \"assisted\"]")
+                .replacen("ground = \"consent\"", "ground = \"statutory-duty\"", 1),
         ),
         (
             "services/licences.toml",
@@ -289,9 +290,12 @@ async fn an_exchanged_token_is_good_for_no_longer_than_what_it_rests_on() {
         std::fs::write(file(service), text.replace(from, to)).unwrap();
         world.demo.gateway.app().tend(None).await;
     };
-    rewrite("licences", "statutory-duty", "consent").await;
-    let bare = portal.userinfo(&fresh().await).await.json();
-    assert_eq!(bare.as_object().unwrap().len(), 1, "{bare}");
+    for service in ["licences", "applications"] {
+        rewrite(service, "statutory-duty", "consent").await;
+        let bare = portal.userinfo(&fresh().await).await.json();
+        assert_eq!(bare.as_object().unwrap().len(), 1, "{bare}");
+        rewrite(service, "ground = \"consent\"", "ground = \"statutory-duty\"").await;
+    }
     rewrite("licences", "exchange_from = [\"applications\"]", "exchange_from = []").await;
     assert_eq!(introspect(&platform, &token).await, json!({"active": false}));
     rewrite("licences", "exchange_from = []", "exchange_from = [\"applications\"]").await;

@@ -12,6 +12,7 @@ mod by_reference;
 mod callback;
 mod check_session;
 mod checklist;
+mod ciba;
 mod client_auth;
 mod cluster;
 mod consents;

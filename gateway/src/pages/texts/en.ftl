@@ -85,6 +85,19 @@ device-done = The terminal goes on by itself. You can close this page.
 device-denied-title = Nothing was passed on
 device-denied = The terminal hears that you did not agree. You can close this page.
 
+requests-title = Requests to you
+requests-signed-out = You are not signed in here. Sign in at any service first, then come back.
+requests-none = Nobody is asking you for anything just now.
+requests-message = Message
+requests-warning = Go on only if you expect this, and whoever asks shows the same digits and the same message. Nothing is passed on before you agree on the next page.
+requests-open = See what is asked
+requests-no = I did not expect this
+requests-again = Look again
+requests-code-title = Let somebody ask you
+requests-code-lead = At a counter or a check point: show this code, so that they can send you their request.
+requests-code-show = Show my code
+requests-code-time = It can be used once, within two minutes. It says nothing about you by itself.
+
 consent-title = Do you agree to pass on this information?
 consent-from = From
 consent-to = To

@@ -85,6 +85,19 @@ device-done = O terminal continua por si. Pode fechar esta página.
 device-denied-title = Nada foi transmitido
 device-denied = O terminal fica a saber que não autorizou. Pode fechar esta página.
 
+requests-title = Pedidos que lhe fazem
+requests-signed-out = Não tem sessão iniciada aqui. Inicie sessão num serviço e volte a esta página.
+requests-none = Ninguém lhe pede nada neste momento.
+requests-message = Mensagem
+requests-warning = Continue apenas se espera este pedido, e quem o faz mostra os mesmos algarismos e a mesma mensagem. Nada é transmitido antes de autorizar na página seguinte.
+requests-open = Ver o que é pedido
+requests-no = Não esperava este pedido
+requests-again = Ver de novo
+requests-code-title = Deixar que lhe façam um pedido
+requests-code-lead = Num balcão ou posto de controlo: mostre este código, para que lhe possam enviar o pedido.
+requests-code-show = Mostrar o meu código
+requests-code-time = Pode ser usado uma vez, em dois minutos. Por si só, nada diz sobre si.
+
 consent-title = Autoriza a transmissão destes dados?
 consent-from = De
 consent-to = Para

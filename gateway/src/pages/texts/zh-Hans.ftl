@@ -85,6 +85,19 @@ device-done = 终端会自动继续。您可以关闭此页面。
 device-denied-title = 没有提供任何信息
 device-denied = 终端会得知您没有同意。您可以关闭此页面。
 
+requests-title = 向您提出的请求
+requests-signed-out = 您尚未在此登录。请先在任一服务登录，然后返回此页。
+requests-none = 目前没有任何人向您提出请求。
+requests-message = 附言
+requests-warning = 只有您预期此请求，并且对方显示相同的数字和附言时，才请继续。在下一页同意之前，不会提供任何信息。
+requests-open = 查看请求内容
+requests-no = 我没有预期此请求
+requests-again = 刷新
+requests-code-title = 让对方向您提出请求
+requests-code-lead = 在窗口或核验点：出示此代码，对方即可向您发送请求。
+requests-code-show = 显示我的代码
+requests-code-time = 两分钟内可使用一次。代码本身不包含您的任何信息。
+
 consent-title = 您是否同意提供以下信息？
 consent-from = 信息来自
 consent-to = 提供给

@@ -85,6 +85,19 @@ device-done = 終端機會自動繼續。您可以關閉此頁面。
 device-denied-title = 沒有提供任何資料
 device-denied = 終端機會得知您沒有同意。您可以關閉此頁面。
 
+requests-title = 向您提出的請求
+requests-signed-out = 您尚未在此登入。請先在任何一項服務登入，然後返回此頁。
+requests-none = 目前沒有任何人向您提出請求。
+requests-message = 附言
+requests-warning = 只有您預期此請求，而對方顯示相同的數字和附言時，才請繼續。在下一頁同意之前，不會提供任何資料。
+requests-open = 查看請求內容
+requests-no = 我沒有預期此請求
+requests-again = 重新整理
+requests-code-title = 讓對方向您提出請求
+requests-code-lead = 在櫃位或查核點：出示此代碼，對方即可向您傳送請求。
+requests-code-show = 顯示我的代碼
+requests-code-time = 兩分鐘內可使用一次。代碼本身不包含您的任何資料。
+
 consent-title = 您是否同意提供以下資料？
 consent-from = 資料來自
 consent-to = 提供給

@@ -1,0 +1,330 @@
+//! People who are asked where they are (OpenID Connect Client-Initiated Backchannel Authentication).
+
+use certs::jws;
+use certs::key::{Algorithm, SigningKey};
+use integration_tests::Browser;
+use integration_tests::browser::Reply;
+use integration_tests::rp::{Rp, claims};
+use integration_tests::servers::{Site, free_port};
+use integration_tests::world::{SECRET, World, client_document, secret_line, service_document};
+use serde_json::{Value, json};
+
+const SERVICE: &str = "check-point";
+const GRANT: &str = "urn:openid:params:grant-type:ciba";
+
+/// A counter that asks people, and a portal by which they are signed in on their phones.
+async fn world(more: &str) -> (World, Rp, Rp) {
+    let secret = secret_line();
+    let counter =
+        format!("{secret}\ngrant_types = [\"{GRANT}\"]\nplace = \"counter\"\ndefault_service = \"{SERVICE}\"\n{more}");
+    let counter =
+        client_document("counter", "", "client_secret_basic", &counter).replace("redirect_uris = [\"\"]\n", "");
+    let portal = client_document("portal", "https://portal.example/cb", "client_secret_basic", &secret);
+    let service = service_document(SERVICE, &["counter", "portal"], &["hk-iam-smart"], "");
+    let world = World::with(&[
+        ("clients/counter.toml", &counter),
+        ("clients/portal.toml", &portal),
+        (&format!("services/{SERVICE}.toml"), &service),
+    ])
+    .await;
+    let counter = world.client("counter", Some(SECRET), "https://unused.example/");
+    let portal = world.client("portal", Some(SECRET), "https://portal.example/cb");
+    (world, counter, portal)
+}
+
+/// Somebody's phone: signed in here.
+async fn phone(world: &World, portal: &Rp, person: &str) -> Browser {
+    let mut browser = world.browser();
+    world.sign_in(&mut browser, &portal.authorize(SERVICE, &[]), "hk-iam-smart", person).await;
+    browser
+}
+
+/// The code that a phone shows.
+async fn code(world: &World, phone: &mut Browser) -> String {
+    let page = phone.post(format!("{}/requests", world.issuer()), &[("decision", "code")]).await;
+    let (_, rest) = page.body.split_once("role=\"status\">").unwrap_or_else(|| panic!("no code: {}", page.body));
+    rest.split('<').next().unwrap().to_owned()
+}
+
+async fn ask(rp: &Rp, hint: &str, more: &[(&str, &str)]) -> Reply {
+    let mut form = vec![
+        ("scope", "openid profile email"),
+        ("login_hint", hint),
+        ("terminal_name", "Counter 7"),
+        ("terminal_place", "Nansha service hall"),
+        ("binding_message", "Form B-12"),
+    ];
+    form.retain(|(name, _)| more.iter().all(|(other, _)| name != other));
+    form.extend(more.iter().filter(|(_, value)| !value.is_empty()));
+    rp.post("/bc-authorize", &form).await
+}
+
+async fn poll(rp: &Rp, asked: &Value) -> Reply {
+    rp.token(&[("grant_type", GRANT), ("auth_req_id", asked["auth_req_id"].as_str().unwrap())]).await
+}
+
+fn error(reply: &Reply) -> String {
+    reply.json()["error"].as_str().unwrap_or_else(|| panic!("{}", reply.body)).to_owned()
+}
+
+async fn open(world: &World, phone: &mut Browser) -> Reply {
+    let page = phone.get(format!("{}/requests", world.issuer())).await;
+    let question = page.field("question").unwrap_or_else(|| panic!("nothing waits: {}", page.body));
+    let begun =
+        phone.post(format!("{}/requests", world.issuer()), &[("question", &question), ("decision", "open")]).await;
+    world.past_waiting(phone, begun.target()).await
+}
+
+/// Section 7 to 10: an official asks, the resident sees it on their phone and agrees, the counter comes for it, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn ciba_7_an_official_asks_and_the_resident_agrees_on_their_phone() {
+    let (world, counter, portal) = world("").await;
+    let metadata = world.browser().get(format!("{}/.well-known/openid-configuration", world.issuer())).await.json();
+    assert_eq!(metadata["backchannel_authentication_endpoint"], format!("{}/bc-authorize", world.issuer()));
+    assert_eq!(metadata["backchannel_token_delivery_modes_supported"], json!(["poll", "ping"]));
+    let mut phone = phone(&world, &portal, "hk-chan").await;
+    let nothing = phone.get(format!("{}/requests", world.issuer())).await;
+    assert!(nothing.field("question").is_none() && nothing.status == 200);
+    let shown = code(&world, &mut phone).await;
+    let asked = ask(&counter, &shown, &[]).await;
+    assert_eq!(
+        (asked.status.as_u16(), asked.headers["cache-control"].to_str().unwrap()),
+        (200, "no-store"),
+        "{}",
+        asked.body
+    );
+    let asked = asked.json();
+    assert_eq!((&asked["expires_in"], &asked["interval"]), (&json!(600), &json!(5)));
+    assert_eq!(error(&poll(&counter, &asked).await), "authorization_pending");
+    assert_eq!(error(&poll(&counter, &asked).await), "slow_down");
+    // The code serves once.
+    assert_eq!(error(&ask(&counter, &shown, &[]).await), "unknown_user_id");
+    let list = phone.get(format!("{}/requests", world.issuer())).await;
+    for seen in ["Counter 7", "Nansha service hall", "Form B-12", asked["check_code"].as_str().unwrap()] {
+        assert!(list.body.contains(seen), "{seen}: {}", list.body);
+    }
+    let page = open(&world, &mut phone).await;
+    assert!(page.body.contains("Form B-12"), "{}", page.body);
+    let done = world.agree_here(&mut phone, &page).await;
+    assert_eq!((done.status.as_u16(), done.location()), (200, None), "{}", done.body);
+    world.clock.advance(11);
+    let tokens = poll(&counter, &asked).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.body);
+    let tokens = tokens.json();
+    let id = claims(tokens["id_token"].as_str().unwrap());
+    assert_eq!(id["aud"], "counter");
+    assert_eq!(counter.userinfo(tokens["access_token"].as_str().unwrap()).await.json()["name"], "CHAN, Tai Man");
+    world.clock.advance(11);
+    assert_eq!(error(&poll(&counter, &asked).await), "invalid_grant");
+    let list = phone.get(format!("{}/requests", world.issuer())).await;
+    assert!(list.field("question").is_none(), "it was answered");
+    // From now on the counter knows the person by its own name for them, or by its token.
+    for (name, hint) in
+        [("login_hint", id["sub"].as_str().unwrap()), ("id_token_hint", tokens["id_token"].as_str().unwrap())]
+    {
+        let more = [("login_hint", ""), (name, hint)];
+        let again = ask(&counter, "", &more[usize::from(name == "login_hint")..]).await;
+        assert_eq!(again.status, 200, "{name} {}", again.body);
+        let page = phone.get(format!("{}/requests", world.issuer())).await;
+        let question = page.field("question").unwrap();
+        phone.post(format!("{}/requests", world.issuer()), &[("question", &question), ("decision", "no")]).await;
+        assert_eq!(error(&poll(&counter, &again.json()).await), "access_denied");
+    }
+}
+
+/// Sections 7.1 and 13: every parameter, in each way it can be wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn ciba_13_bad_requests() {
+    let (world, counter, portal) = world("").await;
+    let mut phone = phone(&world, &portal, "hk-chan").await;
+    let long = "x".repeat(65);
+    for (name, value, expected) in [
+        ("login_hint", "", "invalid_request"),
+        ("login_hint", "nobody", "unknown_user_id"),
+        ("login_hint", "BBBB-BBBB", "unknown_user_id"),
+        ("id_token_hint", "x", "invalid_request"),
+        ("login_hint_token", "x", "invalid_request"),
+        ("binding_message", long.as_str(), "invalid_binding_message"),
+        ("binding_message", "a\u{202e}b", "invalid_binding_message"),
+        ("scope", "profile", "invalid_scope"),
+        ("requested_expiry", "soon", "invalid_request"),
+        ("requested_expiry", "0", "invalid_request"),
+        ("terminal_name", "", "invalid_request"),
+        ("resource", "https://services.example/other", "invalid_target"),
+        ("request", "x", "request_not_supported"),
+    ] {
+        let shown = code(&world, &mut phone).await;
+        assert_eq!(error(&ask(&counter, &shown, &[(name, value)]).await), expected, "{name}={value}");
+    }
+    let shown = code(&world, &mut phone).await;
+    let wrong = Rp { secret: Some("wrong".into()), ..counter.clone() };
+    assert_eq!(error(&ask(&wrong, &shown, &[]).await), "invalid_client");
+    assert_eq!(error(&ask(&portal, &shown, &[]).await), "unauthorized_client");
+    // None of these used the code up, or put anything to anybody.
+    let short = ask(&counter, &shown, &[("requested_expiry", "30")]).await.json();
+    assert_eq!(short["expires_in"], 30);
+    world.clock.advance(31);
+    assert_eq!(error(&poll(&counter, &short).await), "expired_token");
+    assert!(phone.get(format!("{}/requests", world.issuer())).await.field("question").is_none());
+    // A code shows for two minutes.
+    let shown = code(&world, &mut phone).await;
+    world.clock.advance(121);
+    assert_eq!(error(&ask(&counter, &shown, &[]).await), "unknown_user_id");
+    let id = short["auth_req_id"].as_str().unwrap();
+    assert_eq!(error(&portal.token(&[("grant_type", GRANT), ("auth_req_id", id)]).await), "unauthorized_client");
+    assert_eq!(error(&counter.token(&[("grant_type", GRANT), ("auth_req_id", "x")]).await), "invalid_grant");
+    assert_eq!(error(&counter.token(&[("grant_type", GRANT)]).await), "invalid_request");
+}
+
+/// Only the person who was asked answers, whoever opens it; and nobody is flooded.
+#[tokio::test(flavor = "multi_thread")]
+async fn ciba_only_who_was_asked_answers() {
+    let (world, counter, portal) = world("").await;
+    let (mut chan, mut wong) = (phone(&world, &portal, "hk-chan").await, phone(&world, &portal, "hk-wong").await);
+    let shown = code(&world, &mut chan).await;
+    let asked = ask(&counter, &shown, &[]).await.json();
+    let page = chan.get(format!("{}/requests", world.issuer())).await;
+    let question = page.field("question").unwrap();
+    // Somebody else's list does not have it, and a question that was learnt is no question of theirs.
+    assert!(wong.get(format!("{}/requests", world.issuer())).await.field("question").is_none());
+    let theirs =
+        wong.post(format!("{}/requests", world.issuer()), &[("question", &question), ("decision", "open")]).await;
+    assert!(theirs.location().is_none() && theirs.field("question").is_none(), "{}", theirs.body);
+    // Signed out, or from a page of somebody else's: nothing.
+    let mut stranger = world.browser();
+    let away =
+        stranger.post(format!("{}/requests", world.issuer()), &[("question", &question), ("decision", "open")]).await;
+    assert!(away.target().path().ends_with("/requests"));
+    let foreign = [("sec-fetch-site", "cross-site")];
+    let form = format!("question={question}&decision=open");
+    let url = format!("{}/requests", world.issuer());
+    assert_eq!(chan.send(http::Method::POST, &url, Some(form), &foreign).await.status, 403);
+    assert_eq!(error(&poll(&counter, &asked).await), "authorization_pending");
+    // Two of one client may wait for one person; a third uses nothing up.
+    let shown = code(&world, &mut chan).await;
+    assert_eq!(ask(&counter, &shown, &[]).await.status, 200);
+    let shown = code(&world, &mut chan).await;
+    let third = ask(&counter, &shown, &[]).await;
+    assert_eq!((third.status.as_u16(), error(&third).as_str()), (403, "access_denied"));
+    let answered = [("question", question.as_str()), ("decision", "no")];
+    assert_eq!(chan.post(&url, &answered).await.status, 200);
+    assert_eq!(ask(&counter, &shown, &[]).await.status, 200);
+    // Whoever else signs in where the person was asked says neither yes nor no.
+    let begun = chan.get(&url).await.field("question").unwrap();
+    let mut shared = chan.clone();
+    let chooser = shared.post(&url, &[("question", &begun), ("decision", "open")]).await;
+    let consent = world.past_waiting(&mut shared, chooser.target()).await;
+    assert!(consent.field("question").is_some(), "{}", consent.body);
+    let login = consent.url.path().trim_end_matches("/consent").to_owned();
+    let address = shared.get(format!("{}{login}/to/hk-iam-smart", world.issuer())).await.target();
+    let callback = world.sign_in_at_provider(&mut shared, &address, "hk-wong").await;
+    let stopped = world.past_waiting(&mut shared, callback).await;
+    assert_eq!(stopped.failure(), Some("CB-407"), "{}", stopped.body);
+    assert!(chan.get(&url).await.body.contains(&begun), "it waits for its person still");
+}
+
+/// Pairwise names stay apart: what one client asks shows another nothing, and a name is its client's own, for as long as it stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn ciba_names_are_each_clients_own() {
+    let (world, counter, portal) = world("").await;
+    let mut chan = phone(&world, &portal, "hk-chan").await;
+    let shown = code(&world, &mut chan).await;
+    let asked = ask(&counter, &shown, &[]).await.json();
+    let page = open(&world, &mut chan).await;
+    world.agree_here(&mut chan, &page).await;
+    let tokens = poll(&counter, &asked).await.json();
+    let own = claims(tokens["id_token"].as_str().unwrap())["sub"].as_str().unwrap().to_owned();
+    let mut browser = world.browser();
+    let back = world.sign_in(&mut browser, &portal.authorize(SERVICE, &[]), "hk-iam-smart", "hk-chan").await;
+    let theirs = portal.redeem(&integration_tests::rp::query(&back, "code").unwrap()).await.json();
+    let theirs = claims(theirs["id_token"].as_str().unwrap())["sub"].as_str().unwrap().to_owned();
+    assert_eq!(error(&ask(&counter, &theirs, &[]).await), "unknown_user_id", "another client's name");
+    assert_eq!(ask(&counter, &own, &[]).await.status, 200);
+    // Taken back: then nobody is known by it.
+    let account = chan.get(format!("{}/account", world.issuer())).await;
+    let receipts: Vec<&str> =
+        account.body.split("name=\"receipt\" value=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    for receipt in receipts {
+        chan.post(format!("{}/account/withdraw", world.issuer()), &[("receipt", receipt)]).await;
+    }
+    assert_eq!(error(&ask(&counter, &own, &[]).await), "unknown_user_id");
+}
+
+/// Section 10.2: a client that wants to be told is told, once, of a yes and of a no.
+#[tokio::test(flavor = "multi_thread")]
+async fn ciba_10_2_ping() {
+    let port = free_port();
+    let lines = format!(
+        "backchannel_token_delivery_mode = \"ping\"\nbackchannel_client_notification_endpoint = \"https://localhost:{port}/ping\""
+    );
+    let (world, counter, portal) = world(&lines).await;
+    let mut phone = phone(&world, &portal, "hk-chan").await;
+    let site = Site::open(&world.data, port, 204, "").await;
+    let shown = code(&world, &mut phone).await;
+    assert_eq!(error(&ask(&counter, &shown, &[]).await), "invalid_request", "no token to be told with");
+    let asked = ask(&counter, &shown, &[("client_notification_token", "token-1")]).await.json();
+    let page = open(&world, &mut phone).await;
+    world.agree_here(&mut phone, &page).await;
+    let told = |id: &Value| ("/ping".to_owned(), json!({"auth_req_id": id}).to_string());
+    assert_eq!(site.heard(), [told(&asked["auth_req_id"])]);
+    assert_eq!(poll(&counter, &asked).await.status, 200);
+    // The next one says no, at an endpoint that is down: the person's answer counts all the same.
+    site.answers(503, Vec::new(), "");
+    let shown = code(&world, &mut phone).await;
+    let asked = ask(&counter, &shown, &[("client_notification_token", "token-2")]).await.json();
+    let list = phone.get(format!("{}/requests", world.issuer())).await;
+    let question = list.field("question").unwrap();
+    let no = [("question", question.as_str()), ("decision", "no")];
+    assert_eq!(phone.post(format!("{}/requests", world.issuer()), &no).await.status, 200);
+    assert_eq!(site.heard().len(), 2);
+    assert_eq!(error(&poll(&counter, &asked).await), "access_denied");
+}
+
+/// Section 7.1.1: signed requests, in each way they can be wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn ciba_7_1_1_signed_requests() {
+    let key = SigningKey::generate(Algorithm::ES256).unwrap();
+    let lines = format!(
+        "jwks = '{}'\nrequire_signed_request_object = true\nbackchannel_authentication_request_signing_alg = \"ES256\"",
+        json!({"keys": [key.public_jwk()]})
+    );
+    let (world, counter, portal) = world(&lines).await;
+    let mut phone = phone(&world, &portal, "hk-chan").await;
+    let shown = code(&world, &mut phone).await;
+    assert_eq!(error(&ask(&counter, &shown, &[]).await), "invalid_request", "it has to be signed");
+    let now = world.now().0;
+    let sound = json!({
+        "iss": "counter", "aud": world.issuer(), "exp": now + 60, "iat": now, "nbf": now, "jti": "one", "scope": "openid",
+        "login_hint": shown, "terminal_name": "Counter 7", "terminal_place": "Hall", "binding_message": "Signed",
+    });
+    let send = async |claims: &Value, key: &SigningKey| {
+        let object = jws::sign(key, "JWT", claims.as_object().unwrap()).unwrap();
+        counter.post("/bc-authorize", &[("request", &object)]).await
+    };
+    for (name, value) in [
+        ("iss", json!("portal")),
+        ("iss", Value::Null),
+        ("aud", json!("https://other.example")),
+        ("exp", json!(now - 600)),
+        ("exp", Value::Null),
+        ("nbf", Value::Null),
+        ("iat", Value::Null),
+        ("jti", Value::Null),
+        ("sub", json!("counter")),
+        ("request", json!("x")),
+    ] {
+        let mut wrong = sound.clone();
+        wrong[name] = value;
+        if wrong[name].is_null() {
+            wrong.as_object_mut().unwrap().remove(name);
+        }
+        assert_eq!(error(&send(&wrong, &key).await), "invalid_request_object", "{wrong}");
+    }
+    let other = SigningKey::generate(Algorithm::ES256).unwrap();
+    assert_eq!(error(&send(&sound, &other).await), "invalid_request_object");
+    let asked = send(&sound, &key).await;
+    assert_eq!(asked.status, 200, "{}", asked.body);
+    assert!(phone.get(format!("{}/requests", world.issuer())).await.body.contains("Signed"));
+    // Whoever saw it sends it in vain.
+    assert_eq!(error(&send(&sound, &key).await), "invalid_request_object");
+}

@@ -29,6 +29,8 @@ pub struct BackchannelRequest {
     pub binding_message: String,
     /// How long the person has.
     pub lives_for: Duration,
+    /// The code that the person showed besides, so that nobody is asked who does not want to be.
+    pub user_code: Option<Secret<String>>,
     /// What the client is told with, in ping mode.
     pub notification_token: Option<Secret<String>>,
 }
@@ -66,6 +68,12 @@ pub fn read(params: &Params, pings: bool) -> Result<BackchannelRequest, OAuthErr
     if token.is_some_and(|token| !sound(&token)) || pings && token.is_none() {
         return Err(invalid("client_notification_token is missing, or cannot be sent in a header"));
     }
-    let notification_token = token.filter(|_| pings).map(|token| Secret::new(token.to_owned()));
-    Ok(BackchannelRequest { hint, binding_message: binding_message.to_owned(), lives_for, notification_token })
+    let secret = |text: &str| Secret::new(text.to_owned());
+    Ok(BackchannelRequest {
+        hint,
+        binding_message: binding_message.to_owned(),
+        lives_for,
+        user_code: params.one("user_code")?.map(secret),
+        notification_token: token.filter(|_| pings).map(secret),
+    })
 }

@@ -149,6 +149,8 @@ pub struct Ciba {
     pub notify: Option<Url>,
     /// The one algorithm of its signed requests.
     pub alg: Option<SigningAlg>,
+    /// Whether it has to give the code that the person shows, even where it knows them by a name.
+    pub user_code: bool,
 }
 
 /// What people can read about a client (RFC 7591 section 2).
@@ -393,7 +395,11 @@ fn read_ciba(doc: &Section<'_>) -> Ciba {
             "must be poll, or ping with a backchannel_client_notification_endpoint",
         ),
     }
-    Ciba { notify, alg: doc.optional("backchannel_authentication_request_signing_alg") }
+    Ciba {
+        notify,
+        alg: doc.optional("backchannel_authentication_request_signing_alg"),
+        user_code: doc.flag("backchannel_user_code_parameter", false),
+    }
 }
 
 fn read_requests(doc: &Section<'_>, profile: Profile, keys: Option<&KeySource>) -> Requests {

@@ -92,7 +92,7 @@ fn requests() -> Value {
         "claims_parameter_supported": true,
         "backchannel_token_delivery_modes_supported": ["poll", "ping"],
         "backchannel_authentication_request_signing_alg_values_supported": SigningAlg::ALL.map(SigningAlg::as_str),
-        "backchannel_user_code_parameter_supported": false,
+        "backchannel_user_code_parameter_supported": true,
         "request_parameter_supported": true,
         "request_object_signing_alg_values_supported": SigningAlg::ALL.map(SigningAlg::as_str),
         "require_pushed_authorization_requests": false,

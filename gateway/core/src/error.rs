@@ -62,6 +62,10 @@ pub enum OAuthCode {
     /// OpenID Connect CIBA section 13.
     UnknownUserId,
     /// OpenID Connect CIBA section 13.
+    MissingUserCode,
+    /// OpenID Connect CIBA section 13.
+    InvalidUserCode,
+    /// OpenID Connect CIBA section 13.
     InvalidBindingMessage,
     /// RFC 8628 section 3.5.
     AuthorizationPending,
@@ -110,6 +114,8 @@ impl OAuthCode {
             Self::InvalidSoftwareStatement => "invalid_software_statement",
             Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
             Self::UnknownUserId => "unknown_user_id",
+            Self::MissingUserCode => "missing_user_code",
+            Self::InvalidUserCode => "invalid_user_code",
             Self::InvalidBindingMessage => "invalid_binding_message",
             Self::AuthorizationPending => "authorization_pending",
             Self::SlowDown => "slow_down",

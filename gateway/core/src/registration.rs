@@ -131,7 +131,8 @@ const LISTS: [&str; 7] = [
 ];
 
 /// Metadata that is a yes or no.
-const FLAGS: [&str; 6] = [
+const FLAGS: [&str; 7] = [
+    "backchannel_user_code_parameter",
     "dpop_bound_access_tokens",
     "tls_client_certificate_bound_access_tokens",
     "require_pushed_authorization_requests",

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use gateway_core::authorize::{Answer, AuthorizationRequest, Collection, Terminal, parse_collected};
-use gateway_core::ciba::{Hint, read};
+use gateway_core::ciba::{BackchannelRequest, Hint, read};
 use gateway_core::client::{Client, GrantType};
 use gateway_core::digest::keyed;
 use gateway_core::error::{OAuthCode, OAuthError};
@@ -91,7 +91,8 @@ async fn ask(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErro
         return Err(OAuthError::new(OAuthCode::UnauthorizedClient, "this client is not registered for this"));
     }
     let params = match form.one("request")? {
-        Some(object) => request_object::read(app, registered, object, Of::BackChannel).await?,
+        // Section 13 has one code for all that can be wrong with it.
+        Some(object) => request_object::read(app, registered, object, Of::BackChannel).await.map_err(plain)?,
         None if client.profile.requires_signed_messages() || client.requests.signed => {
             return Err(OAuthError::new(OAuthCode::InvalidRequest, "this client has to sign its requests"));
         }
@@ -101,14 +102,14 @@ async fn ask(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErro
     let drawn = || app.entropy.token().map_err(|error| internal(&error));
     let random: [u8; 10] = app.entropy.bytes().map_err(|error| internal(&error))?;
     let (id, now) = (drawn()?, visit.now);
-    let terminal = Terminal { message: asks.binding_message, ..terminal(&params, &random, client.place)? };
+    let terminal = Terminal { message: asks.binding_message.clone(), ..terminal(&params, &random, client.place)? };
     let expires_at = now.plus(asks.lives_for);
     let collection = Collection { handle: drawn()?, expires_at, terminal, listed: String::new() };
     let mut named = params.clone();
     named.keep(&PARAMETERS);
     let mut request = parse_collected(&named, client, collection.clone(), &visit, now)?;
     visit.keep_releasable(&mut request);
-    let (person, presented) = visit.hinted(client, &request, &asks.hint).await?;
+    let (person, presented) = visit.hinted(client, &request, &asks).await?;
     // Nobody else answers, whoever opens it.
     request.subject = Some(visit.subject_at(client, &request.service, &person));
     let ping = client.ciba.notify.clone().zip(asks.notification_token);
@@ -132,6 +133,15 @@ async fn ask(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErro
 /// The parameters of a request that are read as those of an authorization request.
 const PARAMETERS: [&str; 7] =
     ["scope", "resource", "authorization_details", "claims", "acr_values", "max_age", "ui_locales"];
+
+fn plain(error: OAuthError) -> OAuthError {
+    match error.code {
+        OAuthCode::InvalidRequestObject | OAuthCode::RequestNotSupported => {
+            OAuthError { code: OAuthCode::InvalidRequest, ..error }
+        }
+        _ => error,
+    }
+}
 
 fn unknown() -> OAuthError {
     OAuthError::new(OAuthCode::UnknownUserId, "nobody is known by this, to this client, just now")
@@ -179,9 +189,9 @@ impl Visit<'_> {
         &self,
         client: &Client,
         request: &AuthorizationRequest,
-        hint: &Hint,
+        asks: &BackchannelRequest,
     ) -> Result<(PersonId, Option<String>), OAuthError> {
-        let subject = match hint {
+        let subject = match &asks.hint {
             Hint::IdToken(token) => {
                 let claims = self.own_id_token(token).ok_or_else(unknown)?;
                 let theirs = certs::claims::has_audience(&claims, client.id.as_str()) == Ok(true);
@@ -199,7 +209,29 @@ impl Visit<'_> {
         let known = self.known_as(client, &subject).await.map_err(|error| internal(&*error))?.ok_or_else(unknown)?;
         // A name of this person elsewhere names nobody here.
         let same = self.subject_at(client, &request.service, &known.person) == subject;
-        if same { Ok((known.person, None)) } else { Err(unknown()) }
+        if !same {
+            return Err(unknown());
+        }
+        let code = self.user_code(client, asks, &known.person).await?;
+        Ok((known.person, code))
+    }
+
+    /// The code that a person showed besides their name, where the client has to give it, or gives it.
+    async fn user_code(
+        &self,
+        client: &Client,
+        asks: &BackchannelRequest,
+        person: &PersonId,
+    ) -> Result<Option<String>, OAuthError> {
+        let Some(code) = &asks.user_code else {
+            let missing = OAuthError::new(OAuthCode::MissingUserCode, "the person has to show a code first");
+            return if client.ciba.user_code { Err(missing) } else { Ok(None) };
+        };
+        let code = written(code.expose());
+        let shows = self.presented(&code).await.map_err(|error| internal(&*error))?;
+        let theirs = shows.as_ref() == Some(person);
+        let invalid = || OAuthError::new(OAuthCode::InvalidUserCode, "this person does not show this code just now");
+        theirs.then_some(Some(code)).ok_or_else(invalid)
     }
 
     /// Whom a client knows by a name, if that is still so: the account is still theirs, and nothing was taken back.
@@ -212,10 +244,11 @@ impl Visit<'_> {
         Ok(Some(known).filter(|_| theirs && !withdrawn))
     }
 
-    /// The person who shows a code.
+    /// The person who shows a code, if it was not used yet.
     async fn presented(&self, code: &str) -> Result<Option<PersonId>, super::access::Error> {
         let stored = self.app.store.get(Class::Ephemeral, &Key::of_secret(PRESENTED, code), self.now).await?;
-        Ok(stored.map(|sealed| self.app.seals.open_record(code, &sealed)).transpose()?)
+        let used = self.app.store.get(Class::Ephemeral, &Key::of_secret(PRESENTED_USED, code), self.now).await?;
+        Ok(stored.filter(|_| used.is_none()).map(|sealed| self.app.seals.open_record(code, &sealed)).transpose()?)
     }
 
     /// Uses a code up that somebody showed: it serves once.

@@ -151,7 +151,7 @@ async fn ciba_13_bad_requests() {
         ("requested_expiry", "0", "invalid_request"),
         ("terminal_name", "", "invalid_request"),
         ("resource", "https://services.example/other", "invalid_target"),
-        ("request", "x", "request_not_supported"),
+        ("request", "x", "invalid_request"),
     ] {
         let shown = code(&world, &mut phone).await;
         assert_eq!(error(&ask(&counter, &shown, &[(name, value)]).await), expected, "{name}={value}");
@@ -250,6 +250,30 @@ async fn ciba_names_are_each_clients_own() {
     assert_eq!(error(&ask(&counter, &own, &[]).await), "unknown_user_id");
 }
 
+/// Section 7.1, `user_code`: nobody is asked by name who does not show a code of theirs just now.
+#[tokio::test(flavor = "multi_thread")]
+async fn ciba_7_1_a_client_that_has_to_give_the_code_that_people_show() {
+    let (world, counter, portal) = world("backchannel_user_code_parameter = true").await;
+    let mut chan = phone(&world, &portal, "hk-chan").await;
+    let mut wong = phone(&world, &portal, "hk-wong").await;
+    let shown = code(&world, &mut chan).await;
+    let asked = ask(&counter, &shown, &[]).await.json();
+    let page = open(&world, &mut chan).await;
+    world.agree_here(&mut chan, &page).await;
+    let tokens = poll(&counter, &asked).await.json();
+    let sub = claims(tokens["id_token"].as_str().unwrap())["sub"].as_str().unwrap().to_owned();
+    assert_eq!(error(&ask(&counter, &sub, &[]).await), "missing_user_code");
+    let (theirs, own) = (code(&world, &mut wong).await, code(&world, &mut chan).await);
+    for (given, expected) in
+        [("BBBB-BBBB", "invalid_user_code"), (&*shown, "invalid_user_code"), (&*theirs, "invalid_user_code")]
+    {
+        assert_eq!(error(&ask(&counter, &sub, &[("user_code", given)]).await), expected, "{given}");
+    }
+    assert_eq!(ask(&counter, &sub, &[("user_code", &own)]).await.status, 200);
+    // The code serves once.
+    assert_eq!(error(&ask(&counter, &sub, &[("user_code", &own)]).await), "invalid_user_code");
+}
+
 /// Section 10.2: a client that wants to be told is told, once, of a yes and of a no.
 #[tokio::test(flavor = "multi_thread")]
 async fn ciba_10_2_ping() {
@@ -318,13 +342,13 @@ async fn ciba_7_1_1_signed_requests() {
         if wrong[name].is_null() {
             wrong.as_object_mut().unwrap().remove(name);
         }
-        assert_eq!(error(&send(&wrong, &key).await), "invalid_request_object", "{wrong}");
+        assert_eq!(error(&send(&wrong, &key).await), "invalid_request", "{wrong}");
     }
     let other = SigningKey::generate(Algorithm::ES256).unwrap();
-    assert_eq!(error(&send(&sound, &other).await), "invalid_request_object");
+    assert_eq!(error(&send(&sound, &other).await), "invalid_request");
     let asked = send(&sound, &key).await;
     assert_eq!(asked.status, 200, "{}", asked.body);
     assert!(phone.get(format!("{}/requests", world.issuer())).await.body.contains("Signed"));
     // Whoever saw it sends it in vain.
-    assert_eq!(error(&send(&sound, &key).await), "invalid_request_object");
+    assert_eq!(error(&send(&sound, &key).await), "invalid_request");
 }

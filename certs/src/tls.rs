@@ -14,7 +14,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    CipherSuite, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+};
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -40,10 +42,19 @@ pub enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// The one cryptographic provider: aws-lc-rs with X25519MLKEM768 preferred (`prefer-post-quantum`).
+/// The one cryptographic provider: aws-lc-rs with X25519MLKEM768 preferred (`prefer-post-quantum`); of TLS 1.2 only the suites that
+/// RFC 9325 section 4.2 recommends.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.retain(|suite| {
+        !matches!(
+            suite.suite(),
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+                | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+        )
+    });
+    Arc::new(provider)
 }
 
 /// A server certificate that follows its files: a changed pair is taken over without a restart, a broken pair is not.
@@ -256,7 +267,7 @@ mod tests {
         assert_eq!(first, Some(rustls::NamedGroup::X25519MLKEM768));
         for suite in &provider.cipher_suites {
             let name = format!("{:?}", suite.suite());
-            assert!(name.contains("TLS13_") || name.contains("ECDHE"), "{name}");
+            assert!(name.contains("TLS13_") || name.contains("ECDHE") && name.contains("GCM"), "{name}");
             assert!(!name.contains("CBC"), "{name}");
         }
     }

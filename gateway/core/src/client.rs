@@ -473,7 +473,11 @@ fn check_profile(
     if signed.algorithms().any(|alg| alg == SigningAlg::RS256) {
         doc.refuse_field("profile", "a FAPI client is sent nothing that is signed with RS256");
     }
-    for name in ["token_endpoint_auth_signing_alg", "request_object_signing_alg"] {
+    for name in [
+        "token_endpoint_auth_signing_alg",
+        "request_object_signing_alg",
+        "backchannel_authentication_request_signing_alg",
+    ] {
         if doc.optional(name) == Some(SigningAlg::RS256) {
             doc.refuse_field(name, "a FAPI client signs nothing with RS256");
         }

@@ -49,7 +49,7 @@ const PRESENTED_USED: &str = "ciba-presented-used";
 /// How many of all clients wait for one person at a time. What does not find a place is never seen, and ends by itself: that the list
 /// is full is told to nobody, or two clients could find out that they ask for the same person.
 const PLACES: usize = 16;
-/// How many of one client wait for one person, by the name that it asks for.
+/// How many of one client wait for one person, by the name that it asks for: another one takes the place of its oldest.
 const OWN: usize = 2;
 /// How long a code that a person shows can be used, in seconds.
 pub(super) const PRESENTED_FOR: u64 = 120;
@@ -73,12 +73,6 @@ pub async fn authorize(State(app): State<Arc<App>>, request: Request<Body>) -> R
     let answer = async { ask(&app, &parts, &request::form(&parts, body).await?).await };
     match answer.await {
         Ok(asked) => reply::json(StatusCode::OK, &asked),
-        // Section 13: this one alone is forbidden, and not bad.
-        Err(error) if error.code == OAuthCode::AccessDenied => {
-            let mut response = reply::refused("back-channel authentication", &error);
-            *response.status_mut() = StatusCode::FORBIDDEN;
-            response
-        }
         Err(error) => reply::refused("back-channel authentication", &error),
     }
 }
@@ -93,7 +87,8 @@ async fn ask(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErro
     let params = match form.one("request")? {
         // Section 13 has one code for all that can be wrong with it.
         Some(object) => request_object::read(app, registered, object, Of::BackChannel).await.map_err(plain)?,
-        None if client.profile.requires_signed_messages() || client.requests.signed => {
+        // FAPI-CIBA section 5.2.2; and who registered how it signs does sign.
+        None if client.profile.is_fapi() || client.requests.signed || client.ciba.alg.is_some() => {
             return Err(OAuthError::new(OAuthCode::InvalidRequest, "this client has to sign its requests"));
         }
         None => form.clone(),
@@ -116,11 +111,11 @@ async fn ask(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErro
     let ping = ping.map(|(uri, token)| Ping { uri, token, auth_req_id: id.clone() });
     let check = collection.terminal.check.clone();
     let asked = Asked { client: client.id.clone(), collection };
-    visit.may_ask(&person, &request).await?;
     // The code that the person showed is used up by what is put to them, and by nothing before.
     if let Some(code) = presented {
         visit.use_presented(&code).await?;
     }
+    visit.replace_oldest(&person, &request).await.map_err(|error| internal(&*error))?;
     visit.put_to(&person, &id, &asked, request, ping.as_ref()).await.map_err(|error| internal(&*error))?;
     Ok(json!({
         "auth_req_id": id.expose(),
@@ -271,16 +266,20 @@ impl Visit<'_> {
         Ok(shown(&code))
     }
 
-    /// Whether a client may ask a person once more, by what it asks itself: it learns nothing of what others ask.
-    async fn may_ask(&self, person: &PersonId, request: &AuthorizationRequest) -> Result<(), OAuthError> {
-        let waiting = self.waiting_for(person).await.map_err(|error| internal(&*error))?;
-        let own = waiting
-            .iter()
-            .filter(|waiting| waiting.request.client == request.client && waiting.request.subject == request.subject);
-        if own.count() < OWN {
-            return Ok(());
+    /// Ends what a client asked a person before, where that is more than may wait: it learns nothing of what others ask.
+    async fn replace_oldest(
+        &self,
+        person: &PersonId,
+        request: &AuthorizationRequest,
+    ) -> Result<(), super::access::Error> {
+        let mut own = self.waiting_for(person).await?;
+        own.retain(|waiting| waiting.request.client == request.client && waiting.request.subject == request.subject);
+        own.sort_by_key(|waiting| waiting.request.received_at);
+        let over = (own.len() + 1).saturating_sub(OWN);
+        for collection in own.iter().take(over).filter_map(|waiting| waiting.request.collection()) {
+            self.deny(collection).await?;
         }
-        Err(OAuthError::new(OAuthCode::AccessDenied, "as many of this client's wait for this person as may"))
+        Ok(())
     }
 
     /// Puts a request to its person.

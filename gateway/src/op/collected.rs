@@ -179,11 +179,14 @@ pub(super) async fn collect(
     if collection.expires_at.is_past(now) {
         return Err(expired());
     }
-    keep_pace(app, secret.expose(), collection.expires_at).await?;
     let answered = answer(app, &collection.handle, now).await.map_err(|error| internal(&error))?;
     let by = match answered {
         None if over => return Err(expired()),
-        None => return Err(OAuthError::new(OAuthCode::AuthorizationPending, "the person has not answered yet")),
+        // Whoever is told that an answer waits may come for it at once, however lately they looked.
+        None => {
+            keep_pace(app, secret.expose(), collection.expires_at).await?;
+            return Err(OAuthError::new(OAuthCode::AuthorizationPending, "the person has not answered yet"));
+        }
         Some(Answered::Denied) => return Err(OAuthError::new(OAuthCode::AccessDenied, "the person did not agree")),
         Some(Answered::Approved(by)) => by,
     };

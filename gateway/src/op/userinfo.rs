@@ -10,7 +10,7 @@ use gateway_core::assurance::Assurance;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::token::Confirmation;
 use gateway_core::verified;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Request, StatusCode};
 use serde_json::{Map, Value};
@@ -26,7 +26,7 @@ use crate::http::{reply, request};
 pub async fn get(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
     let response = answer(&app, &parts, from_header(&parts)).await;
-    dpop::with_nonce(&app, &parts, response)
+    with_headers(&app, &parts, response)
 }
 
 /// `POST /userinfo`: the token in the header, or in a form (RFC 6750 section 2.2), not both.
@@ -45,7 +45,41 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
         }
         (in_header, in_form) => answer(&app, &parts, in_header.or(in_form.map(Presented::Bearer))).await,
     };
-    dpop::with_nonce(&app, &parts, response)
+    with_headers(&app, &parts, response)
+}
+
+/// Names the call as the caller does, or anew (FAPI 1.0 Part 1 section 6.2.1, which FAPI-CIBA rests on).
+const INTERACTION: &str = "x-fapi-interaction-id";
+
+fn with_headers(app: &App, parts: &Parts, response: Response) -> Response {
+    let asked = parts.headers.get(INTERACTION).filter(|id| is_uuid(id.as_bytes()));
+    let id = match asked {
+        Some(id) => {
+            tracing::info!(interaction = ?id, status = response.status().as_u16(), "userinfo");
+            Some(id.clone())
+        }
+        None => app.entropy.bytes().ok().and_then(|random| HeaderValue::from_str(&uuid(random)).ok()),
+    };
+    let mut response = dpop::with_nonce(app, parts, response);
+    if let Some(id) = id {
+        response.headers_mut().insert(INTERACTION, id);
+    }
+    response
+}
+
+fn is_uuid(text: &[u8]) -> bool {
+    let dash = |at| [8, 13, 18, 23].contains(&at);
+    let sound = |(at, byte): (usize, &u8)| if dash(at) { *byte == b'-' } else { byte.is_ascii_hexdigit() };
+    text.len() == 36 && text.iter().enumerate().all(sound)
+}
+
+/// A UUID of random bits (RFC 9562 section 5.4).
+fn uuid(random: [u8; 16]) -> String {
+    let version_and_variant = !(0xf << 76 | 0x3 << 62);
+    let bits = u128::from_be_bytes(random) & version_and_variant | 0x4 << 76 | 0x2 << 62;
+    let hex = format!("{bits:032x}");
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
 }
 
 /// A token as it was presented.
@@ -166,4 +200,26 @@ async fn claims(app: &App, presented: Presented<'_>, proven: &Proven) -> Result<
     claims.insert("aud".to_owned(), grant.client.as_str().into());
     let recipient = find_recipient(app, registered, registered.client.encrypted.userinfo).await?;
     Ok(Found::Token(protect(app, alg, "JWT", recipient.as_ref(), &claims)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fapi1_6_2_1_interactions_are_named_by_uuids() {
+        for random in [[0; 16], [0xff; 16]] {
+            let made = uuid(random);
+            assert!(is_uuid(made.as_bytes()) && made.get(14..15) == Some("4"), "{made}");
+            assert!(["8", "9", "a", "b"].contains(&made.get(19..20).unwrap()), "{made}");
+        }
+        for wrong in [
+            "",
+            "c770aef3-6784-41f7-8e0e-ff5f97bddb3",
+            "c770aef3-6784-41f7-8e0e_ff5f97bddb3a",
+            "c770aef3-6784-41f7-8e0e-ff5f97bddb3x",
+        ] {
+            assert!(!is_uuid(wrong.as_bytes()), "{wrong}");
+        }
+    }
 }

@@ -242,6 +242,8 @@ pub struct VerifyingKey {
     algorithm: Algorithm,
     kid: Option<String>,
     thumbprint: String,
+    /// When it is given up, in seconds since 1970 (`exp`, a member that OpenID Federation 1.0 registers).
+    ends: Option<u64>,
     key: Arc<ParsedPublicKey>,
 }
 
@@ -263,6 +265,7 @@ impl VerifyingKey {
             return Err(KeyError::WrongUse);
         }
         let kid = text("kid").map(str::to_owned);
+        let ends = jwk.get("exp").map(|exp| exp.as_u64().ok_or(KeyError::Malformed)).transpose()?;
         let stated = text("alg").map(str::parse::<Algorithm>).transpose()?;
         let possible: &[Algorithm] = match (text("kty"), text("crv")) {
             (Some("EC"), Some("P-256")) => &[Algorithm::ES256],
@@ -286,7 +289,7 @@ impl VerifyingKey {
                     Algorithm::RS256 => rsa(&sig::RSA_PKCS1_2048_8192_SHA256, &bytes("n")?, &bytes("e")?)?,
                     Algorithm::PS256 => rsa(&sig::RSA_PSS_2048_8192_SHA256, &bytes("n")?, &bytes("e")?)?,
                 };
-                Ok(Self { algorithm, kid: kid.clone(), thumbprint: thumbprint(jwk), key: Arc::new(key) })
+                Ok(Self { algorithm, kid: kid.clone(), thumbprint: thumbprint(jwk), ends, key: Arc::new(key) })
             })
             .collect()
     }
@@ -374,6 +377,27 @@ impl KeySet {
         self.verifying.iter().filter(move |key| {
             key.algorithm == algorithm && kid.is_none_or(|kid| key.kid.as_deref().is_none_or(|own| own == kid))
         })
+    }
+
+    /// Whether some key ended before `now`, in seconds since 1970.
+    #[must_use]
+    pub fn has_ended(&self, now: u64) -> bool {
+        self.verifying.iter().any(|key| key.ends.is_some_and(|ends| ends <= now))
+    }
+
+    /// The set without the keys that ended before `now`, in seconds since 1970.
+    #[must_use]
+    pub fn living(&self, now: u64) -> Self {
+        let verifying = self.verifying.iter().filter(|key| key.ends.is_none_or(|ends| ends > now)).cloned().collect();
+        Self { verifying, encrypting: self.encrypting.clone() }
+    }
+
+    /// The name of the key that signed a token with this header, where it is one that is being given up.
+    #[must_use]
+    pub fn retiring<'a>(&'a self, algorithm: Algorithm, kid: Option<&'a str>) -> Option<&'a str> {
+        let mut candidates = self.candidates(algorithm, kid);
+        let key = candidates.next().filter(|key| key.ends.is_some())?;
+        candidates.all(|key| key.ends.is_some()).then(|| key.kid.as_deref().unwrap_or(&key.thumbprint))
     }
 
     /// The keys, in the order of the set.

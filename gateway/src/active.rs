@@ -8,6 +8,7 @@ use adapters::Adapter;
 use gateway_core::client::Client;
 use gateway_core::error::Failure;
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
+use gateway_core::time::Timestamp;
 use policies::decide::BackEndPermit;
 use policies::{Facts, Permit, Refusal, Service};
 
@@ -57,6 +58,12 @@ impl Active {
     #[must_use]
     pub fn client(&self, id: &ClientId) -> Option<&Registered> {
         self.catalog.client(id).or_else(|| self.joined.get(id))
+    }
+
+    /// Whether a client's profile is still served.
+    #[must_use]
+    pub fn serves(&self, client: &Client, now: Timestamp) -> bool {
+        self.catalog.policies().vocabulary().retiring.serves(client.profile, now.date())
     }
 
     /// Every client.

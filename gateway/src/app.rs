@@ -40,6 +40,7 @@ use crate::seal::{SealError, Seals};
 use crate::shared::SharedState;
 pub use crate::source::Source;
 use crate::store::{Class, Key, Store, StoreError};
+use crate::usage::Usage;
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +135,8 @@ pub struct App {
     pub entering: Mutex<()>,
     /// Places for requests that lie elsewhere: strangers can have them fetched.
     pub by_reference: Semaphore,
+    /// Who still uses what is being given up.
+    pub usage: Usage,
     /// Places for check lists, each of which makes many calls.
     pub checklists: Semaphore,
     shadow: ArcSwapOption<PolicySet>,
@@ -215,6 +218,7 @@ impl App {
             rolling: Mutex::default(),
             entering: Mutex::default(),
             by_reference: Semaphore::new(BY_REFERENCE),
+            usage: Usage::default(),
             checklists: Semaphore::new(CHECKLISTS),
             shadow: ArcSwapOption::empty(),
             egress,

@@ -243,6 +243,8 @@ impl CatalogParts {
         for document in bundle.of("vocabulary") {
             collect(parts.vocabulary.add_document(&document.file, &document.text), problems);
         }
+        let unknown = parts.vocabulary.unknown_retiring();
+        problems.extend(unknown.map(|reason| Problem { file: "vocabulary".to_owned(), line: 1, reason }));
         for document in bundle.of("providers") {
             let read = Provider::from_document(&document.file, &document.text, Settings::read);
             let Some((provider, adapter)) = collect(read, problems) else { continue };

@@ -28,6 +28,7 @@ use crate::notices;
 use crate::roll::{Roll, RollError};
 use crate::seal::Seals;
 use crate::store::{Store, StoreError};
+use crate::usage::Usage;
 
 /// The longest order or answer, in bytes.
 const LONGEST: u32 = 256 * 1024 * 1024;
@@ -70,6 +71,8 @@ pub enum Order {
     },
     /// Say which clients have not heard of a logout.
     Logouts,
+    /// Say which clients still use what is being given up.
+    Retiring,
     /// List the portals that registered themselves.
     Portals,
     /// Take a portal that registered itself off the roll.
@@ -94,6 +97,8 @@ pub struct Office<'a> {
     pub seals: &'a Seals,
     /// Where bundles come from.
     pub source: &'a Source,
+    /// What a running gateway counted.
+    pub usage: Option<&'a Usage>,
     /// Now.
     pub now: Timestamp,
 }
@@ -115,6 +120,10 @@ pub async fn carry_out(order: Order, office: &Office<'_>) -> Answer {
             let shown = notices::shown(office.store, office.seals, office.now).await;
             Ok(json!(shown.map_err(refused)?))
         }
+        Order::Retiring => match office.usage {
+            Some(usage) => Ok(json!(usage.shown())),
+            None => Err(vec!["no gateway runs here: each counts what it sees while it runs".to_owned()]),
+        },
         Order::Portals => {
             let roll = roll(office).await?;
             let shown = roll.iter().map(|(client, record)| {
@@ -204,6 +213,7 @@ async fn change(order: Order, office: &Office<'_>, signers: &KeySet, secrets: &P
         | Order::Exports { .. }
         | Order::Logouts
         | Order::Portals
+        | Order::Retiring
         | Order::RemovePortal { .. } => Err(Vec::new()),
     }
 }
@@ -280,7 +290,8 @@ async fn take_order(mut stream: UnixStream, app: &App) {
         Ok(Err(error)) => return tracing::warn!(%error, "an order that cannot be read"),
         Err(error) => return tracing::warn!(%error, "control socket"),
     };
-    let office = Office { store: &app.store, seals: &app.seals, source: app.source(), now: app.now() };
+    let office =
+        Office { store: &app.store, seals: &app.seals, source: app.source(), usage: Some(&app.usage), now: app.now() };
     let answer = carry_out(order, &office).await;
     // Whoever ordered a change finds it made on this node when the answer arrives.
     app.follow().await;

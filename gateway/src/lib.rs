@@ -40,3 +40,4 @@ pub mod server;
 pub mod shared;
 pub mod source;
 pub mod store;
+pub mod usage;

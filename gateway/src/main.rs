@@ -68,6 +68,12 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// List the portals that still use what is being given up, and how often this gateway saw it since it started.
+    Retiring {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Look after the portals that registered themselves.
     Portals {
         #[command(subcommand)]
@@ -169,7 +175,8 @@ async fn main() -> ExitCode {
         Command::MasterKey { file } => master_key(&file),
         Command::ClientSecret => client_secret(),
         Command::Links { command } => links(&command).await,
-        Command::Logouts { config } => logouts(&config).await,
+        Command::Logouts { config } => list(&config, Order::Logouts).await,
+        Command::Retiring { config } => list(&config, Order::Retiring).await,
         Command::Portals { command } => portals(command).await,
         Command::Policy { command } => commands::policy::run(command).await,
         Command::Audit { command: Audit::Verify { config } } => verify(&config).await,
@@ -259,18 +266,15 @@ async fn open_store(path: &Path) -> Result<(Store, Seals), Failed> {
     Ok((store, seals))
 }
 
-async fn logouts(path: &Path) -> Result<(), Failed> {
-    let listed = commands::order(path, Order::Logouts).await?;
+async fn list(path: &Path, order: Order) -> Result<(), Failed> {
+    let listed = commands::order(path, order).await?;
     listed.as_array().into_iter().flatten().for_each(|line| say(&line.to_string()));
     Ok(())
 }
 
 async fn portals(command: PortalsCommand) -> Result<(), Failed> {
     match command {
-        PortalsCommand::List { config } => {
-            let listed = commands::order(&config, Order::Portals).await?;
-            listed.as_array().into_iter().flatten().for_each(|line| say(&line.to_string()));
-        }
+        PortalsCommand::List { config } => list(&config, Order::Portals).await?,
         PortalsCommand::Remove { config, client, by } => {
             commands::order(&config, Order::RemovePortal { client: client.clone(), by }).await?;
             say(&format!("{client}: removed"));

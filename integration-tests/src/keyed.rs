@@ -56,14 +56,20 @@ impl Keyed {
         let documents =
             [("clients/keyed.toml", client.as_str()), (&format!("services/{SERVICE}.toml"), service.as_str())];
         let world = World::with(&documents).await;
-        let keyed = Self {
-            rp: world.client("keyed", None, redirect),
+        let keyed = Self::of(&world, "keyed", key);
+        (world, keyed)
+    }
+
+    /// A client of a world, with this key.
+    #[must_use]
+    pub fn of(world: &World, id: &str, key: SigningKey) -> Self {
+        Self {
+            rp: world.client(id, None, &format!("https://{id}.example/callback")),
             key: Arc::new(key),
             proof_key: Arc::new(SigningKey::generate(Algorithm::ES256).expect("a key")),
             public: false,
             clock: Arc::clone(&world.clock),
-        };
-        (world, keyed)
+        }
     }
 
     /// The same client with another key for its proofs: somebody who stole what it holds, but not its key.

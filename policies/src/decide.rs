@@ -39,7 +39,7 @@ pub struct Demand<'a> {
 impl Demand<'_> {
     /// No demand: only the service's own policy counts.
     pub const NONE: Demand<'static> =
-        Demand { acr: &AcrRequest { essential: false, values: Vec::new() }, max_age: None };
+        Demand { acr: &AcrRequest { essential: false, values: Vec::new(), old: Vec::new() }, max_age: None };
 }
 
 /// Proof that a login was permitted. Tokens are minted from nothing less.

@@ -289,7 +289,8 @@ fn said(rows: &[Release]) -> String {
             OnMissing::Clear => "or else nothing".to_owned(),
             OnMissing::Fail => "or the sign-in ends".to_owned(),
         };
-        format!("{} {missing}, for {} on {}{optional}{scope}", row.from.source(), row.purpose, row.ground)
+        let until = row.until.map(|until| format!(", until {until}")).unwrap_or_default();
+        format!("{} {missing}, for {} on {}{optional}{scope}{until}", row.from.source(), row.purpose, row.ground)
     };
     rows.iter().map(said).collect::<Vec<_>>().join("; then ")
 }
@@ -297,12 +298,15 @@ fn said(rows: &[Release]) -> String {
 /// What a changed release does. Whatever is not plainly less is taken for more.
 fn weigh(was: &[Release], is: &[Release]) -> Direction {
     let same_but_for_choice = {
-        let choose =
-            |rows: &[Release]| rows.iter().map(|row| Release { optional: true, ..row.clone() }).collect::<Vec<_>>();
-        choose(was) == choose(is)
+        let alike = |row: &Release| Release { optional: true, until: None, ..row.clone() };
+        was.iter().map(alike).eq(is.iter().map(alike))
     };
     let fewer_must = was.iter().zip(is).all(|(was, is)| is.optional || !was.optional);
-    if same_but_for_choice && fewer_must { Direction::Narrowing } else { Direction::Widening }
+    let no_longer = was.iter().zip(is).all(|(was, is)| match (was.until, is.until) {
+        (None, _) => true,
+        (Some(was), is) => is.is_some_and(|is| is <= was),
+    });
+    if same_but_for_choice && fewer_must && no_longer { Direction::Narrowing } else { Direction::Widening }
 }
 
 fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
@@ -433,6 +437,9 @@ fn compare_client(diff: &mut Diff, before: &Client, after: &Client) {
     }
     for uri in before.redirect_uris.iter().filter(|uri| !after.redirect_uris.contains(uri)) {
         diff.tell(false, id, format!("people may no longer be sent to {}", uri.as_str()), None);
+    }
+    if before.verification_only != after.verification_only {
+        diff.tell(before.verification_only, id, "is told more than yes or no, or no longer is".to_owned(), None);
     }
     let changed = [
         ("its way to authenticate, or its keys", (&before.auth, &before.keys) != (&after.auth, &after.keys)),

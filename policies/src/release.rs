@@ -8,6 +8,7 @@ use gateway_core::circumstances::DataClass;
 use gateway_core::claims::ClaimName;
 use gateway_core::claims::ClaimsRequest;
 use gateway_core::consent::Cover;
+use gateway_core::time::Date;
 use serde_json::Value;
 
 use crate::expression::Scope;
@@ -67,17 +68,33 @@ pub(crate) enum Gate<'a> {
     Border(&'a dyn Fn(DataClass) -> Option<Arc<Cover>>),
 }
 
+/// What a release is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Requested<'a> {
+    /// What the client asked for.
+    pub(crate) claims: &'a ClaimsRequest,
+    /// What the provider says that it checked.
+    pub(crate) checked: Option<&'a Verification>,
+    /// Whether the client is told yes or no and nothing else.
+    pub(crate) yes_no: bool,
+    /// The day.
+    pub(crate) today: Date,
+}
+
 /// Puts together what a service is given.
 pub(crate) fn release(
     service: &Service,
     scope: &Scope<'_>,
-    asked: &ClaimsRequest,
-    checked: Option<&Verification>,
+    ask: Requested<'_>,
     gate: &Gate<'_>,
 ) -> Result<Vec<Released>, ReleaseError> {
     let mut released: Vec<Released> = Vec::new();
-    for row in wanted(service, asked, checked) {
+    for row in wanted(service, ask) {
         let value = row.from.evaluate(scope).map_err(|_| ReleaseError::Failed(row.claim.to_string()))?;
+        // What is called a yes or no and is anything else would say more than its name.
+        if row.yes_no && value.as_ref().is_some_and(|value| !value.is_boolean()) {
+            return Err(ReleaseError::Failed(row.claim.to_string()));
+        }
         let defaulted = value.is_none();
         let value = match (value, &row.on_missing) {
             (Some(value), _) => value,
@@ -106,20 +123,18 @@ pub(crate) fn release(
     Ok(released)
 }
 
-/// The rows of a document that a request asks for. What is asked for as verified alone, and was not checked by the provider
-/// in a way that serves, is not asked for at all.
-pub(crate) fn wanted<'a>(
-    service: &'a Service,
-    asked: &'a ClaimsRequest,
-    checked: Option<&'a Verification>,
-) -> impl Iterator<Item = &'a Arc<Release>> {
-    let in_scope = |row: &Release| row.scope.as_ref().is_some_and(|scope| asked.scopes.contains(scope));
+/// The rows of a document that a request asks for, as far as they serve its client and are still in use. What is asked for as
+/// verified alone, and was not checked by the provider in a way that serves, is not asked for at all.
+pub(crate) fn wanted<'a>(service: &'a Service, ask: Requested<'a>) -> impl Iterator<Item = &'a Arc<Release>> {
+    let Requested { claims, checked, .. } = ask;
+    let in_scope = |row: &Release| row.scope.as_ref().is_some_and(|scope| claims.scopes.contains(scope));
     let as_verified = move |row: &Release| {
         checked.is_some_and(|checked| {
-            asked.asks_as_verified_under(row.claim.as_str(), &checked.trust_framework) && checked.covers(row)
+            claims.asks_as_verified_under(row.claim.as_str(), &checked.trust_framework) && checked.covers(row)
         })
     };
-    service.release.iter().filter(move |row| asked.asks_for(row.claim.as_str()) || in_scope(row) || as_verified(row))
+    let named = move |row: &Release| claims.asks_for(row.claim.as_str()) || in_scope(row) || as_verified(row);
+    service.release.iter().filter(move |row| row.serves(ask.yes_no, ask.today) && named(row))
 }
 
 #[cfg(test)]

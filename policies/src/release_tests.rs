@@ -41,12 +41,30 @@ fn row(claim: &str, from: &str, missing: &str) -> String {
     )
 }
 
+fn ask(claims: &ClaimsRequest) -> Requested<'_> {
+    Requested { claims, checked: None, yes_no: false, today: NOW.date() }
+}
+
 fn run(rows: &str, claims: &Value, names: &[&str]) -> Result<Vec<(String, Value)>, ReleaseError> {
     let (service, root) = (service("s", rows), functions::root(Arc::default()));
     let assertion = assertion(claims);
     let scope = Scope::new(&root, &assertion, NOW.date());
-    let released = release(&service, &scope, &asked(names), None, &Gate::Open)?;
+    let released = release(&service, &scope, ask(&asked(names)), &Gate::Open)?;
     Ok(released.into_iter().map(|r| (r.claim().to_string(), r.value)).collect())
+}
+
+/// A claim that is called a yes or no lets nothing else out, whatever its row was made to say.
+#[test]
+fn a_yes_or_no_is_never_anything_else() {
+    let yes_no = |from: &str| {
+        let (service, root) = (service("s", &row("over_18", from, "\"clear\"")), functions::root(Arc::default()));
+        let assertion = assertion(&json!({"name": "CHAN, Tai Man", "adult": true}));
+        let scope = Scope::new(&root, &assertion, NOW.date());
+        release(&service, &scope, Requested { yes_no: true, ..ask(&asked(&["over_18", "name"])) }, &Gate::Open)
+    };
+    assert_eq!(yes_no("claims.name"), Err(ReleaseError::Failed("over_18".into())));
+    assert_eq!(yes_no("claims.adult").unwrap().len(), 1);
+    assert_eq!(yes_no("claims.nothing").unwrap().len(), 0);
 }
 
 #[test]
@@ -214,7 +232,7 @@ proptest! {
         let refused = rows.iter().any(|(_, from, missing)| {
             *missing == "fail" && !(have.contains(from) && covered.contains(&class_of(from)))
         });
-        match release(&service, &scope, &asked(&["name", "email", "gender"]), None, &Gate::Border(&gate)) {
+        match release(&service, &scope, ask(&asked(&["name", "email", "gender"])), &Gate::Border(&gate)) {
             Ok(released) => {
                 prop_assert!(!refused);
                 for one in released {

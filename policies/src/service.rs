@@ -1,17 +1,15 @@
 //! Service documents: one government matter, its allow and forbid rows, and the claims it may be given.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_core::assurance::Assurance;
-use gateway_core::circumstances::{Capacity, DataClass};
-use gateway_core::claims::{ClaimName, of_scope};
+use gateway_core::circumstances::Capacity;
+use gateway_core::claims::of_scope;
 use gateway_core::consent::Mode;
 use gateway_core::document::{Problems, Section, Source};
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
 use gateway_core::locale::Texts;
-use serde_json::Value;
 use url::Url;
 
 pub use crate::back_end::BackEnd;
@@ -19,11 +17,12 @@ use crate::back_end::read_back_end;
 use crate::case::{Example, read_example};
 use crate::condition::{self, Condition};
 use crate::detail::{Detail, read_details};
-use crate::expression::Expression;
 use crate::provider::read_level;
+pub use crate::release_row::{CONSENT, Groups, OnMissing, Release, group_from_document};
+use crate::release_row::{check_masks, numbered, read_groups, read_releases};
 pub use crate::token_format::TokenFormat;
 use crate::token_format::read_format;
-use crate::vocabulary::{Vocabulary, read_word, unknown};
+use crate::vocabulary::{Vocabulary, read_word};
 
 /// What a row does when all its conditions hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,50 +87,6 @@ impl Row {
     }
 }
 
-/// What happens to a claim whose source is missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OnMissing {
-    /// This value goes out instead.
-    Set(Value),
-    /// What an earlier row set for the same claim stays.
-    Keep,
-    /// The claim does not go out, even if an earlier row set it.
-    Clear,
-    /// The sign-in is refused.
-    Fail,
-}
-
-/// A claim that may go out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Release {
-    /// Its name in records: `release-1`, or `group/release-1`.
-    pub id: String,
-    /// Its name on the wire.
-    pub claim: ClaimName,
-    /// How much harm it can do.
-    pub class: DataClass,
-    /// Where its value comes from.
-    pub from: Expression,
-    /// What happens when that is missing.
-    pub on_missing: OnMissing,
-    /// Why the service wants it.
-    pub purpose: String,
-    /// What in law allows it.
-    pub ground: String,
-    /// The person may leave it out.
-    pub optional: bool,
-    /// A scope that asks for it, besides the standard ones and its own name.
-    pub scope: Option<String>,
-}
-
-impl Release {
-    /// What its name stands for: where the value comes from, and what goes out when that is missing.
-    #[must_use]
-    pub fn rule(&self) -> String {
-        format!("{} {:?}", self.from.source(), self.on_missing)
-    }
-}
-
 /// An account that people are offered to link, and how surely they have to prove it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkWith {
@@ -140,9 +95,6 @@ pub struct LinkWith {
     /// The least assurance, of both accounts.
     pub assurance: Assurance,
 }
-
-/// Release rows that several services share.
-pub type Groups = BTreeMap<String, Vec<Arc<Release>>>;
 
 /// One government matter.
 #[derive(Debug, Clone)]
@@ -190,9 +142,6 @@ pub struct Service {
     /// Cases with the answer that its author expects.
     pub examples: Vec<Example>,
 }
-
-/// The ground of a row that goes out because the person agrees.
-pub const CONSENT: &str = "consent";
 
 impl Service {
     /// Reads a service document; see `policies/documents/services` for examples.
@@ -264,21 +213,6 @@ pub(crate) struct Traits {
     pub(crate) capacity: bool,
 }
 
-/// Reads a document of release rows that several services share: its name and its rows.
-///
-/// # Errors
-/// Every problem in the document.
-pub fn group_from_document(
-    file: &str,
-    text: &str,
-    words: &Vocabulary,
-) -> Result<(String, Vec<Arc<Release>>), Problems> {
-    Source::new(file, text).read(|doc| {
-        let name: String = doc.require("group")?;
-        Some((name.clone(), read_releases(doc, words, &format!("{name}/"))))
-    })
-}
-
 fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Option<Service> {
     let (id, resource, name) = (doc.require("service"), doc.require::<Url>("resource"), doc.texts("name"));
     let clients: Vec<ClientId> = doc.list("clients");
@@ -335,17 +269,6 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Optio
     })
 }
 
-fn read_groups(doc: &Section<'_>, groups: &Groups) -> Vec<Arc<Release>> {
-    let mut release = Vec::new();
-    for name in doc.list::<String>("groups") {
-        match groups.get(&name) {
-            Some(rows) => release.extend(rows.iter().cloned()),
-            None => doc.refuse_field("groups", unknown(&name, groups.keys().map(String::as_str))),
-        }
-    }
-    release
-}
-
 /// What a service asks of people has to fit what it gives out.
 fn check_consent(doc: &Section<'_>, consent: Mode, release: &[Arc<Release>]) {
     match consent {
@@ -362,10 +285,6 @@ fn check_consent(doc: &Section<'_>, consent: Mode, release: &[Arc<Release>]) {
         Mode::Anonymous if !release.is_empty() => doc.refuse_field("consent", "an anonymous service releases no claim"),
         Mode::Anonymous => {}
     }
-}
-
-fn numbered<'s, T>(rows: &[Section<'s>], read: impl Fn(&Section<'s>, usize) -> Option<T>) -> Vec<T> {
-    rows.iter().enumerate().filter_map(|(index, row)| read(row, index + 1)).collect()
 }
 
 fn read_allow(row: &Section<'_>, number: usize) -> Option<Row> {
@@ -391,97 +310,4 @@ fn read_forbid(row: &Section<'_>, number: usize) -> Row {
         row.refuse("names no condition: it would forbid everybody");
     }
     Row { id: format!("forbid-{number}"), effect: Effect::Forbid, conditions }
-}
-
-fn read_releases(doc: &Section<'_>, words: &Vocabulary, prefix: &str) -> Vec<Arc<Release>> {
-    let read = |row: &Section<'_>, n| read_release(row, words, format!("{prefix}release-{n}")).map(Arc::new);
-    numbered(&doc.sections("release"), read)
-}
-
-fn read_release(row: &Section<'_>, words: &Vocabulary, id: String) -> Option<Release> {
-    let (claim, from) = (row.require::<ClaimName>("claim"), row.require::<Expression>("from"));
-    let purpose = read_word(row, "purpose", &words.purposes);
-    let ground = read_word(row, "ground", &words.grounds);
-    if let Some(claim) = claim.as_ref().filter(|claim| !words.claims.contains_key(claim.as_str())) {
-        row.refuse_field("claim", unknown(claim.as_str(), words.claims.keys().map(String::as_str)));
-    }
-    let on_missing = read_on_missing(row);
-    let optional = row.flag("optional", false);
-    if optional && on_missing == Some(OnMissing::Fail) {
-        row.refuse_field("on_missing", "an optional claim cannot fail the sign-in");
-    }
-    let scope = row.optional("scope");
-    let (claim, from, purpose, ground) = (claim?, from?, purpose?, ground?);
-    check_sources(row, words, &from);
-    // What it shows makes a claim no less sensitive than what it was made from.
-    let shown = from.shown().iter().map(|source| words.class(source)).max();
-    let named = words.class(claim.as_str());
-    check_numbers(row, words, &from, named, &ground);
-    let class = shown.map_or(named, |shown| named.max(shown));
-    Some(Release { id, claim, class, from, on_missing: on_missing?, purpose, ground, optional, scope })
-}
-
-/// Of every claim that goes out in any form it has to be known how much harm it can do.
-fn check_sources(row: &Section<'_>, words: &Vocabulary, from: &Expression) {
-    for source in from.claims().iter().filter(|source| !words.claims.contains_key(*source)) {
-        let known = words.claims.keys().map(String::as_str);
-        row.refuse_field("from", format_args!("claims.{source}: {}", unknown(source, known)));
-    }
-}
-
-/// Full numbers of identity documents go out only as what they are, and only on a ground that cites a law.
-fn check_numbers(row: &Section<'_>, words: &Vocabulary, from: &Expression, class: DataClass, ground: &str) {
-    let cited = words.grounds.get(ground).is_some_and(|word| word.citation.is_some());
-    if class == DataClass::Number && !cited {
-        let reason =
-            format!("{ground} cites no law: the full number of a document goes out only on a ground that does");
-        return row.refuse_field("ground", reason);
-    }
-    let shows = from.shown().iter().find(|source| words.class(source) == DataClass::Number);
-    if let (Some(source), true) = (shows, class != DataClass::Number) {
-        let reason = format!(
-            "would show {source} in full under another name: ask a question about it (valid, over), mask it, or release it \
-             under a claim of class number, on a ground that cites a law"
-        );
-        row.refuse_field("from", reason);
-    }
-    let numbers = from.masked().iter().filter(|(source, ..)| words.class(source) == DataClass::Number);
-    if let Some((source, ..)) = numbers.clone().find(|(_, first, last)| first.saturating_add(*last) > MOST_SHOWN) {
-        row.refuse_field("from", format_args!("shows more than {MOST_SHOWN} characters of {source}"));
-    }
-}
-
-/// The most characters of a document's number that a service may be shown, in all its masks together.
-const MOST_SHOWN: u64 = 4;
-
-/// Two masks of one number, each harmless, may show most of it together.
-fn check_masks(doc: &Section<'_>, words: &Vocabulary, release: &[Arc<Release>]) {
-    let mut shown: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    for (source, first, last) in release.iter().flat_map(|row| row.from.masked()) {
-        let ends = shown.entry(source).or_default();
-        *ends = (ends.0.max(*first), ends.1.max(*last));
-    }
-    for (source, (first, last)) in shown {
-        if words.class(source) == DataClass::Number && first.saturating_add(last) > MOST_SHOWN {
-            let reason = format!("its masks together show more than {MOST_SHOWN} characters of {source}");
-            doc.refuse_field("release", reason);
-        }
-    }
-}
-
-fn read_on_missing(row: &Section<'_>) -> Option<OnMissing> {
-    let default: Option<String> = row.optional("default");
-    let refuse = |reason: &str| {
-        row.refuse_field("on_missing", reason);
-        None
-    };
-    match (row.require::<String>("on_missing")?.as_str(), default) {
-        ("set", Some(default)) => Some(OnMissing::Set(Value::String(default))),
-        ("set", None) => refuse("set needs a default"),
-        ("keep", None) => Some(OnMissing::Keep),
-        ("clear", None) => Some(OnMissing::Clear),
-        ("fail", None) => Some(OnMissing::Fail),
-        ("keep" | "clear" | "fail", Some(_)) => refuse("only set takes a default"),
-        _ => refuse("must be set, keep, clear or fail"),
-    }
 }

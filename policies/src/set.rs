@@ -22,7 +22,7 @@ use crate::decide::{BackEndPermit, Facts, Permit, Refusal, settle};
 use crate::expression::Scope;
 use crate::instrument::Instrument;
 use crate::provider::{AssuranceRow, Provider};
-use crate::release::{Gate, ReleaseError, Released, release, wanted};
+use crate::release::{Gate, ReleaseError, Released, Requested, release, wanted};
 use crate::rules::{Index, Rules};
 use crate::service::{Groups, Service, group_from_document};
 use crate::vocabulary::Vocabulary;
@@ -347,11 +347,13 @@ impl PolicySet {
         let provider = self.provider(&assertion.provider).ok_or(ReleaseError::Unknown("the provider"))?;
         let residence = provider.person.population(&Scope::new(&self.root, assertion, today)).unwrap_or_default();
         let scope = Scope::new(&self.root, assertion, today).of_resident(residence);
+        let (checked, yes_no) = (provider.verification.as_ref(), recipient.client.verification_only);
+        let ask = Requested { claims: asked, checked, yes_no, today };
         let Some(crossing) = Crossing::between(provider.jurisdiction, recipient.client.jurisdiction) else {
-            return release(service, &scope, asked, provider.verification.as_ref(), &Gate::Open);
+            return release(service, &scope, ask, &Gate::Open);
         };
         let covered = |class| self.cover(service, &recipient.client, crossing, class, today).map(Arc::new);
-        release(service, &scope, asked, provider.verification.as_ref(), &Gate::Border(&covered))
+        release(service, &scope, ask, &Gate::Border(&covered))
     }
 
     /// What lets data of a class cross a border to a client of a service: the first instrument that the service names, that
@@ -389,7 +391,7 @@ impl PolicySet {
             return false;
         };
         let row = service.release.iter().find(|row| row.claim.as_str() == claim && row.rule() == rule);
-        let Some(row) = row else { return false };
+        let Some(row) = row.filter(|row| row.serves(client.verification_only, today)) else { return false };
         Crossing::between(provider.jurisdiction, client.jurisdiction)
             .is_none_or(|crossing| self.cover(service, client, crossing, row.class, today).is_some())
     }
@@ -408,12 +410,20 @@ impl PolicySet {
     /// The claims of a provider that have to be known for this request: what the decision looks at and what a release
     /// would read, and no more.
     #[must_use]
-    pub fn needed(&self, service: &ServiceId, provider: &ProviderId, asked: &ClaimsRequest) -> Vec<String> {
-        let (Some(service), Some(provider)) = (self.service(service), self.provider(provider)) else {
+    pub fn needed(
+        &self,
+        (client, service, provider): (&ClientId, &ServiceId, &ProviderId),
+        claims: &ClaimsRequest,
+        today: Date,
+    ) -> Vec<String> {
+        let (Some(client), Some(service), Some(provider)) =
+            (self.client(client), self.service(service), self.provider(provider))
+        else {
             return Vec::new();
         };
         let mut needed: BTreeSet<String> = provider.person.needed(service);
-        let wanted = wanted(service, asked, provider.verification.as_ref());
+        let (checked, yes_no) = (provider.verification.as_ref(), client.verification_only);
+        let wanted = wanted(service, Requested { claims, checked, yes_no, today });
         needed.extend(wanted.flat_map(|row| row.from.claims().iter().cloned()));
         needed.into_iter().collect()
     }

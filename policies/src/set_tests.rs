@@ -10,11 +10,13 @@ use crate::provider::tests::provider;
 /// A vocabulary that knows a few words.
 pub(crate) fn words() -> Vocabulary {
     let texts = "{ zh-Hans = \"甲\", zh-Hant-HK = \"甲\", pt = \"A\", en = \"A\" }";
-    let general = ["name", "email", "gender", "a", "b", "c", "nothing", "empty", "n", "birthdate", "year"];
+    let general = ["name", "email", "gender", "a", "b", "c", "nothing", "empty", "adult", "n", "birthdate", "year"];
     let class = |class: &str, names: &[&str]| -> String {
         names.iter().map(|name| format!("{name} = {{ class = \"{class}\", {}\n", &texts[1..])).collect()
     };
-    let claims = class("general", &general) + &class("sensitive", &["d", "e"]);
+    let claims = class("general", &general)
+        + &class("sensitive", &["d", "e"])
+        + &format!("over_18 = {{ class = \"general\", yes_no = true, {}\n", &texts[1..]);
     let text = format!("[claims]\n{claims}[purposes]\nuse = {texts}\n[grounds]\nconsent = {texts}\n");
     let mut words = Vocabulary::default();
     words.add_document("v.toml", &text).unwrap();
@@ -244,12 +246,12 @@ fn oidc_core_8_public_subjects_only_where_a_service_allows_them() {
 #[test]
 fn cve_2025_64103_what_the_client_asks_for_only_narrows() {
     let set = compile(&[("s", ROWS)]).unwrap();
-    let essential = AcrRequest { essential: true, values: vec![acr("i2a2")] };
+    let essential = AcrRequest { essential: true, values: vec![acr("i2a2")], old: vec![] };
     let demand = Demand { acr: &essential, max_age: None };
     let refusal = judge(&set, "portal", &login("mo", "low", 0), demand).unwrap_err();
     assert_eq!((refusal.failure, refusal.needed), (Failure::AssuranceTooLow, Some((acr("i2a2"), None))));
     assert_eq!(judge(&set, "portal", &login("mo", "high", 0), demand).unwrap().stated(), acr("i2a2"));
-    let weak = AcrRequest { essential: true, values: vec![acr("i1a1")] };
+    let weak = AcrRequest { essential: true, values: vec![acr("i1a1")], old: vec![] };
     let demand = Demand { acr: &weak, max_age: None };
     assert_eq!(judge(&set, "portal", &login("hk", "low", 0), demand).unwrap_err().failure, Failure::AssuranceTooLow);
     let fresh = Demand { max_age: Some(5), ..Demand::NONE };
@@ -261,8 +263,8 @@ fn candidates_and_asks_tell_what_each_provider_can_do() {
     let set = compile(&[("s", ROWS)]).unwrap();
     let (client, id, at) = ("portal".parse().unwrap(), "s".parse().unwrap(), WeekMinute::at(0, 0));
     let no = AcrRequest::default();
-    let high = AcrRequest { essential: true, values: vec![acr("i2a2")] };
-    let out_of_reach = AcrRequest { essential: true, values: vec![acr("i3a3")] };
+    let high = AcrRequest { essential: true, values: vec![acr("i2a2")], old: vec![] };
+    let out_of_reach = AcrRequest { essential: true, values: vec![acr("i3a3")], old: vec![] };
     let fits = |acr| -> Vec<_> {
         set.candidates(&client, &id, Demand { acr, max_age: None }, at).into_iter().map(|c| c.fit).collect()
     };

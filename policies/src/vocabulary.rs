@@ -11,6 +11,7 @@ use gateway_core::document::{Problems, Section, Source, nearest};
 use gateway_core::locale::{Locale, Texts};
 
 use crate::functions;
+use crate::retire::Retiring;
 
 /// Code tables by name: word to code.
 pub type Codes = BTreeMap<String, BTreeMap<String, String>>;
@@ -22,6 +23,8 @@ pub struct Word {
     pub texts: Texts,
     /// Of a claim: how much harm it can do.
     pub class: DataClass,
+    /// Of a claim: whether it answers a question by yes or no and says nothing else.
+    pub yes_no: bool,
     /// Of a ground: the law that it rests on, as lawyers cite it.
     pub citation: Option<String>,
 }
@@ -42,6 +45,8 @@ pub struct Vocabulary {
     pub domains: Words,
     /// Code tables.
     pub codes: Codes,
+    /// What is being given up.
+    pub retiring: Retiring,
 }
 
 impl Vocabulary {
@@ -69,15 +74,23 @@ impl Vocabulary {
                 .into_iter()
                 .flatten()
                 .collect();
-            Some((words, codes))
+            let retiring = doc.section("retire").map(|retire| Retiring::read(&retire)).unwrap_or_default();
+            Some((words, codes, retiring))
         });
-        let ([claims, purposes, grounds, domains], codes) = read?;
+        let ([claims, purposes, grounds, domains], codes, retiring) = read?;
         self.claims.extend(claims);
         self.purposes.extend(purposes);
         self.grounds.extend(grounds);
         self.domains.extend(domains);
         self.codes.extend(codes);
+        self.retiring.extend(retiring);
         Ok(())
+    }
+
+    /// What is given up and never was: most likely another name was meant, which would then go on for ever.
+    pub fn unknown_retiring(&self) -> impl Iterator<Item = String> {
+        let names = self.retiring.claims.keys().filter(|name| !self.claims.contains_key(*name));
+        names.map(|name| format!("retire: claim {}", unknown(name, self.claims.keys().map(String::as_str))))
     }
 
     /// What expressions may call, over these code tables.
@@ -137,8 +150,8 @@ fn read_words(section: &Section<'_>, classed: bool, known: &Words) -> Words {
             entry.refuse(format_args!("{code} is described by another document as well"));
         }
         let class = if classed { entry.require("class") } else { Some(DataClass::General) };
-        let citation = entry.optional("citation");
-        Some(Word { texts: entry.own_texts()?, class: class?, citation })
+        let (yes_no, citation) = (classed && entry.flag("yes_no", false), entry.optional("citation"));
+        Some(Word { texts: entry.own_texts()?, class: class?, yes_no, citation })
     };
     let entries = section.entries().into_iter();
     entries.filter_map(|(code, entry)| Some((code.clone(), word(&code, &entry)?))).collect()

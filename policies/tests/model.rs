@@ -322,7 +322,7 @@ fn the_engine_agrees_with_the_model() {
                 })
                 .into_iter()
                 .collect();
-            let acr = AcrRequest { essential: case.asked.is_some(), values };
+            let acr = AcrRequest { essential: case.asked.is_some(), values, old: vec![] };
             let demand = Demand { acr: &acr, max_age: case.max_age };
             let (client, login) = (CLIENTS[case.client].0.parse().unwrap(), login(&case));
             let facts = Facts { client: &client, service: &"s".parse().unwrap(), login: &login, demand };

@@ -11,7 +11,7 @@ use crate::locale::Locale;
 use crate::pkce::CodeChallenge;
 use crate::redirect::CheckedRedirect;
 use crate::secret::Secret;
-use crate::time::Timestamp;
+use crate::time::{Date, Timestamp};
 
 /// How the answer travels back (OAuth 2.0 Multiple Response Types, Form Post Response Mode).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -73,6 +73,20 @@ pub struct AcrRequest {
     pub essential: bool,
     /// Any of these satisfies the request; in the client's order. Values that are not ours were dropped.
     pub values: Vec<Assurance>,
+    /// The names by which some of them were asked for, where those are being given up.
+    #[serde(default)]
+    pub old: Vec<OldAcr>,
+}
+
+/// A name for an assurance that works until its last day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldAcr {
+    /// The name.
+    pub name: String,
+    /// What it stands for.
+    pub means: Assurance,
+    /// Its last day.
+    pub until: Date,
 }
 
 impl AcrRequest {
@@ -88,6 +102,13 @@ impl AcrRequest {
     pub fn stated(&self, reached: Assurance) -> Assurance {
         let met = self.values.iter().filter(|wanted| reached.meets(**wanted));
         met.max_by_key(|wanted| (wanted.identity, wanted.authentication)).copied().unwrap_or(reached)
+    }
+
+    /// What an assurance is called to the client: as it asked for it.
+    #[must_use]
+    pub fn called(&self, stated: Assurance, today: Date) -> String {
+        let old = self.old.iter().find(|old| old.means == stated && today <= old.until);
+        old.map_or_else(|| stated.acr(), |old| old.name.clone())
     }
 }
 

@@ -5,11 +5,12 @@
 
 use serde_json::{Map, Value};
 
-use crate::assurance::Assurance;
 pub use crate::authorization_request::{
-    AcrRequest, Answer, Arrival, AuthorizationRequest, Collection, Prompt, Refusal, ReplyTo, ResponseMode, Terminal,
+    AcrRequest, Answer, Arrival, AuthorizationRequest, Collection, OldAcr, Prompt, Refusal, ReplyTo, ResponseMode,
+    Terminal,
 };
 use crate::claims::ClaimsRequest;
+use crate::claims_parameter;
 use crate::client::Client;
 use crate::details::{self, Details};
 use crate::error::{Failure, OAuthCode, OAuthError};
@@ -19,7 +20,6 @@ use crate::params::Params;
 use crate::pkce::CodeChallenge;
 use crate::redirect::CheckedRedirect;
 use crate::time::Timestamp;
-use crate::verified;
 
 /// What the checks look up, as far as they need to.
 pub trait Registry {
@@ -32,6 +32,8 @@ pub trait Registry {
     /// # Errors
     /// `invalid_authorization_details`.
     fn details(&self, service: &ServiceId, named: &Map<String, Value>) -> Result<Vec<(String, String)>, OAuthError>;
+    /// What a name for an assurance stands for that is being given up, while it is good.
+    fn retiring_acr(&self, name: &str) -> Option<OldAcr>;
     /// The subject of an ID token that this gateway issued to this client; `None` when it did not.
     fn hinted_subject(&self, client: &Client, id_token: &str) -> Option<String>;
 }
@@ -405,66 +407,24 @@ fn check_details(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
 
 fn check_claims(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
     let Some(text) = draft.params.one("claims")? else { return Ok(()) };
-    let wrong = || invalid("claims is not the JSON object of OpenID Connect Core section 5.5");
-    let Ok(Value::Object(root)) = serde_json::from_str(text) else { return Err(wrong()) };
-    let member = |name| match root.get(name) {
-        None => Ok(Vec::new()),
-        Some(Value::Object(asked)) if asked.len() <= 64 => Ok(asked.iter().collect()),
-        Some(_) => Err(wrong()),
-    };
-    let (id_token, userinfo) = (member("id_token")?, member("userinfo")?);
-    for (asked, in_id_token) in [(&id_token, true), (&userinfo, false)] {
-        for (_, detail) in asked.iter().filter(|(name, _)| *name == "verified_claims") {
-            draft.request.claims.verified.extend(verified::read(detail, in_id_token).ok_or_else(wrong)?);
-        }
-    }
-    for (name, detail) in &id_token {
-        match name.as_str() {
-            "acr" => draft.request.acr = read_acr(detail).ok_or_else(wrong)?,
-            "sub" => draft.request.subject = read_subject(detail).ok_or_else(wrong)?,
-            _ => {}
-        }
-    }
-    for (into, asked) in
-        [(&mut draft.request.claims.id_token, id_token), (&mut draft.request.claims.userinfo, userinfo)]
-    {
-        for (name, detail) in asked.into_iter().filter(|(name, _)| *name != "verified_claims") {
-            let essential = is_essential(detail).ok_or_else(wrong)?;
-            into.insert(name.clone(), essential);
-        }
-    }
+    let registry = draft.registry;
+    let asked = claims_parameter::read(text, &|name| registry.retiring_acr(name));
+    let asked = asked.ok_or_else(|| invalid("claims is not the JSON object of OpenID Connect Core section 5.5"))?;
+    let request = &mut draft.request;
+    request.claims = ClaimsRequest { scopes: std::mem::take(&mut request.claims.scopes), ..asked.claims };
+    (request.acr, request.subject) = (asked.acr, asked.subject);
     Ok(())
-}
-
-/// Whether one requested claim is essential; `None` when its request is neither null nor an object of the right shape.
-fn is_essential(detail: &Value) -> Option<bool> {
-    match detail {
-        Value::Null => Some(false),
-        Value::Object(detail) => detail.get("essential").map_or(Some(false), Value::as_bool),
-        _ => None,
-    }
-}
-
-/// The one subject that is asked for, if one is; `None` for a request that cannot be honoured.
-fn read_subject(detail: &Value) -> Option<Option<String>> {
-    match (detail.get("value"), detail.get("values")) {
-        (None, None) => Some(None),
-        (Some(Value::String(subject)), None) => Some(Some(subject.clone())),
-        _ => None,
-    }
-}
-
-fn read_acr(detail: &Value) -> Option<AcrRequest> {
-    let listed = detail.get("values").and_then(Value::as_array).into_iter().flatten();
-    let named = listed.chain(detail.get("value")).filter_map(Value::as_str);
-    Some(AcrRequest { essential: is_essential(detail)?, values: named.filter_map(Assurance::from_acr).collect() })
 }
 
 fn check_acr_values(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
     let asked = draft.params.one("acr_values")?.unwrap_or_default();
     if !draft.request.acr.essential {
-        draft.request.acr.values.extend(asked.split(' ').filter_map(Assurance::from_acr));
-        draft.request.acr.values.truncate(9);
+        let (values, old) = claims_parameter::assurances(&asked.split(' ').collect::<Vec<_>>(), &|name| {
+            draft.registry.retiring_acr(name)
+        });
+        draft.request.acr.values.extend(values);
+        draft.request.acr.values.truncate(claims_parameter::MOST_ACR);
+        draft.request.acr.old.extend(old);
         if draft.request.acr.values.is_empty() {
             draft.request.acr.values.clone_from(&draft.client.requests.default_acr_values);
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::assurance::Assurance;
 use crate::client::tests::SOUND;
 
 struct OneClient(Client);
@@ -12,6 +13,11 @@ impl Registry for OneClient {
     }
     fn details(&self, _: &ServiceId, _: &Map<String, Value>) -> Result<Vec<(String, String)>, OAuthError> {
         Err(crate::details::invalid("no details"))
+    }
+    fn retiring_acr(&self, name: &str) -> Option<OldAcr> {
+        let means = Assurance::from_acr("urn:cbid:acr:i2a2").unwrap();
+        let old = OldAcr { name: name.to_owned(), means, until: "2027-06-30".parse().unwrap() };
+        (name == "urn:old:high").then_some(old)
     }
     fn hinted_subject(&self, _: &Client, id_token: &str) -> Option<String> {
         (id_token == "ours").then(|| "someone".to_owned())
@@ -133,6 +139,17 @@ fn acr_values_are_a_wish_and_the_strongest_met_is_stated() {
     assert_eq!(request.acr.stated(reached).acr(), "urn:cbid:acr:i2a2");
     assert!(request.acr.is_satisfied_by(Assurance::LEAST));
     assert_eq!(request.acr.stated(Assurance::LEAST), Assurance::LEAST);
+}
+
+#[test]
+fn an_old_name_is_answered_by_itself_unless_the_new_one_is_understood() {
+    let stated = Assurance::from_acr("urn:cbid:acr:i2a2").unwrap();
+    let (last, after) = ("2027-06-30".parse().unwrap(), "2027-07-01".parse().unwrap());
+    let request = run(&format!("{BASE}&acr_values=urn:old:high")).unwrap();
+    assert_eq!(request.acr.called(stated, last), "urn:old:high");
+    assert_eq!(request.acr.called(stated, after), "urn:cbid:acr:i2a2");
+    let request = run(&format!("{BASE}&acr_values=urn:old:high%20urn:cbid:acr:i2a2")).unwrap();
+    assert_eq!(request.acr.called(stated, last), "urn:cbid:acr:i2a2");
 }
 
 #[test]

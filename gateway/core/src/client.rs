@@ -18,45 +18,9 @@ use crate::locale::Texts;
 use crate::profile::Profile;
 use crate::redirect::{CheckedRedirect, RedirectUri};
 use crate::registration::{Registration, read_registration};
-pub use crate::responses::{ContentAlg, EncryptedResponses, Encryption, KeyManagementAlg, SignedResponses};
+pub use crate::responses::{ContentAlg, EncryptedResponses, Encryption, KeyManagementAlg, SignedResponses, SigningAlg};
 use crate::responses::{read_encrypted, read_signed};
 use crate::time::Date;
-
-/// A signing algorithm a client may ask for (RFC 7518 section 3.1, RFC 8037).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum SigningAlg {
-    /// ECDSA on P-256 with SHA-256, the default.
-    ES256,
-    /// Ed25519.
-    EdDSA,
-    /// RSASSA-PSS with SHA-256.
-    PS256,
-    /// RSASSA-PKCS1-v1_5 with SHA-256, for old clients only.
-    RS256,
-}
-
-impl SigningAlg {
-    /// All of them, the cheapest to sign with first.
-    pub const ALL: [Self; 4] = [Self::ES256, Self::EdDSA, Self::PS256, Self::RS256];
-
-    /// The registered name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ES256 => "ES256",
-            Self::EdDSA => "EdDSA",
-            Self::PS256 => "PS256",
-            Self::RS256 => "RS256",
-        }
-    }
-}
-
-impl FromStr for SigningAlg {
-    type Err = &'static str;
-    fn from_str(name: &str) -> Result<Self, &'static str> {
-        Self::ALL.into_iter().find(|alg| alg.as_str() == name).ok_or("algorithm must be ES256, EdDSA, PS256 or RS256")
-    }
-}
 
 /// A portal that may send people here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +73,8 @@ pub struct Client {
     pub place: Place,
     /// Whether staff help people through their sign-in there.
     pub staff_assisted: bool,
+    /// Whether it is told yes or no and nothing else of anybody, whatever services release.
+    pub verification_only: bool,
     /// Where its operator is registered; needed to receive data across a border.
     pub registered_in: Option<Registered>,
     /// The legal instruments under which its operator may receive data across a border.
@@ -294,6 +260,7 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
     Some(Client {
         place: doc.optional("place").unwrap_or(Place::Browser),
         staff_assisted: doc.flag("staff_assisted", false),
+        verification_only: doc.flag("verification_only", false),
         registered_in: doc.optional("registered_in"),
         filings,
         refresh_lifetime,

@@ -24,6 +24,7 @@ pub mod authorize;
 pub mod ciba;
 pub mod circumstances;
 pub mod claims;
+mod claims_parameter;
 pub mod client;
 pub mod consent;
 pub mod credential;

@@ -6,9 +6,44 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::circumstances::words;
-use crate::client::SigningAlg;
 use crate::credential::KeySource;
 use crate::document::Section;
+
+/// A signing algorithm a client may ask for (RFC 7518 section 3.1, RFC 8037).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SigningAlg {
+    /// ECDSA on P-256 with SHA-256, the default.
+    ES256,
+    /// Ed25519.
+    EdDSA,
+    /// RSASSA-PSS with SHA-256.
+    PS256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256, for old clients only.
+    RS256,
+}
+
+impl SigningAlg {
+    /// All of them, the cheapest to sign with first.
+    pub const ALL: [Self; 4] = [Self::ES256, Self::EdDSA, Self::PS256, Self::RS256];
+
+    /// The registered name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ES256 => "ES256",
+            Self::EdDSA => "EdDSA",
+            Self::PS256 => "PS256",
+            Self::RS256 => "RS256",
+        }
+    }
+}
+
+impl FromStr for SigningAlg {
+    type Err = &'static str;
+    fn from_str(name: &str) -> Result<Self, &'static str> {
+        Self::ALL.into_iter().find(|alg| alg.as_str() == name).ok_or("algorithm must be ES256, EdDSA, PS256 or RS256")
+    }
+}
 
 /// The algorithm of each answer that is signed for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

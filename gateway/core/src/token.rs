@@ -434,7 +434,7 @@ pub fn id_token(
     set("aud", grant.client.as_str().into());
     set("iat", now.0.into());
     set("exp", now.plus(ID_TOKEN_LIFETIME).0.into());
-    set("acr", acr.acr().into());
+    set("acr", grant.asked_acr.called(acr, now.date()).into());
     set("amr", grant.amr.clone().into());
     set("at_hash", access_token_hash.into());
     if let Some(verified) = &grant.id_token_verified {

@@ -22,6 +22,6 @@ pub(crate) async fn order(path: &Path, order: Order) -> Result<Value, Failed> {
     }
     let (store, seals) = open_store(path).await?;
     let source = Source::open(&config.bundle)?;
-    let office = Office { store: &store, seals: &seals, source: &source, now: SystemClock.now() };
+    let office = Office { store: &store, seals: &seals, source: &source, usage: None, now: SystemClock.now() };
     control::carry_out(order, &office).await.map_err(Failed)
 }

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use certs::jws::{Unverified, Verified};
 use certs::key::Algorithm;
-use gateway_core::authorize::{self, Arrival, AuthorizationRequest, Refusal, Registry};
+use gateway_core::authorize::{self, Arrival, AuthorizationRequest, OldAcr, Refusal, Registry};
 use gateway_core::client::Client;
 use gateway_core::error::{Failure, OAuthCode, OAuthError};
 use gateway_core::ids::{ClientId, ServiceId, TransactionId};
@@ -98,6 +98,7 @@ impl Visit<'_> {
             (object, reference) => {
                 let client = params.one("client_id").map_err(told)?.and_then(|id| id.parse().ok());
                 let registered = client.and_then(|id| self.active.client(&id));
+                let registered = registered.filter(|found| self.active.serves(&found.client, self.now));
                 let Some(registered) = registered else {
                     return Err(Box::new(self.refused(Refusal::Page(Failure::UnknownClient))));
                 };
@@ -153,7 +154,8 @@ impl Visit<'_> {
 
 impl Registry for Visit<'_> {
     fn client(&self, id: &ClientId) -> Option<&Client> {
-        self.active.client(id).map(|registered| &registered.client)
+        let client = &self.active.client(id)?.client;
+        self.active.serves(client, self.now).then_some(client)
     }
 
     fn service(&self, client: &Client, resource: Option<&str>) -> Option<ServiceId> {
@@ -166,6 +168,10 @@ impl Registry for Visit<'_> {
     fn details(&self, service: &ServiceId, named: &Map<String, Value>) -> Result<Vec<(String, String)>, OAuthError> {
         let service = self.active.catalog.policies().service(service);
         detail::check(service.map(|service| service.details.as_slice()).unwrap_or_default(), named)
+    }
+
+    fn retiring_acr(&self, name: &str) -> Option<OldAcr> {
+        self.active.catalog.policies().vocabulary().retiring.acr(name, self.now.date()).cloned()
     }
 
     fn hinted_subject(&self, client: &Client, id_token: &str) -> Option<String> {

@@ -19,6 +19,7 @@ use crate::catalog::Registered;
 use crate::http::listener::PeerCertificate;
 use crate::http::request;
 use crate::store::{Batch, Class, Key, StoreError, Write};
+use crate::usage::Retiring;
 
 /// The longest an assertion may live, in seconds, so that the list of used ones stays short (CVE-2025-2559).
 const LONGEST: u64 = 300;
@@ -67,7 +68,17 @@ pub async fn authenticate<'a>(
         }
         _ => false,
     };
-    if proven { Ok(registered) } else { Err(invalid()) }
+    if !proven {
+        return Err(invalid());
+    }
+    let (client, now) = (&registered.client, app.now());
+    if !active.serves(client, now) {
+        return Err(OAuthError::new(OAuthCode::UnauthorizedClient, "the client's profile is retired"));
+    }
+    if active.catalog.policies().vocabulary().retiring.profiles.contains_key(&client.profile) {
+        app.usage.count(&client.id, Retiring::Profile, client.profile.as_str(), now);
+    }
+    Ok(registered)
 }
 
 fn read<'a>(parts: &Parts, form: &'a Params) -> Result<Credential<'a>, OAuthError> {

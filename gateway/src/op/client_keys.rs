@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::app::App;
 use crate::catalog::Registered;
 use crate::keys::algorithm;
+use crate::usage::Retiring;
 
 /// What a FAPI client may sign with (FAPI 2.0 Security Profile section 5.4.1).
 const STRONG: [Algorithm; 3] = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::PS256];
@@ -41,18 +42,26 @@ pub(super) async fn verify(
 ) -> Result<Verified<Map<String, Value>>, ClientTokenError> {
     let one = alg.map(|alg| [algorithm(alg)]);
     let allowed = one.as_ref().map_or(allowed(&registered.client), |one| one.as_slice());
-    let verify = |keys: &KeySet| Unverified::parse(token)?.verify(keys, allowed);
+    let verify = |keys: &KeySet| {
+        let unverified = Unverified::parse(token)?;
+        let retiring = keys.retiring(unverified.algorithm(), unverified.kid()).map(str::to_owned);
+        Ok::<_, JwsError>((unverified.verify(keys, allowed)?, retiring))
+    };
     // What cannot be such a token at all is no reason to fetch anything.
     let unverified = Unverified::parse(token)?;
     if !unverified.typ().is_none_or(|typ| types.iter().any(|known| known.eq_ignore_ascii_case(typ))) {
         return Err(JwsError::Header.into());
     }
-    match verify(&*keys(app, registered, false).await?) {
+    let (claims, retiring) = match verify(&*keys(app, registered, false).await?) {
         Err(JwsError::UnknownKey | JwsError::Signature) if is_remote(&registered.client) => {
-            Ok(verify(&*keys(app, registered, true).await?)?)
+            verify(&*keys(app, registered, true).await?)?
         }
-        verified => Ok(verified?),
+        verified => verified?,
+    };
+    if let Some(key) = retiring {
+        app.usage.count(&registered.client.id, Retiring::Key, &key, app.now());
     }
+    Ok(claims)
 }
 
 /// Whether one of the client's keys has this thumbprint.
@@ -65,12 +74,16 @@ fn is_remote(client: &Client) -> bool {
     matches!(client.keys, Some(KeySource::Uri(_)))
 }
 
-/// The client's keys; fetched again when those at hand were found wanting.
+/// The client's keys that have not ended; fetched again when those at hand were found wanting.
 pub(super) async fn keys(app: &App, registered: &Registered, again: bool) -> Result<Arc<KeySet>, ClientTokenError> {
-    let Some(KeySource::Uri(uri)) = &registered.client.keys else {
-        return Ok(Arc::clone(registered.keys.as_ref().ok_or(JwsError::UnknownKey)?));
-    };
     let now = app.now();
-    let fetched = if again { app.client_keys.refresh(uri, now).await } else { app.client_keys.get(uri, now).await };
-    fetched.map_err(|_| ClientTokenError::Unavailable)
+    let keys = match &registered.client.keys {
+        Some(KeySource::Uri(uri)) => {
+            let fetched =
+                if again { app.client_keys.refresh(uri, now).await } else { app.client_keys.get(uri, now).await };
+            fetched.map_err(|_| ClientTokenError::Unavailable)?
+        }
+        _ => Arc::clone(registered.keys.as_ref().ok_or(JwsError::UnknownKey)?),
+    };
+    Ok(if keys.has_ended(now.0) { Arc::new(keys.living(now.0)) } else { keys })
 }

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
 use gateway_core::audit::{self, DetailFacts, Event, LoginFacts};
-use gateway_core::authorize::Answer;
+use gateway_core::authorize::{Answer, AuthorizationRequest};
 use gateway_core::claims::Claims;
 use gateway_core::client::GrantType;
 use gateway_core::consent::{Mode, Receipt};
@@ -26,6 +26,7 @@ use super::{Visit, ciba, collected, pushed};
 use crate::exports;
 use crate::http::reply;
 use crate::store::{Batch, Class, Key, StoreError, Write};
+use crate::usage::Retiring;
 
 /// Codes, by digest.
 pub(super) const CODES: &str = "code";
@@ -118,6 +119,7 @@ impl Visit<'_> {
         self.lay_down(&name, &code, &self.code_grant(&agreed)).await?;
         match self.commit_release(&agreed, answer.as_ref(), name.id()).await {
             Ok(()) => {
+                self.count_retiring(&agreed);
                 self.still_signed_in(transaction, proof, &session).await?;
                 Ok((code, session))
             }
@@ -232,6 +234,17 @@ impl Visit<'_> {
             batch.writes.extend(given.map_err(|error| StoreError::Unavailable(error.to_string()))?);
         }
         self.app.store.commit(Class::Durable, batch, self.now).await
+    }
+
+    /// Counts what of a release is being given up.
+    fn count_retiring(&self, agreed: &Agreed<'_>) {
+        let AuthorizationRequest { client, acr, .. } = &agreed.transaction.request;
+        for old in &acr.old {
+            self.app.usage.count(client, Retiring::Acr, &old.name, self.now);
+        }
+        for released in agreed.released.iter().filter(|released| released.row.until.is_some()) {
+            self.app.usage.count(client, Retiring::Claim, released.claim().as_str(), self.now);
+        }
     }
 
     /// How the person authenticated: the provider's words where they are registered ones, or else its table's.

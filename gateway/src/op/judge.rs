@@ -130,7 +130,8 @@ impl Visit<'_> {
 
     /// The claims of a provider that this request needs: what the decision looks at, and what a release would read.
     pub(super) fn needed(&self, request: &AuthorizationRequest, provider: &ProviderId) -> Vec<String> {
-        self.active.catalog.policies().needed(&request.service, provider, &request.claims)
+        let parties = (&request.client, &request.service, provider);
+        self.active.catalog.policies().needed(parties, &request.claims, self.now.date())
     }
 
     pub(super) fn evidence(

@@ -146,7 +146,13 @@ async fn every_node_follows_within_a_second() {
         config.store = StoreConfig { node: name.to_owned(), engine: engine(&postgres, &redis) };
         if nodes.is_empty() {
             let (store, seals, source) = opened(&config).await;
-            let office = gateway::control::Office { store: &store, seals: &seals, source: &source, now: world.now() };
+            let office = gateway::control::Office {
+                store: &store,
+                seals: &seals,
+                source: &source,
+                usage: None,
+                now: world.now(),
+            };
             let order = Order::Activate { archive: first.clone(), by: "officer".into() };
             gateway::control::carry_out(order, &office).await.unwrap();
         }

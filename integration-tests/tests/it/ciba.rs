@@ -20,7 +20,9 @@ async fn world(more: &str) -> (World, Rp, Rp) {
     let counter =
         client_document("counter", "", "client_secret_basic", &counter).replace("redirect_uris = [\"\"]\n", "");
     let portal = client_document("portal", "https://portal.example/cb", "client_secret_basic", &secret);
-    let service = service_document(SERVICE, &["counter", "portal"], &["hk-iam-smart"], "");
+    let service = service_document(SERVICE, &["counter", "portal"], &["hk-iam-smart"], "")
+        + "[[release]]\nclaim = \"over_18\"\nfrom = 'over(claims.birthdate, 18)'\non_missing = \"fail\"\n\
+           purpose = \"check-age\"\nground = \"consent\"\nscope = \"age\"\n";
     let world = World::with(&[
         ("clients/counter.toml", &counter),
         ("clients/portal.toml", &portal),
@@ -359,4 +361,35 @@ async fn ciba_7_1_1_signed_requests() {
     assert!(phone.get(format!("{}/requests", world.issuer())).await.body.contains("Signed"));
     // Whoever saw it sends it in vain.
     assert_eq!(error(&send(&sound, &key).await), "invalid_request");
+}
+
+/// A client that is there to check is told yes or no, whatever it asks for and whatever the service could release.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_only_client_is_told_yes_or_no_and_nothing_else() {
+    let (world, counter, portal) = world("verification_only = true").await;
+    let mut phone = phone(&world, &portal, "hk-chan").await;
+    let shown = code(&world, &mut phone).await;
+    let named = json!({"name": {"essential": true}, "email": null, "over_18": {"essential": true}});
+    let verified = json!({"verification": {"trust_framework": null}, "claims": {"name": null, "over_18": null}});
+    let mut everywhere = named.clone();
+    everywhere["verified_claims"] = verified;
+    let wanted = json!({"userinfo": everywhere, "id_token": everywhere}).to_string();
+    let asked = ask(&counter, &shown, &[("scope", "openid profile email age"), ("claims", &wanted)]).await.json();
+    let page = open(&world, &mut phone).await;
+    assert!(!page.body.contains("姓名") && page.body.contains("18"), "{}", page.body);
+    world.agree_here(&mut phone, &page).await;
+    let tokens = poll(&counter, &asked).await.json();
+    let userinfo = counter.userinfo(tokens["access_token"].as_str().unwrap()).await;
+    let id_token = claims(tokens["id_token"].as_str().unwrap());
+    for told in [&userinfo.json(), &id_token] {
+        assert_eq!(told["over_18"], true, "{told}");
+        assert!(!told.to_string().contains("CHAN") && told.get("email").is_none(), "{told}");
+    }
+    let names: Vec<String> = userinfo.json().as_object().unwrap().keys().cloned().collect();
+    assert_eq!(names, ["over_18", "sub"], "{}", userinfo.body);
+    // The portal of the same service is no such client.
+    let mut browser = world.browser();
+    let back = world.sign_in(&mut browser, &portal.authorize(SERVICE, &[]), "hk-iam-smart", "hk-chan").await;
+    let tokens = portal.redeem(&integration_tests::rp::query(&back, "code").unwrap()).await.json();
+    assert_eq!(portal.userinfo(tokens["access_token"].as_str().unwrap()).await.json()["name"], "CHAN, Tai Man");
 }

@@ -45,6 +45,7 @@ mod portals;
 mod protected;
 mod refresh;
 mod register;
+mod retire;
 mod secrecy;
 mod sectors;
 mod session;

@@ -52,6 +52,9 @@ impl Registry for One {
     ) -> Result<Vec<(String, String)>, gateway_core::error::OAuthError> {
         Ok(named.keys().map(|name| (name.clone(), String::new())).collect())
     }
+    fn retiring_acr(&self, _: &str) -> Option<authorize::OldAcr> {
+        None
+    }
     fn hinted_subject(&self, _: &Client, id_token: &str) -> Option<String> {
         (id_token == "ours").then(|| "subject".to_owned())
     }

@@ -75,7 +75,7 @@ pub(super) async fn activate(data: &Path, config: &Config, now: Timestamp) -> Re
     let seals = Seals::new(Vault::load(&config.master_key)?);
     let store = Store::open(&config.store, seals.key("audit").map_err(|error| wrong(&error))?).await;
     let store = store.map_err(|error| wrong(&error))?;
-    let office = Office { store: &store, seals: &seals, source: &source, now };
+    let office = Office { store: &store, seals: &seals, source: &source, usage: None, now };
     let status = control::carry_out(Order::Status, &office).await.map_err(|lines| wrong(&lines.join("\n")))?;
     let last = status.pointer("/live/sequence").and_then(serde_json::Value::as_u64).unwrap_or(0);
     if status.pointer("/live/version").and_then(serde_json::Value::as_str) == Some(&bundle.version()) {

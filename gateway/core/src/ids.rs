@@ -72,9 +72,39 @@ macro_rules! id {
     };
 }
 
+/// An address with a host and nothing that could be written in two ways (OpenID Federation 1.0 section 1.2).
+fn is_entity(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("https://") else { return false };
+    let host = rest.split('/').next().unwrap_or_default();
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"./-:".contains(&b);
+    let path = |b: u8| plain(b) || b.is_ascii_uppercase() || b == b'_';
+    text.len() <= 200
+        && host.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && host.bytes().all(plain)
+        && rest.bytes().all(path)
+        && !rest.contains("..")
+        && !rest.contains("//")
+}
+
+/// A name of our own, or of an entity of a federation, alone or under the document by which it joined.
+fn is_client(text: &str) -> bool {
+    match text.split_once(ClientId::JOINT) {
+        Some((document, entity)) if entity.contains('/') => is_token(document) && is_entity(entity),
+        None if text.contains('/') => is_entity(text),
+        _ => is_token(text),
+    }
+}
+
+const ENTITY_RULE: &str =
+    "an https address of at most 200 characters without query, fragment or anything that could be written otherwise";
+
+id!(
+    /// An entity of a federation (OpenID Federation 1.0 section 1.2).
+    EntityId, "entity identifier", is_entity, ENTITY_RULE
+);
 id!(
     /// An OAuth client (RFC 6749 section 2.2): one portal.
-    ClientId, "client_id", is_token, TOKEN_RULE
+    ClientId, "client_id", is_client, TOKEN_RULE
 );
 id!(
     /// One government matter, the unit of trust policy.
@@ -116,6 +146,26 @@ impl ClientId {
         format!("{document}{}{}", Self::JOINT, base64url(&fresh)).parse()
     }
 
+    /// The id of an entity of a federation that is a client under `document`.
+    ///
+    /// # Errors
+    /// [`InvalidId`] when the two together are none.
+    pub fn joining(document: &Self, entity: &EntityId) -> Result<Self, InvalidId> {
+        format!("{document}{}{entity}", Self::JOINT).parse()
+    }
+
+    /// The entity that it is, where its client joined by a federation.
+    #[must_use]
+    pub fn entity(&self) -> Option<&str> {
+        self.0.split_once(Self::JOINT).map(|(_, own)| own).filter(|own| own.contains('/'))
+    }
+
+    /// The name by which its client knows itself, and is called in every message: of an entity its own, and no document's.
+    #[must_use]
+    pub fn on_the_wire(&self) -> &str {
+        self.entity().unwrap_or(&self.0)
+    }
+
     /// Whether its client registered itself (RFC 7591).
     #[must_use]
     pub fn registered_itself(&self) -> bool {
@@ -132,6 +182,21 @@ impl ClientId {
 impl Borrow<str> for ClientId {
     fn borrow(&self) -> &str {
         &self.0
+    }
+}
+
+impl EntityId {
+    /// Where it says who it is (OpenID Federation 1.0 section 9).
+    #[must_use]
+    pub fn configuration(&self) -> String {
+        format!("{}/.well-known/openid-federation", self.0.trim_end_matches('/'))
+    }
+
+    /// Its host, without a port.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let rest = self.0.trim_start_matches("https://");
+        rest.split(['/', ':']).next().unwrap_or_default().to_owned()
     }
 }
 

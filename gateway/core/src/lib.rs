@@ -33,6 +33,7 @@ pub mod digest;
 pub mod discovery;
 pub mod document;
 pub mod error;
+pub mod federation;
 pub mod ids;
 pub mod interaction;
 pub mod jurisdiction;

@@ -27,6 +27,7 @@ use url::Url;
 
 mod answer;
 pub mod error;
+pub mod federation;
 pub mod guangdong;
 pub mod http;
 pub mod iam_smart;

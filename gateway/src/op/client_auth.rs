@@ -137,10 +137,7 @@ fn find<'a>(active: &'a Active, credential: &Credential<'_>) -> Result<&'a Regis
 
 /// Whose assertion this claims to be. Used for nothing but finding the keys to verify it with.
 fn claimed_client(token: &str) -> Option<ClientId> {
-    let payload = token.split('.').nth(1)?;
-    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
-    let claims: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
-    claims.get("sub")?.as_str()?.parse().ok()
+    certs::jws::claimed(token)?.get("sub")?.as_str()?.parse().ok()
 }
 
 /// Whether the connection's certificate is the client's (RFC 8705 sections 2.1 and 2.2).

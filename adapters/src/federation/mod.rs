@@ -1,0 +1,198 @@
+//! Whom a federation vouches for (OpenID Federation 1.0 section 10): from an entity upwards, statement by statement, to the one
+//! anchor that the configuration believes, and down again with the keys that each superior states.
+//!
+//! Nothing that an entity says sends us anywhere but to the origins that the federation's document lists. A climb makes a bounded
+//! number of calls, meets nobody twice, and is made once however many wait for it.
+
+mod climb;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use certs::jws::{JwsError, Unverified, Verified};
+use certs::key::{Algorithm, KeySet};
+use gateway_core::federation::{
+    FederationError, LONGEST_CHAIN, STATEMENT_TYPE, Statement, TRUST_MARK_TYPE, TrustChain, TrustMark, TrustMarkClaims,
+};
+use gateway_core::ids::EntityId;
+use gateway_core::time::Timestamp;
+use moka::future::Cache;
+use serde_json::{Map, Value};
+use url::Url;
+
+use self::climb::Climb;
+use crate::http::Http;
+
+/// The longest that a chain serves, however long its statements would.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+/// How long nobody asks again for whom nobody vouched, in seconds.
+const PAUSE: u64 = 10;
+/// The most entities that are remembered.
+const REMEMBERED: u64 = 10_000;
+/// The most marks of one entity that are looked at.
+const MARKS: usize = 8;
+
+/// A federation that is believed.
+#[derive(Debug, Clone)]
+pub struct Anchor {
+    /// The one at its top.
+    pub entity: EntityId,
+    /// Its keys, as they were handed over when somebody decided to believe it.
+    pub keys: Arc<KeySet>,
+    /// The origins that its entities have: nothing else is called.
+    pub origins: Vec<String>,
+}
+
+/// An entity that a federation vouches for.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The statements that lead up to its anchor.
+    pub chain: TrustChain,
+    /// The same as they are signed, from the entity's own up to the anchor's own.
+    pub statements: Vec<String>,
+    /// The marks that it may show, by their type, with each mark as it is signed.
+    pub marks: Vec<TrustMark>,
+    /// Until when that is so.
+    pub expires_at: Timestamp,
+}
+
+impl Resolved {
+    /// Whether it has all of these marks.
+    #[must_use]
+    pub fn shows(&self, kinds: &[String]) -> bool {
+        let own: BTreeSet<&str> = self.marks.iter().map(|mark| mark.kind.as_str()).collect();
+        kinds.iter().all(|kind| own.contains(kind.as_str()))
+    }
+}
+
+type Who = (EntityId, EntityId);
+type Attempt = Result<Arc<Resolved>, FederationError>;
+
+/// Finds out whom federations vouch for, and remembers it for as long as their statements last.
+pub struct Resolver {
+    http: Arc<dyn Http>,
+    kept: Cache<Who, Arc<Resolved>>,
+    attempts: Cache<(Who, u64), Attempt>,
+}
+
+impl Resolver {
+    /// One that knows nobody yet.
+    #[must_use]
+    pub fn new(http: Arc<dyn Http>) -> Self {
+        Self {
+            http,
+            kept: Cache::builder().max_capacity(REMEMBERED).time_to_live(LONGEST).build(),
+            attempts: Cache::builder().max_capacity(REMEMBERED).time_to_live(Duration::from_secs(2 * PAUSE)).build(),
+        }
+    }
+
+    /// The chain of an entity, as it was found before and still holds, or found now.
+    ///
+    /// # Errors
+    /// Why the federation does not vouch for it, as far as can be seen.
+    pub async fn resolve(&self, entity: &EntityId, anchor: &Anchor, now: Timestamp) -> Attempt {
+        if !anchor.may_call(entity.as_str()) {
+            return Err(FederationError(format!("{entity} is at no host of this federation")));
+        }
+        let who = (entity.clone(), anchor.entity.clone());
+        if let Some(known) = self.kept.get(&who).await.filter(|known| !known.expires_at.is_past(now)) {
+            return Ok(known);
+        }
+        let climbed = self.climbed(entity, anchor, now);
+        let attempt = self.attempts.get_with((who.clone(), now.0 / PAUSE), climbed).await;
+        if let Ok(found) = &attempt {
+            self.kept.insert(who, Arc::clone(found)).await;
+        }
+        attempt
+    }
+
+    async fn climbed(&self, entity: &EntityId, anchor: &Anchor, now: Timestamp) -> Attempt {
+        let (chain, statements) = Climb::new(&*self.http, anchor, now).up(entity).await?;
+        let mut expires_at = chain.expires_at().min(now.plus(LONGEST));
+        let mut marks = Vec::new();
+        for mark in chain.leaf().trust_marks.iter().take(MARKS) {
+            match self.believed(mark, &chain, anchor, now).await {
+                Ok(until) => {
+                    expires_at = until.map_or(expires_at, |until| until.min(expires_at));
+                    marks.push(mark.clone());
+                }
+                Err(error) => tracing::info!(%entity, kind = mark.kind, %error, "a mark that is not believed"),
+            }
+        }
+        Ok(Arc::new(Resolved { chain, statements, marks, expires_at }))
+    }
+
+    /// Whether a mark is what it says, by somebody who may say so (section 7.3); until when.
+    async fn believed(
+        &self,
+        mark: &TrustMark,
+        chain: &TrustChain,
+        anchor: &Anchor,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, FederationError> {
+        let refuse = |why: &str| FederationError(why.to_owned());
+        let issuers =
+            chain.anchor().trust_mark_issuers.get(&mark.kind).ok_or_else(|| refuse("the anchor knows no such mark"))?;
+        let claimed = certs::jws::claimed(&mark.mark).and_then(|claims| claims.get("iss")?.as_str()?.parse().ok());
+        let issuer: EntityId = claimed.ok_or_else(|| refuse("it does not say who issued it"))?;
+        if !issuers.contains(&issuer) {
+            return Err(refuse("its issuer may not issue such marks"));
+        }
+        let keys = if issuer == anchor.entity {
+            Arc::clone(&anchor.keys)
+        } else {
+            Arc::new(key_set(Climb::new(&*self.http, anchor, now).up(&issuer).await?.0.keys())?)
+        };
+        let said = verified(&mark.mark, TRUST_MARK_TYPE, &keys).map_err(|error| refuse(&error.to_string()))?;
+        let said = TrustMarkClaims::read(&said, now)?;
+        if said.iss != issuer || said.sub != *chain.entity() || said.kind != mark.kind {
+            return Err(refuse("it is another's, or of another kind"));
+        }
+        Ok(said.exp)
+    }
+}
+
+impl Anchor {
+    /// Whether an address is of this federation's.
+    #[must_use]
+    pub fn may_call(&self, address: &str) -> bool {
+        gateway_core::registration::is_within(address, &self.origins)
+    }
+}
+
+fn key_set(jwks: &Value) -> Result<KeySet, FederationError> {
+    let keys = KeySet::parse(jwks.to_string().as_bytes());
+    keys.map_err(|error| FederationError(format!("keys of a statement: {error}")))
+}
+
+fn verified(token: &str, typ: &str, keys: &KeySet) -> Result<Verified<Map<String, Value>>, JwsError> {
+    let unverified = Unverified::parse(token)?;
+    if unverified.typ() != Some(typ) {
+        return Err(JwsError::Header);
+    }
+    unverified.verify(keys, &Algorithm::ALL)
+}
+
+/// A statement that these keys signed.
+fn statement(token: &str, keys: &KeySet, now: Timestamp) -> Result<Statement, FederationError> {
+    let claims =
+        verified(token, STATEMENT_TYPE, keys).map_err(|error| FederationError(format!("a statement: {error}")))?;
+    Statement::read(&claims, now)
+}
+
+/// What an entity says of itself, signed with a key that it says is its own: good for finding out whom to ask, and for
+/// nothing else.
+fn own_statement(token: &str, now: Timestamp) -> Result<Statement, FederationError> {
+    let claimed = certs::jws::claimed(token).and_then(|claims| claims.get("jwks").cloned());
+    statement(token, &key_set(&claimed.unwrap_or_default())?, now)
+}
+
+/// The address of `endpoint` with a query.
+fn asking(endpoint: &str, sub: &EntityId) -> Option<Url> {
+    let mut url = Url::parse(endpoint).ok()?;
+    url.query_pairs_mut().append_pair("sub", sub.as_str());
+    Some(url)
+}

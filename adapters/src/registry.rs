@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use certs::envelope::KeyEncryptionKey;
 use gateway_core::document::Section;
+use gateway_core::ids::ProviderId;
 use gateway_core::secret::Secret;
 use url::Url;
 
+use crate::federation::{Anchor, Resolver};
 use crate::guangdong::{Guangdong, Settings as GuangdongSettings};
 use crate::http::Http;
 use crate::iam_smart::{IamSmart, Settings as IamSmartSettings};
 use crate::oauth::{Oauth, Settings as OauthSettings};
-use crate::oidc::{Oidc, Settings as OidcSettings};
+use crate::oidc::{Joined, Oidc, Settings as OidcSettings};
 use crate::shared::Shared;
 use crate::{Adapter, Signer};
 
@@ -38,6 +40,8 @@ pub struct Ports {
     pub signer: Arc<dyn Signer>,
     /// What all nodes see.
     pub shared: Arc<dyn Shared>,
+    /// Whom federations vouch for.
+    pub federations: Arc<Resolver>,
 }
 
 /// The contents of secret files, by the names that documents give them.
@@ -106,18 +110,35 @@ impl Settings {
         kek.transpose().map(drop).map_err(|error| format!("{file}: {error}"))
     }
 
-    /// Opens the adapter. `callback` is where its provider sends the browser back; no other provider uses it.
+    /// The federation through which its provider is found, where it is.
+    #[must_use]
+    pub fn federation(&self) -> Option<&ProviderId> {
+        if let Self::Oidc(settings) = self { settings.federation.as_ref() } else { None }
+    }
+
+    /// Opens the adapter. `callback` is where its provider sends the browser back; no other provider uses it. `anchor` is whom we
+    /// believe in its federation, where it has one.
     ///
     /// # Errors
     /// Which secret is missing or of no use.
-    pub fn open(self, callback: Url, secrets: &Secrets, ports: &Ports) -> Result<Arc<dyn Adapter>, String> {
-        let Ports { http, signer, shared } = ports.clone();
+    pub fn open(
+        self,
+        callback: Url,
+        secrets: &Secrets,
+        anchor: Option<&Anchor>,
+        ports: &Ports,
+    ) -> Result<Arc<dyn Adapter>, String> {
+        let Ports { http, signer, shared, federations } = ports.clone();
         let secret = |name: &str| secrets.get(name).cloned();
         let required = |name: &str| secret(name).ok_or_else(|| format!("{name} is missing"));
         Ok(match self {
             Self::Oidc(settings) => {
                 let secret = settings.auth.secret_file().map(required).transpose()?;
-                Arc::new(Oidc::new(settings, callback, secret, http, signer))
+                if let (Some(named), None) = (&settings.federation, anchor) {
+                    return Err(format!("the federation {named} is not in this bundle"));
+                }
+                let joined = anchor.map(|anchor| Joined::new(federations, anchor.clone()));
+                Arc::new(Oidc::new(settings, callback, secret, (http, signer), joined))
             }
             Self::Oauth(settings) => {
                 let secret = settings.auth.secret_file().map(required).transpose()?;

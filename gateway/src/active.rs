@@ -28,6 +28,8 @@ pub struct Active {
     pub adapters: Arc<Adapters>,
     roll: Arc<Roll>,
     joined: HashMap<ClientId, Registered>,
+    /// The names of those that joined by a federation, by what they call themselves.
+    entities: HashMap<String, ClientId>,
 }
 
 impl Active {
@@ -51,19 +53,22 @@ impl Active {
                 Err(error) => tracing::warn!(client = %id, %error, "does not fit its document any more"),
             }
         }
-        Self { catalog, adapters, roll, joined }
+        let entities = joined.keys().filter_map(|id| Some((id.entity()?.to_owned(), id.clone()))).collect();
+        Self { catalog, adapters, roll, joined, entities }
     }
 
-    /// A client, of the bundle or of the roll.
+    /// A client, of the bundle or of the roll, by its name here or the one by which it calls itself.
     #[must_use]
     pub fn client(&self, id: &ClientId) -> Option<&Registered> {
-        self.catalog.client(id).or_else(|| self.joined.get(id))
+        let entity = || self.joined.get(self.entities.get(id.as_str())?);
+        self.catalog.client(id).or_else(|| self.joined.get(id)).or_else(entity)
     }
 
-    /// Whether a client's profile is still served.
+    /// Whether a client is served now: its profile is, and whoever vouches for it still does.
     #[must_use]
     pub fn serves(&self, client: &Client, now: Timestamp) -> bool {
-        self.catalog.policies().vocabulary().retiring.serves(client.profile, now.date())
+        let ended = self.roll.get(&client.id).and_then(|record| record.expires_at).is_some_and(|end| end.is_past(now));
+        !ended && self.catalog.policies().vocabulary().retiring.serves(client.profile, now.date())
     }
 
     /// Every client.

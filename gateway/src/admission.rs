@@ -35,6 +35,12 @@ pub struct Admission {
 const OF_THE_STATEMENT: [&str; 8] = ["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "software_statement"];
 
 impl Admission {
+    /// Whether somebody who has a token registers under it.
+    #[must_use]
+    pub fn is_by_token(&self) -> bool {
+        !self.terms.initial_access_tokens.is_empty()
+    }
+
     pub(crate) fn digests(&self) -> impl Iterator<Item = &str> {
         self.terms.initial_access_tokens.iter().map(SecretDigest::as_str)
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use adapters::Signer;
+use adapters::federation::Resolver;
 use adapters::http::{Http, HttpError};
 use adapters::registry::Ports;
 use adapters::remote::Remote;
@@ -137,6 +138,8 @@ pub struct App {
     pub by_reference: Semaphore,
     /// Who still uses what is being given up.
     pub usage: Usage,
+    /// Whom federations vouch for.
+    pub federations: Arc<Resolver>,
     /// Places for check lists, each of which makes many calls.
     pub checklists: Semaphore,
     shadow: ArcSwapOption<PolicySet>,
@@ -192,7 +195,9 @@ impl App {
         let http: Arc<dyn Http> = Arc::clone(&egress) as Arc<dyn Http>;
         let shared = SharedState::new(Arc::clone(&store), Arc::clone(&seals), Arc::clone(&clock));
         let signer = Arc::clone(&keys) as Arc<dyn Signer>;
-        let ports = Ports { http: Arc::clone(&http), signer, shared: Arc::new(shared) };
+        let federations = Arc::new(Resolver::new(Arc::clone(&http)));
+        let ports =
+            Ports { http: Arc::clone(&http), signer, shared: Arc::new(shared), federations: Arc::clone(&federations) };
         let mut roll = Roll::default();
         roll.take_in(roll.news(&store, &seals, now).await?);
         let (catalog, adapters) = connect(&config.issuer, catalog, &egress, &ports).map_err(StartError::Bundle)?;
@@ -219,6 +224,7 @@ impl App {
             entering: Mutex::default(),
             by_reference: Semaphore::new(BY_REFERENCE),
             usage: Usage::default(),
+            federations,
             checklists: Semaphore::new(CHECKLISTS),
             shadow: ArcSwapOption::empty(),
             egress,

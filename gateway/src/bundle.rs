@@ -20,7 +20,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 /// The sub-folders of a bundle: one kind of document each.
-pub const KINDS: [&str; 7] = ["authorities", "clients", "groups", "instruments", "providers", "services", "vocabulary"];
+pub const KINDS: [&str; 9] = [
+    "authorities",
+    "clients",
+    "federations",
+    "groups",
+    "instruments",
+    "providers",
+    "services",
+    "subordinates",
+    "vocabulary",
+];
 
 /// The documents of a bundle, as they were found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use gateway_core::client::{Client, ClientAuth, Encryption, KeyManagementAlg, Key
 use gateway_core::credential::CertificateName;
 use gateway_core::discovery::Verified;
 use gateway_core::document::{Problem, Problems};
-use gateway_core::ids::{ClientId, ProviderId};
+use gateway_core::ids::{ClientId, EntityId, ProviderId};
 use gateway_core::registration;
 use gateway_core::secret::Secret;
 use policies::service::TokenFormat;
@@ -30,6 +30,7 @@ use url::Url;
 use crate::admission::Admission;
 use crate::authority::Authority;
 use crate::bundle::Bundle;
+use crate::federation::{Federation, Subordinate};
 
 /// A client with its inline keys parsed.
 #[derive(Debug, Clone)]
@@ -51,6 +52,8 @@ pub struct Catalog {
     settings: BTreeMap<ProviderId, Settings>,
     secrets: HashMap<ProviderId, Secrets>,
     authorities: BTreeMap<String, Authority>,
+    federations: BTreeMap<ProviderId, Federation>,
+    subordinates: BTreeMap<EntityId, Subordinate>,
 }
 
 impl Catalog {
@@ -61,12 +64,15 @@ impl Catalog {
     pub fn compile(bundle: &Bundle, secrets: &Path) -> Result<Self, Problems> {
         let mut problems = Problems::new();
         let mut parts = CatalogParts::read(bundle, Some(secrets), &mut problems);
-        let mut authorities = BTreeMap::new();
-        for document in bundle.of("authorities") {
-            let read = Authority::from_document(&document.file, &document.text);
-            let Some(authority) = collect(read, &mut problems) else { continue };
-            if authorities.insert(authority.id.clone(), authority).is_some() {
-                problems.push(twice(&document, "the authority"));
+        let authorities = each(bundle, "authorities", Authority::from_document, |one| one.id.clone(), &mut problems);
+        let federations = each(bundle, "federations", Federation::from_document, |one| one.id.clone(), &mut problems);
+        let subordinates =
+            each(bundle, "subordinates", Subordinate::from_document, |one| one.entity.clone(), &mut problems);
+        for admission in parts.admissions.values() {
+            let named = admission.terms.federation.as_ref().map(|terms| &terms.federation);
+            if let Some(unknown) = named.filter(|named| !federations.contains_key(*named)) {
+                let reason = format!("registration: the federation {unknown} is not in this bundle");
+                problems.push(admission.document.problem(&reason));
             }
         }
         let policies = collect(parts.policies(bundle), &mut problems);
@@ -74,7 +80,7 @@ impl Catalog {
         let CatalogParts { clients, admissions, settings, secrets, .. } = parts;
         match policies {
             Some(policies) if problems.is_empty() => {
-                Ok(Self { clients, admissions, policies, settings, secrets, authorities })
+                Ok(Self { clients, admissions, policies, settings, secrets, authorities, federations, subordinates })
             }
             _ => Err(problems),
         }
@@ -84,6 +90,35 @@ impl Catalog {
     #[must_use]
     pub fn authority(&self, id: &str) -> Option<&Authority> {
         self.authorities.get(id)
+    }
+
+    /// A federation that is believed.
+    #[must_use]
+    pub fn federation(&self, id: &ProviderId) -> Option<&Federation> {
+        self.federations.get(id)
+    }
+
+    /// Every federation that is believed.
+    pub fn federations(&self) -> impl Iterator<Item = &Federation> {
+        self.federations.values()
+    }
+
+    /// Every entity that we vouch for.
+    pub fn subordinates(&self) -> impl Iterator<Item = &Subordinate> {
+        self.subordinates.values()
+    }
+
+    /// Where providers send browsers back that are found through a federation, and know us by it alone.
+    #[must_use]
+    pub fn federated_callbacks(&self, issuer: &str) -> Vec<String> {
+        let federated = self.settings.iter().filter(|(_, settings)| settings.federation().is_some());
+        federated.map(|(id, _)| format!("{issuer}/callback/{id}")).collect()
+    }
+
+    /// Whether we are somebody in a federation.
+    #[must_use]
+    pub fn is_federated(&self) -> bool {
+        !self.federations.is_empty() || !self.subordinates.is_empty()
     }
 
     /// A client.
@@ -149,7 +184,8 @@ impl Catalog {
         let clients = self.clients().flat_map(Client::addresses).filter(called).map(|(_, address)| address);
         // Whoever registers, registers addresses of these.
         let joining = self.admissions().flat_map(|admission| admission.terms.origins.iter().map(String::as_str));
-        let clients = clients.chain(joining).filter_map(|address| Url::parse(address).ok());
+        let federated = self.federations().flat_map(|known| known.anchor.origins.iter().map(String::as_str));
+        let clients = clients.chain(joining).chain(federated).filter_map(|address| Url::parse(address).ok());
         self.settings.values().flat_map(Settings::hosts).chain(clients).collect()
     }
 
@@ -167,7 +203,9 @@ impl Catalog {
         for (id, settings) in &self.settings {
             let callback = Url::parse(&format!("{issuer}/callback/{id}")).map_err(|error| error.to_string());
             let secrets = self.secrets.get(id).unwrap_or(&none);
-            match callback.and_then(|callback| settings.clone().open(callback, secrets, ports)) {
+            let federation = settings.federation().and_then(|named| self.federation(named));
+            let anchor = federation.map(|federation| &federation.anchor);
+            match callback.and_then(|callback| settings.clone().open(callback, secrets, anchor, ports)) {
                 Ok(adapter) => {
                     adapters.insert(id.clone(), adapter);
                 }
@@ -347,6 +385,24 @@ fn misfit(file: &str, client: &Client, set: &PolicySet) -> Option<Problem> {
 
 fn collect<T>(read: Result<T, Problems>, problems: &mut Problems) -> Option<T> {
     read.map_err(|found| problems.extend(found)).ok()
+}
+
+/// Every document of a kind, by its name.
+fn each<K: Ord, T>(
+    bundle: &Bundle,
+    kind: &str,
+    read: impl Fn(&str, &str) -> Result<T, Problems>,
+    name: impl Fn(&T) -> K,
+    problems: &mut Problems,
+) -> BTreeMap<K, T> {
+    let mut all = BTreeMap::new();
+    for document in bundle.of(kind) {
+        let Some(one) = collect(read(&document.file, &document.text), problems) else { continue };
+        if all.insert(name(&one), one).is_some() {
+            problems.push(twice(&document, "what this document is about"));
+        }
+    }
+    all
 }
 
 fn twice(document: &Document, id: &str) -> Problem {

@@ -42,6 +42,7 @@ struct Table {
 pub struct Keys {
     rotation: Rotation,
     table: ArcSwap<Table>,
+    federation: SigningKey,
 }
 
 /// Our algorithm for a client's choice.
@@ -69,7 +70,10 @@ impl Keys {
     ) -> Result<Self, KeysError> {
         let wanted = wanted(algorithms);
         let table = load(rotation, &wanted, store, seals, now).await?;
-        Ok(Self { rotation, table: ArcSwap::from_pointee(table) })
+        let make = || Ok(SigningKey::generate(Algorithm::ES256)?.to_pkcs8()?.to_vec());
+        let federation = kept_secret(store, seals, FEDERATION, None, &make, now).await?;
+        let federation = SigningKey::from_pkcs8(Algorithm::ES256, federation.expose())?;
+        Ok(Self { rotation, table: ArcSwap::from_pointee(table), federation })
     }
 
     /// Takes up the phase of `now` and any algorithm that is newly wanted. Cheap when nothing changed.
@@ -102,6 +106,21 @@ impl Keys {
         let table = self.table.load();
         let key = table.current.get(algorithm.name()).ok_or(KeyError::Unsupported)?;
         jws::sign(key, typ, claims)
+    }
+
+    /// Signs what we say in federations. That key is no other's (OpenID Federation 1.0 section 3.1.1), and stays: superiors
+    /// know it.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn sign_for_federation(&self, typ: &str, claims: &Map<String, Value>) -> Result<String, KeyError> {
+        jws::sign(&self.federation, typ, claims)
+    }
+
+    /// The public key of what we say in federations, as a JWK Set.
+    #[must_use]
+    pub fn federation_jwks(&self) -> Value {
+        json!({ "keys": [self.federation.public_jwk()] })
     }
 
     /// The public keys: signing, next and retiring ones (OpenID Connect Core section 10.1.1).
@@ -183,6 +202,8 @@ async fn load_key(
     Ok(SigningKey::from_pkcs8(algorithm, der.expose())?)
 }
 
+/// The name of the key of what we say in federations.
+const FEDERATION: &str = "federation";
 /// Names of signing keys begin so; what follows is the algorithm, the period's length and its number.
 const SIGNING: &str = "signing-";
 

@@ -26,6 +26,7 @@ pub mod config;
 pub mod control;
 pub mod egress;
 pub mod exports;
+pub mod federation;
 pub mod http;
 pub mod keys;
 pub mod links;

@@ -56,6 +56,9 @@ pub struct Record {
     pub changed_at: Timestamp,
     /// Whether it passed its check list as it is now.
     pub live: bool,
+    /// Until when, where it is not for itself or anybody here to say.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Record {
@@ -210,7 +213,15 @@ mod tests {
     fn record(live: bool) -> Record {
         let (metadata, secret, token) = (Map::new(), None, String::new());
         let now = Timestamp(1);
-        Record { metadata, secret, registration_access_token: token, issued_at: now, changed_at: now, live }
+        Record {
+            metadata,
+            secret,
+            registration_access_token: token,
+            issued_at: now,
+            changed_at: now,
+            live,
+            expires_at: None,
+        }
     }
 
     async fn follow(roll: &mut Roll, store: &Store, seals: &Seals, now: Timestamp) {

@@ -154,7 +154,10 @@ impl Site {
         let (shared, heard, paths) = (Arc::clone(&answer), Arc::clone(&asked), Arc::clone(&by_path));
         let router = axum::Router::new().fallback(async move |uri: http::Uri, body: String| {
             heard.lock().expect("no panic").push((uri.to_string(), body));
-            let own = paths.lock().expect("no panic").get(uri.path()).cloned();
+            let own = {
+                let paths = paths.lock().expect("no panic");
+                paths.get(&uri.to_string()).or_else(|| paths.get(uri.path())).cloned()
+            };
             let (status, headers, body) = own.unwrap_or_else(|| shared.lock().expect("no panic").clone());
             let headers = headers
                 .iter()
@@ -176,7 +179,7 @@ impl Site {
         *self.answer.lock().expect("no panic") = (status, headers, body.to_owned());
     }
 
-    /// Changes what it answers at one path.
+    /// Changes what it answers at one path, with its query or whatever query it has.
     pub fn answers_at(&self, path: &str, status: u16, headers: Vec<(&'static str, String)>, body: &str) {
         self.by_path.lock().expect("no panic").insert(path.to_owned(), (status, headers, body.to_owned()));
     }

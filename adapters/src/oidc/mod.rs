@@ -5,6 +5,7 @@
 //! is fetched, `at_hash` when there is one, one skew for all times, and a code that is never sent twice.
 
 mod fapi;
+mod joined;
 mod key;
 mod logout;
 mod metadata;
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Url;
 
+pub use joined::Joined;
 pub use settings::{Settings, TokenAuth};
 
 use crate::error::UpstreamError;
@@ -101,18 +103,24 @@ pub struct Oidc {
     keys: Remote<KeySet>,
     logout_keys: Remote<KeySet>,
     nonce: fapi::LastNonce,
+    joined: Option<Joined>,
 }
 
 impl Oidc {
     /// An adapter for one provider; fetches nothing yet, so that a dead provider delays no start.
     #[must_use]
     pub fn new(
-        settings: Settings,
+        mut settings: Settings,
         callback: Url,
         secret: Option<Secret<String>>,
-        http: Arc<dyn Http>,
-        signer: Arc<dyn Signer>,
+        (http, signer): (Arc<dyn Http>, Arc<dyn Signer>),
+        joined: Option<Joined>,
     ) -> Self {
+        // To whom has never heard of us we are called what we call ourselves.
+        if settings.client_id.is_empty() {
+            let issuer = callback.as_str().rsplit_once("/callback/").map(|(issuer, _)| issuer.to_owned());
+            settings.client_id = issuer.unwrap_or_default();
+        }
         let metadata = Remote::new(Arc::clone(&http), Metadata::parse);
         let keys = || Remote::new(Arc::clone(&http), |json| KeySet::parse(json).ok());
         let (keys, logout_keys) = (keys(), keys());
@@ -126,11 +134,15 @@ impl Oidc {
             keys,
             logout_keys,
             nonce: fapi::LastNonce::default(),
+            joined,
         }
     }
 
     async fn metadata(&self, now: Timestamp) -> Result<Arc<Metadata>, UpstreamError> {
-        let metadata = self.metadata.get(&self.settings.discovery_url(), now).await?;
+        let metadata = match &self.joined {
+            Some(joined) => joined.metadata(&self.settings.issuer_text(), now).await?,
+            None => self.metadata.get(&self.settings.discovery_url(), now).await?,
+        };
         metadata.check(&self.settings)?;
         Ok(metadata)
     }
@@ -275,6 +287,8 @@ impl Adapter for Oidc {
         let (mut url, _, _) = request.url();
         if self.settings.fapi {
             url = self.pushed(&metadata, &url, step).await?;
+        } else if self.joined.is_some() {
+            url = self.signed(&metadata, &url, step)?;
         }
         let memo = serde_json::to_string(&memo).map_err(|_| UpstreamError::misbehaved("the memo cannot be written"))?;
         Ok(Departure { url, memo: Secret::new(memo) })

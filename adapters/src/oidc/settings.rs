@@ -1,6 +1,7 @@
 //! The `[oidc]` table of a provider document.
 
 use gateway_core::document::Section;
+use gateway_core::ids::ProviderId;
 use url::Url;
 
 /// How the gateway authenticates at the provider's token endpoint.
@@ -33,6 +34,8 @@ pub struct Settings {
     pub userinfo: bool,
     /// Whether it is spoken to by FAPI 2.0: requests are pushed, tokens bound to our key, and every answer names its issuer.
     pub fapi: bool,
+    /// The federation through which it is found, where it has never heard of us.
+    pub federation: Option<ProviderId>,
     /// Whether it tells us of logouts, at `/backchannel-logout/{provider}` (OpenID Connect Back-Channel Logout).
     pub backchannel_logout: bool,
 }
@@ -41,7 +44,13 @@ impl Settings {
     /// Reads the table.
     #[must_use]
     pub fn read(table: &Section<'_>) -> Option<Self> {
-        let (issuer, client_id) = (table.require::<Url>("issuer"), table.require("client_id"));
+        let (issuer, federation) = (table.require::<Url>("issuer"), table.optional("federation"));
+        // Who joins by a federation is called what it calls itself.
+        let client_id = if federation.is_some() {
+            table.optional("client_id").or(Some(String::new()))
+        } else {
+            table.require("client_id")
+        };
         if issuer
             .as_ref()
             .is_some_and(|url| url.scheme() != "https" || url.query().is_some() || url.fragment().is_some())
@@ -58,8 +67,11 @@ impl Settings {
         if fapi && auth.as_ref().is_some_and(|auth| *auth != TokenAuth::PrivateKeyJwt) {
             table.refuse_field("fapi2", "needs token_endpoint_auth_method = \"private_key_jwt\"");
         }
+        if federation.is_some() && auth.as_ref().is_some_and(|auth| *auth != TokenAuth::PrivateKeyJwt) {
+            table.refuse_field("federation", "needs token_endpoint_auth_method = \"private_key_jwt\"");
+        }
         let (issuer, client_id, auth) = (issuer?, client_id?, auth?);
-        Some(Self { issuer, client_id, auth, scopes, endpoints_at, userinfo, fapi, backchannel_logout })
+        Some(Self { issuer, client_id, auth, scopes, endpoints_at, userinfo, fapi, federation, backchannel_logout })
     }
 
     /// The issuer as text, without the slash that a URL parser adds to a bare host.

@@ -279,6 +279,11 @@ fn check_arrival(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
     if (profile.requires_pushed() || registered.pushed) && !draft.arrival.pushed {
         return Err(invalid("this client has to push its requests"));
     }
+    // OpenID Federation 1.0 section 12.1.1: who comes without having been registered shows by a key who it is.
+    let joined = draft.client.id.entity().is_some();
+    if joined && !draft.arrival.pushed && !draft.arrival.signed {
+        return Err(invalid("this client has to push its requests, or sign them"));
+    }
     if (profile.requires_signed_messages() || registered.signed) && !draft.arrival.signed {
         return Err(invalid("this client has to sign its requests"));
     }

@@ -33,6 +33,8 @@ pub struct Facts<'a> {
     pub session_management: bool,
     /// Whether portals may register themselves (RFC 7591).
     pub registration: bool,
+    /// Whether portals may join by a federation (OpenID Federation 1.0 section 12.1).
+    pub automatic: bool,
     /// The address of the listener for clients with certificates (RFC 8705 section 5).
     pub mutual_tls: Option<&'a str>,
 }
@@ -75,11 +77,32 @@ fn endpoints(facts: &Facts<'_>) -> Value {
         part.extend(more);
         let registration = facts.registration.then(|| json!(format!("{issuer}/register")));
         part.extend(registration.map(|endpoint| ("registration_endpoint".to_owned(), endpoint)));
+        part.extend(automatic(facts).as_object().cloned().unwrap_or_default());
         let frame = facts.session_management.then(|| json!(format!("{issuer}/check-session")));
         part.extend(frame.map(|frame| ("check_session_iframe".to_owned(), frame)));
         part.extend(facts.mutual_tls.map(|address| ("mtls_endpoint_aliases".to_owned(), back_channel(address))));
     }
     part
+}
+
+/// How portals show who they are that join by a federation (OpenID Federation 1.0 section 5.1.3).
+fn automatic(facts: &Facts<'_>) -> Value {
+    if !facts.automatic {
+        return json!({});
+    }
+    let pushed: &[&str] = if facts.mutual_tls.is_some() {
+        &["private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"]
+    } else {
+        &["private_key_jwt"]
+    };
+    json!({
+        "client_registration_types_supported": ["automatic"],
+        "request_authentication_methods_supported": {
+            "authorization_endpoint": ["request_object"],
+            "pushed_authorization_request_endpoint": pushed,
+        },
+        "request_authentication_signing_alg_values_supported": SigningAlg::ALL.map(SigningAlg::as_str),
+    })
 }
 
 fn requests() -> Value {

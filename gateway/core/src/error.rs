@@ -73,6 +73,14 @@ pub enum OAuthCode {
     SlowDown,
     /// RFC 8628 section 3.5.
     ExpiredToken,
+    /// OpenID Federation 1.0 section 8.9.
+    NotFound,
+    /// OpenID Federation 1.0 section 8.9.
+    UnsupportedParameter,
+    /// OpenID Federation 1.0 section 8.9.
+    InvalidTrustAnchor,
+    /// OpenID Federation 1.0 section 8.9.
+    InvalidTrustChain,
     /// RFC 9449 section 5.
     InvalidDpopProof,
     /// RFC 9449 section 8.
@@ -89,6 +97,10 @@ impl OAuthCode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
+            Self::NotFound => "not_found",
+            Self::UnsupportedParameter => "unsupported_parameter",
+            Self::InvalidTrustAnchor => "invalid_trust_anchor",
+            Self::InvalidTrustChain => "invalid_trust_chain",
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
             Self::UnauthorizedClient => "unauthorized_client",

@@ -91,7 +91,7 @@ impl LogoutRequest {
             return Err(Failure::InvalidRequest);
         }
         Ok(Self {
-            client: id,
+            client: client.map(|client| client.id.clone()),
             sid: hint.and_then(|hint| hint.sid),
             redirect,
             state: state.map(str::to_owned),

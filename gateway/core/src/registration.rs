@@ -11,7 +11,7 @@ use crate::client::{Client, SubjectType};
 use crate::credential::SecretDigest;
 use crate::document::{Problem, Section};
 use crate::error::{OAuthCode, OAuthError};
-use crate::ids::{ClientId, ServiceId};
+use crate::ids::{ClientId, EntityId, ProviderId, ServiceId};
 use crate::time::Date;
 
 /// The terms on which portals register themselves under a document.
@@ -31,6 +31,19 @@ pub struct Registration {
     pub most: usize,
     /// Who vouches for their software, where somebody does.
     pub software_statements: Option<SoftwareStatements>,
+    /// The federation by which they join without asking before, where they do (OpenID Federation 1.0 section 12.1).
+    pub federation: Option<Joining>,
+}
+
+/// How portals join by a federation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joining {
+    /// The federation.
+    pub federation: ProviderId,
+    /// The types of the marks that they have to show.
+    pub trust_marks: Vec<String>,
+    /// Those that stay out, whoever vouches for them.
+    pub barred: Vec<EntityId>,
 }
 
 /// Who vouches for the software of portals (RFC 7591 section 2.3).
@@ -47,7 +60,8 @@ pub struct SoftwareStatements {
 /// Reads the table `registration` of a client document.
 pub(crate) fn read_registration(section: &Section<'_>) -> Option<Registration> {
     let initial_access_tokens: Vec<SecretDigest> = section.list("initial_access_token_sha256");
-    if initial_access_tokens.is_empty() {
+    let federation = section.optional("federation");
+    if initial_access_tokens.is_empty() && federation.is_none() {
         section.refuse("initial_access_token_sha256: at least one is needed");
     }
     let origins: Vec<Url> = section.list("origins");
@@ -69,7 +83,7 @@ pub(crate) fn read_registration(section: &Section<'_>) -> Option<Registration> {
         }
     };
     let trial_services: Vec<ServiceId> = section.list("trial_services");
-    if trial_services.is_empty() {
+    if trial_services.is_empty() && !initial_access_tokens.is_empty() {
         section.refuse("trial_services: at least one is needed: nobody could show that somebody can sign in");
     }
     let most = section.number("most", 1..=10_000).unwrap_or(100);
@@ -81,6 +95,11 @@ pub(crate) fn read_registration(section: &Section<'_>) -> Option<Registration> {
         until: section.optional("until"),
         most: usize::try_from(most).unwrap_or(100),
         software_statements,
+        federation: federation.map(|federation| Joining {
+            federation,
+            trust_marks: section.list("trust_marks"),
+            barred: section.list("barred"),
+        }),
     })
 }
 
@@ -259,6 +278,10 @@ pub fn client(
     document.remove("registration");
     let mut set = |name: &str, value: toml::Value| document.insert(name.to_owned(), value);
     set("client_id", id.as_str().into());
+    if let Some(host) = id.entity().and_then(|own| own.parse().ok()).map(|own: EntityId| own.host()) {
+        // Nobody else shares what people are called there.
+        set("sector", host.into());
+    }
     if let Some(secret) = secret {
         set("client_secret_sha256", secret.as_str().into());
     }

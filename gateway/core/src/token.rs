@@ -396,7 +396,7 @@ impl AccessGrant {
     /// Whom the token names as its subject (RFC 9068 section 2.2): the person, or the client that acts for itself.
     #[must_use]
     pub fn subject(&self) -> &str {
-        self.about.as_ref().map_or(self.client.as_str(), |about| &about.subject)
+        self.about.as_ref().map_or(self.client.on_the_wire(), |about| &about.subject)
     }
 }
 
@@ -431,7 +431,7 @@ pub fn id_token(
     let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
     set("iss", issuer.into());
     set("sub", grant.subject.clone().into());
-    set("aud", grant.client.as_str().into());
+    set("aud", grant.client.on_the_wire().into());
     set("iat", now.0.into());
     set("exp", now.plus(ID_TOKEN_LIFETIME).0.into());
     set("acr", grant.asked_acr.called(acr, now.date()).into());

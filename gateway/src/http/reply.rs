@@ -143,6 +143,7 @@ pub fn see_other(target: &str) -> Response {
 pub fn oauth_error(error: &OAuthError) -> Response {
     let status = match error.code {
         OAuthCode::InvalidClient => StatusCode::UNAUTHORIZED,
+        OAuthCode::NotFound | OAuthCode::InvalidTrustAnchor => StatusCode::NOT_FOUND,
         OAuthCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         OAuthCode::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,

@@ -18,8 +18,9 @@ use super::reply;
 use super::request::names_one_host;
 use crate::app::App;
 use crate::op::{
-    account, authorize, callback, check_session, checklist, ciba, consent, device, direct, discovery, introspect, link,
-    login, logo, logout, matching, pushed, register, requests, revoke, token, upstream_logout, userinfo, waiting,
+    account, authorize, callback, check_session, checklist, ciba, consent, device, direct, discovery, federation,
+    introspect, link, login, logo, logout, matching, pushed, register, requests, revoke, token, upstream_logout,
+    userinfo, waiting,
 };
 use crate::pages;
 
@@ -64,6 +65,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/match/{authority}", post(matching::post))
         .route("/par", post(pushed::post))
         .route("/introspect", post(introspect::post))
+        .route("/.well-known/openid-federation", get(federation::configuration))
+        .route("/federation/fetch", get(federation::fetch))
+        .route("/federation/list", get(federation::list))
+        .route("/federation/resolve", get(federation::resolve))
         .route("/register", post(register::post))
         .route("/register/{client}", get(register::get).put(register::put).delete(register::delete))
         .route("/register/{client}/checks", get(checklist::get).post(checklist::post))

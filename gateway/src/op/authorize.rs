@@ -20,15 +20,19 @@ use policies::detail;
 use serde_json::{Map, Value};
 
 use super::pushed::{self, Opened};
-use super::{Visit, request_object};
+use super::{Visit, joining, request_object};
 use crate::app::App;
 use crate::http::{reply, request};
 
 /// `GET /authorize`.
 pub async fn get(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
+    let params = request::query(&parts);
+    if let Ok(params) = &params {
+        admit(&app, params).await;
+    }
     let visit = Visit::new(&app, &parts);
-    match request::query(&parts) {
+    match params {
         Ok(params) => match visit.open(params).await {
             Ok(transaction) => visit.begin(transaction).await,
             Err(response) => *response,
@@ -41,10 +45,11 @@ pub async fn get(State(app): State<Arc<App>>, request: Request<Body>) -> Respons
 /// by GET, which has them.
 pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let visit = Visit::new(&app, &parts);
     let Ok(params) = request::form(&parts, body).await else {
-        return visit.failure_page(StatusCode::BAD_REQUEST, Failure::MalformedRequest, None);
+        return Visit::new(&app, &parts).failure_page(StatusCode::BAD_REQUEST, Failure::MalformedRequest, None);
     };
+    admit(&app, &params).await;
+    let visit = Visit::new(&app, &parts);
     // What lies elsewhere is fetched once, when the browser comes again.
     let elsewhere = params.one("request_uri").is_ok_and(|uri| uri.is_some_and(|uri| !uri.starts_with(pushed::PREFIX)));
     if elsewhere {
@@ -53,6 +58,15 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     match visit.open(params.clone()).await {
         Ok(_) => reply::see_other(&format!("{}/authorize?{}", app.issuer, params.encode())),
         Err(response) => *response,
+    }
+}
+
+/// Lets a client in that nobody here has met, where it is an entity of a federation and signs what it asks.
+async fn admit(app: &App, params: &Params) {
+    let named = params.one("client_id").ok().flatten();
+    if let Some(id) = named.filter(|_| ["request", "request_uri"].iter().any(|name| params.all(name).next().is_some()))
+    {
+        joining::admit(app, id).await;
     }
 }
 
@@ -177,7 +191,7 @@ impl Registry for Visit<'_> {
     fn hinted_subject(&self, client: &Client, id_token: &str) -> Option<String> {
         // An old token still names the person: expiry is not looked at (OpenID Connect Core section 3.1.2.1).
         let claims = self.own_id_token(id_token)?;
-        let theirs = certs::claims::has_audience(&claims, client.id.as_str()).ok()?;
+        let theirs = certs::claims::has_audience(&claims, client.id.on_the_wire()).ok()?;
         theirs.then(|| certs::claims::text(&claims, "sub").ok().map(str::to_owned))?
     }
 }

@@ -53,7 +53,7 @@ impl Visit<'_> {
         let Some(client) = client.filter(|client| client.session_management && known) else { return Ok(None) };
         let Some(redirect) = request.redirect() else { return Ok(None) };
         let salt = self.app.entropy.token()?;
-        let told = [client.id.as_str(), &redirect.origin(), &self.browser_state(session), salt.expose()];
+        let told = [client.id.on_the_wire(), &redirect.origin(), &self.browser_state(session), salt.expose()];
         Ok(Some(format!("{}.{}", base64url(&sha256(told.join(" ").as_bytes())), salt.expose())))
     }
 

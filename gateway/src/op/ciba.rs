@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Visit;
-use super::client_auth::authenticate;
+use super::client_auth::{self, authenticate};
 use super::collected::{self, INTERVAL, Ping, lay_down_ping};
 use super::device::{letters, shown, terminal, written};
 use super::request_object::{self, Of};
@@ -78,6 +78,7 @@ pub async fn authorize(State(app): State<Arc<App>>, request: Request<Body>) -> R
 }
 
 async fn ask(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthError> {
+    client_auth::admit(app, parts, form).await;
     let visit = Visit::new(app, parts);
     let registered = authenticate(app, &visit.active, parts, form, "/bc-authorize").await?;
     let client = &registered.client;
@@ -189,7 +190,7 @@ impl Visit<'_> {
         let subject = match &asks.hint {
             Hint::IdToken(token) => {
                 let claims = self.own_id_token(token).ok_or_else(unknown)?;
-                let theirs = certs::claims::has_audience(&claims, client.id.as_str()) == Ok(true);
+                let theirs = certs::claims::has_audience(&claims, client.id.on_the_wire()) == Ok(true);
                 let subject = certs::claims::text(&claims, "sub").ok().filter(|_| theirs);
                 subject.ok_or_else(unknown)?.to_owned()
             }

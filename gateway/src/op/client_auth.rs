@@ -14,6 +14,7 @@ use http::request::Parts;
 use serde_json::{Map, Value};
 
 use super::client_keys::{self, ClientTokenError};
+use super::joining;
 use crate::app::{Active, App};
 use crate::catalog::Registered;
 use crate::http::listener::PeerCertificate;
@@ -79,6 +80,19 @@ pub async fn authenticate<'a>(
         app.usage.count(&client.id, Retiring::Profile, client.profile.as_str(), now);
     }
     Ok(registered)
+}
+
+/// Lets the caller in, where it is an entity of a federation that nobody here has met.
+pub(super) async fn admit(app: &App, parts: &Parts, form: &Params) {
+    let id = match read(parts, form) {
+        Ok(Credential::None(id) | Credential::Post(id, _)) => id.to_owned(),
+        Ok(Credential::Assertion(token, _)) => {
+            let claimed = claimed_client(token);
+            claimed.map(|id| id.as_str().to_owned()).unwrap_or_default()
+        }
+        _ => return,
+    };
+    joining::admit(app, &id).await;
 }
 
 fn read<'a>(parts: &Parts, form: &'a Params) -> Result<Credential<'a>, OAuthError> {
@@ -199,7 +213,7 @@ fn check(
 ) -> Result<Timestamp, OAuthError> {
     let skew = SKEW.as_secs();
     claims::check_times(token, now.0, skew, LONGEST).map_err(|_| invalid())?;
-    let id = client.id.as_str();
+    let id = client.id.on_the_wire();
     let text = |name| claims::text(token, name).map_err(|_| invalid());
     let jti = text("jti")?;
     let audience = |aud: &str| claims::has_audience(token, aud).unwrap_or(false);

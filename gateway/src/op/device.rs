@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Visit;
-use super::client_auth::authenticate;
+use super::client_auth::{self, authenticate};
 use super::collected::{INTERVAL, collect as collect_answer};
 use super::token::{Caller, internal, replay};
 use crate::app::App;
@@ -71,6 +71,7 @@ pub async fn authorization(State(app): State<Arc<App>>, request: Request<Body>) 
 }
 
 async fn ask(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthError> {
+    client_auth::admit(app, parts, form).await;
     let visit = Visit::new(app, parts);
     let client = &authenticate(app, &visit.active, parts, form, "/device_authorization").await?.client;
     // Whoever cannot prove who they are could fill the store, and pretend to be any terminal.

@@ -19,7 +19,7 @@ use http::{Request, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::access::{Standing, access, refresh_token};
-use super::client_auth::authenticate;
+use super::client_auth::{self, authenticate};
 use crate::app::{Active, App};
 use crate::http::{reply, request};
 use crate::keys::algorithm;
@@ -35,6 +35,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
 }
 
 async fn answer(app: &App, parts: &Parts, form: &Params) -> Result<Response, OAuthError> {
+    client_auth::admit(app, parts, form).await;
     let active = app.bundle();
     let client = &authenticate(app, &active, parts, form, "/introspect").await?.client;
     if client.is_public() {
@@ -50,7 +51,7 @@ async fn answer(app: &App, parts: &Parts, form: &Params) -> Result<Response, OAu
     }
     // RFC 9701 section 5.
     let claims = json!({
-        "iss": app.issuer, "aud": client.id.as_str(), "iat": app.now().0, "token_introspection": answer,
+        "iss": app.issuer, "aud": client.id.on_the_wire(), "iat": app.now().0, "token_introspection": answer,
     });
     let claims = claims.as_object().cloned().unwrap_or_default();
     let signed = app.keys.sign(algorithm(client.signed.introspection), "token-introspection+jwt", &claims);
@@ -70,7 +71,7 @@ async fn describe(
     let refresh = refresh_token(app, active, client, token).await?;
     Ok(refresh.and_then(|refresh| {
         let about = json!({
-            "client_id": refresh.grant.client,
+            "client_id": refresh.grant.client.on_the_wire(),
             "scope": refresh.grant.scopes.join(" "),
             "sub": refresh.grant.subject,
             "iss": app.issuer,
@@ -88,7 +89,7 @@ fn about_access(app: &App, active: &Active, client: &Client, grant: &AccessGrant
         return None;
     }
     let about = json!({
-        "client_id": grant.client,
+        "client_id": grant.client.on_the_wire(),
         "scope": grant.scopes.join(" "),
         "token_type": Confirmation::token_type(grant.confirmation.as_ref()),
         "iss": app.issuer,

@@ -103,7 +103,7 @@ fn access_token(app: &App, active: &Active, grant: &AccessGrant) -> Result<Secre
         "iss": app.issuer,
         "sub": grant.subject(),
         "aud": service.resource,
-        "client_id": grant.client,
+        "client_id": grant.client.on_the_wire(),
         "scope": grant.scopes.join(" "),
         "jti": secret.expose(),
         "iat": grant.issued_at.0,

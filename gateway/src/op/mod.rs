@@ -20,6 +20,7 @@
 //! | `issue`, `mint` | the only places that mint codes and tokens; take a `Permit`, and for tokens a taken grant |
 //! | [`pushed`], `request_object`, `sector` | `/par`; requests that their client signed; whose sector lists where they lead |
 //! | [`register`], [`checklist`] | `/register`: portals that register themselves, and what they have to show |
+//! | [`federation`], `joining` | who we are in federations; portals that one vouches for |
 //! | [`logo`] | the pictures of portals |
 //! | `client_keys`, `dpop` | what a client signed; proofs that it holds a key |
 //! | `protect` | what a client is sent signed and encrypted |
@@ -45,9 +46,11 @@ pub mod direct;
 pub mod discovery;
 mod dpop;
 mod exchange;
+pub mod federation;
 mod flow;
 pub mod introspect;
 mod issue;
+mod joining;
 mod judge;
 pub mod link;
 pub mod login;

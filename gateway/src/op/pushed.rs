@@ -15,7 +15,7 @@ use http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::client_auth::authenticate;
+use super::client_auth::{self, authenticate};
 use super::token::internal;
 use super::{Visit, dpop, request_object};
 use crate::app::App;
@@ -56,6 +56,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
 }
 
 async fn push(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthError> {
+    client_auth::admit(app, parts, form).await;
     let visit = Visit::new(app, parts);
     // Who is sent back for a nonce comes again with the same assertion (RFC 9449 section 8).
     let held = dpop::held_key(app, parts, "/par", None)?;
@@ -83,7 +84,7 @@ async fn push(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErr
         (Some(proven), None) => params.add("dpop_jkt", &proven),
         _ => {}
     }
-    let id = registered.client.id.as_str();
+    let id = registered.client.id.on_the_wire();
     if params.one("client_id")? != Some(id) {
         return Err(OAuthError::new(OAuthCode::InvalidRequest, "client_id is not the client that authenticated"));
     }

@@ -86,7 +86,7 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str, of: O
     // Only the oldest rules know request objects without issuer and audience (OpenID Connect Core section 6.1).
     let old = client.profile == Profile::Legacy && of == Of::Browser;
     let named = !old || claims.contains_key("iss") || claims.contains_key("aud");
-    if named && !(ours == Ok(true) && theirs == Ok(client.id.as_str())) {
+    if named && !(ours == Ok(true) && theirs == Ok(client.id.on_the_wire())) {
         return Err(invalid("the request object is from somebody else, or for somebody else"));
     }
     // RFC 9101 section 10.8: what names its client as its subject could serve as an assertion of who it is.
@@ -97,7 +97,7 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str, of: O
     if let (Of::BackChannel, Ok(jti)) = (of, claims::text(&claims, "jti")) {
         use_up(app, client, jti).await?;
     }
-    if of == Of::Browser && params.one("client_id").ok().flatten() != Some(client.id.as_str()) {
+    if of == Of::Browser && params.one("client_id").ok().flatten() != Some(client.id.on_the_wire()) {
         return Err(invalid("client_id of the request object is not its client"));
     }
     Ok(params)

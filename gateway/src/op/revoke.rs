@@ -11,7 +11,7 @@ use gateway_core::token::AccessGrant;
 use http::request::Parts;
 use http::{Request, StatusCode};
 
-use super::client_auth::authenticate;
+use super::client_auth::{self, authenticate};
 use super::token::{end, internal, revoke};
 use super::{mint, refresh};
 use crate::app::App;
@@ -30,6 +30,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
 }
 
 async fn give_back(app: &App, parts: &Parts, form: &Params) -> Result<(), OAuthError> {
+    client_auth::admit(app, parts, form).await;
     let (active, now) = (app.bundle(), app.now());
     let client = &authenticate(app, &active, parts, form, "/revoke").await?.client;
     let token = form.required("token")?;

@@ -22,7 +22,7 @@ use policies::decide::Demand;
 use policies::{Facts, Permit, Refusal};
 use serde_json::Value;
 
-use super::client_auth::authenticate;
+use super::client_auth::{self, authenticate};
 use super::dpop::Held;
 use super::logout::still_serves;
 use super::protect::{Recipient, find_recipient};
@@ -43,9 +43,10 @@ const REVOKED_FOR: Duration = Duration::from_secs(2 * 86_400);
 /// `POST /token`.
 pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let active = app.bundle();
     let answer = async {
         let form = request::form(&parts, body).await?;
+        client_auth::admit(&app, &parts, &form).await;
+        let active = app.bundle();
         // First of all: who is sent back for a nonce comes again with the same assertion (RFC 9449 section 8).
         let held = dpop::held_key(&app, &parts, "/token", None)?;
         let registered = authenticate(&app, &active, &parts, &form, "/token").await?;

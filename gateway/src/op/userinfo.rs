@@ -197,7 +197,7 @@ async fn claims(app: &App, presented: Presented<'_>, proven: &Proven) -> Result<
     let registered = active.client(&grant.client).ok_or("the client is gone")?;
     let Some(alg) = registered.client.signed.userinfo else { return Ok(Found::Claims(claims)) };
     claims.insert("iss".to_owned(), app.issuer.as_str().into());
-    claims.insert("aud".to_owned(), grant.client.as_str().into());
+    claims.insert("aud".to_owned(), grant.client.on_the_wire().into());
     let recipient = find_recipient(app, registered, registered.client.encrypted.userinfo).await?;
     Ok(Found::Token(protect(app, alg, "JWT", recipient.as_ref(), &claims)?))
 }

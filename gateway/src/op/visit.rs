@@ -126,7 +126,7 @@ impl<'a> Visit<'a> {
     fn signed_response(&self, client: &Client, params: &[(&'static str, &str)]) -> Result<String, KeyError> {
         let mut claims: Map<String, Value> =
             params.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-        claims.insert("aud".to_owned(), client.id.as_str().into());
+        claims.insert("aud".to_owned(), client.id.on_the_wire().into());
         claims.insert("exp".to_owned(), self.now.plus(SIGNED_RESPONSE_LIFETIME).0.into());
         self.app.keys.sign(algorithm(client.signed.authorization), "JWT", &claims)
     }

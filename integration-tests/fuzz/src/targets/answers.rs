@@ -77,8 +77,11 @@ fn open_over(document: &str, http: Arc<Ready>) -> Arc<dyn Adapter> {
     let secret = |file: &str| if file.ends_with(".kek") { KEK.clone() } else { "secret".to_owned() };
     let secrets: Secrets =
         settings.secret_files().into_iter().map(|file| (file.to_owned(), Secret::new(secret(file)))).collect();
-    let ports = Ports { http, signer: Arc::new(Nothing), shared: Arc::new(Nothing) };
-    settings.open("https://gateway.example/callback/p".parse().expect("an address"), &secrets, &ports).expect("open")
+    let federations = Arc::new(adapters::federation::Resolver::new(Arc::clone(&http) as Arc<dyn Http>));
+    let ports = Ports { http, signer: Arc::new(Nothing), shared: Arc::new(Nothing), federations };
+    settings
+        .open("https://gateway.example/callback/p".parse().expect("an address"), &secrets, None, &ports)
+        .expect("open")
 }
 
 /// Runs what waits for nobody but us.

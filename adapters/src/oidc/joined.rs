@@ -1,0 +1,75 @@
+//! A provider that is found through its federation (OpenID Federation 1.0 section 12), and that has never heard of us: what it says of
+//! itself is what its chain leaves of it, and each request shows by our signature who asks.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gateway_core::federation::{FederationError, PROVIDER};
+use gateway_core::ids::EntityId;
+use gateway_core::time::Timestamp;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::Oidc;
+use super::metadata::Metadata;
+use crate::Step;
+use crate::error::UpstreamError;
+use crate::federation::{Anchor, Resolved, Resolver};
+
+/// How long a signed request may be used, in seconds.
+const LIFETIME: u64 = 120;
+
+/// The federation of a provider.
+pub struct Joined {
+    /// Who finds out.
+    pub resolver: Arc<Resolver>,
+    /// Whom we believe.
+    pub anchor: Anchor,
+    last: Mutex<Option<(Arc<Resolved>, Arc<Metadata>)>>,
+}
+
+impl Joined {
+    /// Nothing is found out yet.
+    #[must_use]
+    pub fn new(resolver: Arc<Resolver>, anchor: Anchor) -> Self {
+        Self { resolver, anchor, last: Mutex::default() }
+    }
+
+    /// The metadata of a provider, as its federation leaves it.
+    pub(super) async fn metadata(&self, issuer: &str, now: Timestamp) -> Result<Arc<Metadata>, UpstreamError> {
+        let refuse = |error: FederationError| UpstreamError::Refused(format!("federation: {error}"));
+        let entity: EntityId = issuer.parse().map_err(|_| UpstreamError::misbehaved("its issuer is no entity"))?;
+        let found = self.resolver.resolve(&entity, &self.anchor, now).await.map_err(refuse)?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, metadata)) = last.as_ref().filter(|(known, _)| Arc::ptr_eq(known, &found)) {
+            return Ok(Arc::clone(metadata));
+        }
+        let said = found.chain.metadata(PROVIDER).map_err(refuse)?;
+        let takes = said.get("client_registration_types_supported").and_then(Value::as_array);
+        if !takes.is_some_and(|types| types.iter().any(|kind| kind == "automatic")) {
+            return Err(UpstreamError::misbehaved("it takes nobody whom it was not told of"));
+        }
+        let metadata = Metadata::parse(Value::Object(said).to_string().as_bytes());
+        let metadata = Arc::new(metadata.ok_or_else(|| UpstreamError::misbehaved("its metadata cannot be read"))?);
+        *last = Some((found, Arc::clone(&metadata)));
+        Ok(metadata)
+    }
+}
+
+impl Oidc {
+    /// The same request, signed (RFC 9101), with no more beside it than OAuth 2.0 asks for (OpenID Federation 1.0 section 12.1.1.1).
+    pub(super) fn signed(&self, metadata: &Metadata, url: &Url, step: Step<'_>) -> Result<Url, UpstreamError> {
+        let mut claims: Map<String, Value> =
+            url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
+        let more = json!({
+            "iss": self.settings.client_id, "aud": metadata.issuer.as_str(), "iat": step.now.0,
+            "exp": step.now.0 + LIFETIME, "jti": step.fresh.token("request").expose(),
+        });
+        claims.extend(more.as_object().cloned().unwrap_or_default());
+        let request = self.signer.sign("oauth-authz-req+jwt", &claims);
+        let request = request.map_err(|error| UpstreamError::Refused(error.to_string()))?;
+        let mut signed = metadata.authorization_endpoint.url().clone();
+        let beside = url.query_pairs().filter(|(name, _)| ["client_id", "response_type", "scope"].contains(&&**name));
+        signed.query_pairs_mut().extend_pairs(beside).append_pair("request", &request);
+        Ok(signed)
+    }
+}

@@ -1,0 +1,112 @@
+//! Portals that nobody registered: a federation that we believe vouches for them (OpenID Federation 1.0 section 12.1).
+//!
+//! What their chain says of them becomes an entry on the roll, like that of a portal that registered itself, and ends with the
+//! chain. Strangers make us write nothing: before a chain holds there is no entry, and only hosts of a federation are asked.
+
+use gateway_core::audit::RegistrationChange;
+use gateway_core::error::{OAuthCode, OAuthError};
+use gateway_core::federation::{FederationError, RELYING_PARTY};
+use gateway_core::ids::{ClientId, EntityId};
+use gateway_core::registration::is_within;
+use serde_json::{Map, Value};
+
+use super::register::enter;
+use crate::admission::Admission;
+use crate::app::{Active, App};
+use crate::roll::Record;
+
+/// Sees to it that a client that names itself as an entity is known, where a federation vouches for it. Whoever is not known
+/// afterwards is nobody, and is told so by whatever asks next; why, the log says.
+pub(super) async fn admit(app: &App, id: &str) {
+    let Ok(entity) = id.parse::<EntityId>() else { return };
+    let active = app.bundle();
+    let known = entity.as_str().parse().ok().and_then(|id| active.client(&id));
+    if known.is_some_and(|known| active.serves(&known.client, app.now())) {
+        return;
+    }
+    // Each of these makes calls.
+    let Ok(_place) = app.by_reference.try_acquire() else { return };
+    for admission in candidates(app, &active, &entity) {
+        match join(app, admission, &entity).await {
+            Ok(()) => return,
+            Err(error) => tracing::info!(%entity, document = %admission.template.id, %error, "not joined"),
+        }
+    }
+}
+
+/// The documents under which an entity could be a client today, in the order of their names.
+fn candidates<'a>(app: &App, active: &'a Active, entity: &EntityId) -> Vec<&'a Admission> {
+    let today = app.now().date();
+    let fits = |admission: &&Admission| {
+        admission.terms.federation.as_ref().is_some_and(|terms| {
+            let in_time = admission.terms.until.is_none_or(|until| today <= until);
+            in_time && is_within(entity.as_str(), &admission.terms.origins) && !terms.barred.contains(entity)
+        })
+    };
+    let mut found: Vec<&Admission> = active.catalog.admissions().filter(fits).collect();
+    found.sort_by(|a, b| a.template.id.cmp(&b.template.id));
+    found
+}
+
+/// Why an entity does not become a client.
+#[derive(Debug, thiserror::Error)]
+enum JoinError {
+    #[error(transparent)]
+    Chain(#[from] FederationError),
+    #[error("{} {}", .0.code.as_str(), .0.description)]
+    Metadata(OAuthError),
+    #[error("{0}")]
+    Terms(&'static str),
+}
+
+async fn join(app: &App, admission: &Admission, entity: &EntityId) -> Result<(), JoinError> {
+    let (active, now) = (app.bundle(), app.now());
+    let terms = admission.terms.federation.as_ref().ok_or(JoinError::Terms("the document names no federation"))?;
+    let federation = active.catalog.federation(&terms.federation);
+    let anchor = &federation.ok_or(JoinError::Terms("the federation is not in the bundle"))?.anchor;
+    let found = app.federations.resolve(entity, anchor, now).await?;
+    if !found.shows(&terms.trust_marks) {
+        return Err(JoinError::Terms("a mark that is needed here is missing"));
+    }
+    let metadata = own_words(found.chain.metadata(RELYING_PARTY)?)?;
+    let metadata = admission.normalized(&metadata).map_err(JoinError::Metadata)?;
+    let id = ClientId::joining(&admission.template.id, entity).map_err(|_| JoinError::Terms("the name is too long"))?;
+    admission.client(&metadata, &id, None).map_err(JoinError::Metadata)?;
+    let change = |active: &Active| {
+        let before = active.joined(&id).map(|(before, _)| before);
+        if before.is_none() && active.registered_under(admission) >= admission.terms.most {
+            return Err(OAuthError::new(OAuthCode::AccessDenied, "as many are registered as may be"));
+        }
+        let same = before.filter(|before| before.metadata == metadata);
+        let record = Record {
+            metadata: metadata.clone(),
+            secret: None,
+            registration_access_token: String::new(),
+            issued_at: before.map_or(now, |before| before.issued_at),
+            changed_at: same.map_or(now, |before| before.changed_at),
+            // Who the federation lets in is as good as its marks say, and those were looked at.
+            live: true,
+            expires_at: Some(found.expires_at),
+        };
+        Ok((id.clone(), Some(record)))
+    };
+    let kind = if active.joined(&id).is_some() { RegistrationChange::Updated } else { RegistrationChange::Registered };
+    enter(app, kind, change).await.map_err(JoinError::Metadata)?;
+    tracing::info!(client = %id, "joined by its federation");
+    Ok(())
+}
+
+/// What of resolved metadata makes a client here: one that wants to join like this, and proves who it is by a key.
+fn own_words(mut metadata: Map<String, Value>) -> Result<Map<String, Value>, JoinError> {
+    let kinds = metadata.get("client_registration_types").and_then(Value::as_array);
+    if !kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == "automatic")) {
+        return Err(JoinError::Terms("it does not register automatically"));
+    }
+    let method = metadata.entry("token_endpoint_auth_method").or_insert_with(|| "private_key_jwt".into());
+    if !matches!(method.as_str(), Some("private_key_jwt" | "tls_client_auth" | "self_signed_tls_client_auth")) {
+        return Err(JoinError::Terms("it would need a secret, and nobody could hand it one"));
+    }
+    // Pictures have addresses of ours, which have no room for such a name.
+    metadata.remove("logo_uri");
+    Ok(metadata)
+}

@@ -39,7 +39,9 @@ impl Active {
         let before = before.filter(|before| Arc::ptr_eq(&before.catalog, &catalog));
         let mut joined = HashMap::new();
         for (id, record) in roll.iter() {
-            let Some(admission) = catalog.admission(id) else { continue };
+            let Some(admission) = catalog.admission(id).filter(|admission| admission.still_lets_in(id, record)) else {
+                continue;
+            };
             // What did not change is not read again.
             let same = before.filter(|before| before.roll.get(id) == Some(record));
             if let Some(known) = same.and_then(|before| before.joined.get(id)) {
@@ -67,7 +69,8 @@ impl Active {
     /// Whether a client is served now: its profile is, and whoever vouches for it still does.
     #[must_use]
     pub fn serves(&self, client: &Client, now: Timestamp) -> bool {
-        let ended = self.roll.get(&client.id).and_then(|record| record.expires_at).is_some_and(|end| end.is_past(now));
+        let vouched = self.roll.get(&client.id).and_then(|record| record.vouched.as_ref());
+        let ended = vouched.is_some_and(|vouched| vouched.expires_at.is_past(now));
         !ended && self.catalog.policies().vocabulary().retiring.serves(client.profile, now.date())
     }
 

@@ -17,6 +17,7 @@ use policies::set::Document;
 use serde_json::{Map, Value};
 
 use crate::catalog::{Registered, register};
+use crate::roll::Record;
 
 /// A client document under which portals register themselves.
 #[derive(Debug, Clone)]
@@ -39,6 +40,16 @@ impl Admission {
     #[must_use]
     pub fn is_by_token(&self) -> bool {
         !self.terms.initial_access_tokens.is_empty()
+    }
+
+    /// Whether somebody who joined by a federation could do so by the terms of today.
+    #[must_use]
+    pub fn still_lets_in(&self, id: &ClientId, record: &Record) -> bool {
+        let Some(entity) = id.entity() else { return true };
+        let terms = self.terms.federation.as_ref().zip(record.vouched.as_ref());
+        terms.is_some_and(|(terms, vouched)| {
+            entity.parse().is_ok_and(|entity| terms.admits(&entity, &vouched.trust_marks))
+        })
     }
 
     pub(crate) fn digests(&self) -> impl Iterator<Item = &str> {

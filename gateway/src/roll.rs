@@ -56,9 +56,18 @@ pub struct Record {
     pub changed_at: Timestamp,
     /// Whether it passed its check list as it is now.
     pub live: bool,
-    /// Until when, where it is not for itself or anybody here to say.
+    /// The federation's word for it, where it joined by one.
     #[serde(default)]
-    pub expires_at: Option<Timestamp>,
+    pub vouched: Option<Vouched>,
+}
+
+/// What a federation says of a client besides its metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vouched {
+    /// Until when it says anything.
+    pub expires_at: Timestamp,
+    /// The types of the marks that the client may show.
+    pub trust_marks: Vec<String>,
 }
 
 impl Record {
@@ -220,7 +229,7 @@ mod tests {
             issued_at: now,
             changed_at: now,
             live,
-            expires_at: None,
+            vouched: None,
         }
     }
 

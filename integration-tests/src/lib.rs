@@ -10,6 +10,7 @@
 )]
 
 pub mod browser;
+pub mod federation;
 pub mod keyed;
 pub mod office;
 pub mod peers;

@@ -106,6 +106,13 @@ impl World {
         world
     }
 
+    /// The same world, with the folder that its files are in.
+    #[must_use]
+    pub fn keeping(mut self, folder: tempfile::TempDir) -> Self {
+        self._folder = Some(folder);
+        self
+    }
+
     /// A world whose providers speak their own protocols.
     pub async fn own(documents: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");

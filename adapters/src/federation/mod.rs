@@ -8,7 +8,6 @@ mod climb;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,15 +58,6 @@ pub struct Resolved {
     pub expires_at: Timestamp,
 }
 
-impl Resolved {
-    /// Whether it has all of these marks.
-    #[must_use]
-    pub fn shows(&self, kinds: &[String]) -> bool {
-        let own: BTreeSet<&str> = self.marks.iter().map(|mark| mark.kind.as_str()).collect();
-        kinds.iter().all(|kind| own.contains(kind.as_str()))
-    }
-}
-
 type Who = (EntityId, EntityId);
 type Attempt = Result<Arc<Resolved>, FederationError>;
 
@@ -107,6 +97,11 @@ impl Resolver {
             self.kept.insert(who, Arc::clone(found)).await;
         }
         attempt
+    }
+
+    /// Forgets what was found of an entity that is of no use as it is: it may say something else soon.
+    pub async fn forget(&self, entity: &EntityId, anchor: &Anchor) {
+        self.kept.invalidate(&(entity.clone(), anchor.entity.clone())).await;
     }
 
     async fn climbed(&self, entity: &EntityId, anchor: &Anchor, now: Timestamp) -> Attempt {

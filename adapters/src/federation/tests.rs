@@ -253,8 +253,7 @@ async fn oidfed_7_3_marks_count_by_the_anchors_word() {
         web.own("leaf", &["middle"], json!({"trust_marks": [shown]}));
         let found = resolved(&web, &anchor).await.unwrap();
         let kind = shown["trust_mark_type"].as_str().unwrap().to_owned();
-        assert_eq!(found.shows(&[kind]), counts, "{shown}");
-        assert!(found.shows(&[]) && !found.shows(&["urn:none".to_owned()]));
+        assert_eq!(found.marks.iter().any(|mark| mark.kind == kind), counts, "{shown}");
         if counts {
             assert_eq!(found.expires_at.0, NOW.0 + 60, "no longer than its marks");
         }

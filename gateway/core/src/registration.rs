@@ -46,6 +46,14 @@ pub struct Joining {
     pub barred: Vec<EntityId>,
 }
 
+impl Joining {
+    /// Whether an entity that shows these marks may join.
+    #[must_use]
+    pub fn admits(&self, entity: &EntityId, marks: &[String]) -> bool {
+        !self.barred.contains(entity) && self.trust_marks.iter().all(|needed| marks.contains(needed))
+    }
+}
+
 /// Who vouches for the software of portals (RFC 7591 section 2.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SoftwareStatements {

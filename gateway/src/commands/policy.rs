@@ -325,7 +325,7 @@ fn diff(old: &Bundle, new: &Bundle, json: bool, no_widening: bool) -> Result<(),
 }
 
 /// The documents whose differences are told and not weighed: addresses and keys of providers, words, and who may vouch.
-const NOT_BY_MEANING: [&str; 3] = ["authorities", "providers", "vocabulary"];
+const NOT_BY_MEANING: [&str; 5] = ["authorities", "federations", "providers", "subordinates", "vocabulary"];
 
 fn simulate(draft: &PolicySet, recorded: Value, json: bool) -> Result<(), Failed> {
     let recorded: Vec<gateway::store::Recorded> = serde_json::from_value(recorded)?;

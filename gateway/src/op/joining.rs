@@ -3,17 +3,18 @@
 //! What their chain says of them becomes an entry on the roll, like that of a portal that registered itself, and ends with the
 //! chain. Strangers make us write nothing: before a chain holds there is no entry, and only hosts of a federation are asked.
 
+use adapters::federation::Resolved;
 use gateway_core::audit::RegistrationChange;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::federation::{FederationError, RELYING_PARTY};
 use gateway_core::ids::{ClientId, EntityId};
-use gateway_core::registration::is_within;
+use gateway_core::registration::{Joining, is_within};
 use serde_json::{Map, Value};
 
 use super::register::enter;
 use crate::admission::Admission;
 use crate::app::{Active, App};
-use crate::roll::Record;
+use crate::roll::{Record, Vouched};
 
 /// Sees to it that a client that names itself as an entity is known, where a federation vouches for it. Whoever is not known
 /// afterwards is nobody, and is told so by whatever asks next; why, the log says.
@@ -65,8 +66,24 @@ async fn join(app: &App, admission: &Admission, entity: &EntityId) -> Result<(),
     let federation = active.catalog.federation(&terms.federation);
     let anchor = &federation.ok_or(JoinError::Terms("the federation is not in the bundle"))?.anchor;
     let found = app.federations.resolve(entity, anchor, now).await?;
-    if !found.shows(&terms.trust_marks) {
-        return Err(JoinError::Terms("a mark that is needed here is missing"));
+    let entered = enter_as(app, (admission, terms), (entity, &found)).await;
+    if entered.is_err() {
+        app.federations.forget(entity, anchor).await;
+    }
+    entered
+}
+
+/// Enters an entity on the roll as its chain says that it is.
+async fn enter_as(
+    app: &App,
+    (admission, terms): (&Admission, &Joining),
+    (entity, found): (&EntityId, &Resolved),
+) -> Result<(), JoinError> {
+    let now = app.now();
+    let marks: Vec<String> = found.marks.iter().map(|mark| mark.kind.clone()).collect();
+    let vouched = Vouched { expires_at: found.expires_at, trust_marks: marks };
+    if !terms.admits(entity, &vouched.trust_marks) {
+        return Err(JoinError::Terms("it is barred here, or a mark that is needed is missing"));
     }
     let metadata = own_words(found.chain.metadata(RELYING_PARTY)?)?;
     let metadata = admission.normalized(&metadata).map_err(JoinError::Metadata)?;
@@ -86,11 +103,12 @@ async fn join(app: &App, admission: &Admission, entity: &EntityId) -> Result<(),
             changed_at: same.map_or(now, |before| before.changed_at),
             // Who the federation lets in is as good as its marks say, and those were looked at.
             live: true,
-            expires_at: Some(found.expires_at),
+            vouched: Some(vouched.clone()),
         };
         Ok((id.clone(), Some(record)))
     };
-    let kind = if active.joined(&id).is_some() { RegistrationChange::Updated } else { RegistrationChange::Registered };
+    let kind =
+        if app.bundle().joined(&id).is_some() { RegistrationChange::Updated } else { RegistrationChange::Registered };
     enter(app, kind, change).await.map_err(JoinError::Metadata)?;
     tracing::info!(client = %id, "joined by its federation");
     Ok(())

@@ -142,7 +142,7 @@ async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Resul
         issued_at: now,
         changed_at: now,
         live: false,
-        expires_at: None,
+        vouched: None,
     };
     enter(app, RegistrationChange::Registered, |active| {
         let admission = self::admission(app, active, token)?;

@@ -21,6 +21,7 @@ mod device;
 mod direct;
 mod exchange;
 mod fapi;
+mod federation;
 mod flaws;
 mod guangdong;
 mod guangdong_account;

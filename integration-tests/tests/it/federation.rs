@@ -1,0 +1,396 @@
+//! OpenID Federation 1.0: portals that nobody registered, providers that never heard of us, and what we say ourselves.
+
+use certs::jws;
+use certs::key::{Algorithm, KeySet, SigningKey};
+use gateway::control::{self, Office, Order};
+use integration_tests::browser::Reply;
+use integration_tests::federation::{ANCHOR, DOCUMENT, Federation, MARK, MIDDLE, NAMES, PORTAL, client, terms, world};
+use integration_tests::keyed::{Keyed, SERVICE, object};
+use integration_tests::rp::{claims, query};
+use integration_tests::world::World;
+use serde_json::{Value, json};
+
+/// A request by a signed object in the query.
+fn signed(client: &Keyed, more: &Value) -> String {
+    let request = client.request_object(&client.request_claims(more));
+    let query = [("client_id", client.rp.client_id.as_str()), ("response_type", "code"), ("scope", "openid")];
+    let query = query.into_iter().chain([("request", request.as_str())]).collect::<Vec<_>>();
+    format!("{}/authorize?{}", client.rp.issuer, integration_tests::browser::encode(&query))
+}
+
+async fn listed(world: &World) -> Vec<Value> {
+    let app = world.demo.gateway.app();
+    let office = Office { store: &app.store, seals: &app.seals, source: app.source(), usage: None, now: app.now() };
+    control::carry_out(Order::Portals, &office).await.unwrap().as_array().unwrap().clone()
+}
+
+/// Redeems a code as the portal: by an assertion.
+async fn redeem(client: &Keyed, back: &url::Url) -> Reply {
+    let code = query(back, "code").unwrap_or_else(|| panic!("no code: {back}"));
+    client.send("/token", &client.code_form(&code), &[]).await
+}
+
+/// Section 12.1: whoever a federation vouches for asks, and is a client: by a signed request in the query, by one in a form, and by a
+/// pushed one.
+#[tokio::test(flavor = "multi_thread")]
+async fn oidfed_12_1_a_portal_joins_by_its_federation() {
+    let (world, federation) = world("").await;
+    let client = client(&world, &federation);
+    assert_eq!(listed(&world).await, Vec::<Value>::new());
+    let mut browser = world.browser();
+    let page = world.to_consent(&mut browser, &signed(&client, &json!({})), "hk-iam-smart", "hk-chan").await;
+    assert!(page.body.contains("南沙便民门户"), "{}", page.body);
+    let tokens = redeem(&client, &world.agree(&mut browser, &page, &[]).await).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.body);
+    let id_token = claims(tokens.json()["id_token"].as_str().unwrap());
+    assert_eq!(id_token["aud"], federation.entity(PORTAL));
+    let access = tokens.json()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(client.rp.userinfo(&access).await.json()["name"], "CHAN, Tai Man");
+    let told = client.send("/introspect", &[("token".to_owned(), access)], &[]).await;
+    assert_eq!(told.json()["client_id"], federation.entity(PORTAL), "{}", told.body);
+    let on_the_roll = listed(&world).await;
+    let name = format!("{DOCUMENT}~{}", federation.entity(PORTAL));
+    assert_eq!((on_the_roll.len(), &on_the_roll[0]["client"]), (1, &json!(name)));
+    // By POST the browser brings the same request.
+    let mut browser = world.browser();
+    let (endpoint, form) =
+        signed(&client, &json!({})).split_once('?').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let form: Vec<(String, String)> = url::form_urlencoded::parse(form.as_bytes()).into_owned().collect();
+    let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let begun = browser.post(endpoint, &form).await;
+    assert_eq!(begun.status, 303, "{}", begun.body);
+    let back = world.sign_in(&mut browser, begun.target().as_str(), "hk-iam-smart", "hk-chan").await;
+    let again = redeem(&client, &back).await.json();
+    assert_eq!(
+        claims(again["id_token"].as_str().unwrap())["sub"],
+        id_token["sub"],
+        "the same person to the same portal"
+    );
+    // Pushed.
+    let pushed = client.push(false, &[]).await;
+    assert_eq!(pushed.status, 201, "{}", pushed.body);
+    let back = world.sign_in(&mut world.browser(), &client.authorize(&pushed), "hk-iam-smart", "hk-chan").await;
+    assert_eq!(redeem(&client, &back).await.status, 200);
+    // What was found out serves: nobody was asked again.
+    let asked = federation.site.heard().len();
+    assert_eq!(asked, 5, "{:?}", federation.site.heard());
+}
+
+/// A pushed request may be the first that is ever heard of a portal.
+#[tokio::test(flavor = "multi_thread")]
+async fn oidfed_12_1_1_2_a_portal_joins_by_a_pushed_request() {
+    let (world, federation) = world("").await;
+    let client = client(&world, &federation);
+    let pushed = client.push(true, &[]).await;
+    assert_eq!(pushed.status, 201, "{}", pushed.body);
+    let back = world.sign_in(&mut world.browser(), &client.authorize(&pushed), "hk-iam-smart", "hk-chan").await;
+    assert_eq!(redeem(&client, &back).await.status, 200);
+}
+
+/// Something that is wrong, and how it is made so.
+type Wrong<'a> = (&'a str, Box<dyn Fn() + 'a>);
+
+/// Section 12.1.1 and 12.1.3: whoever does not show by a key who they are, and whoever nobody vouches for, is nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn oidfed_12_1_whoever_is_not_vouched_for_is_nobody() {
+    let (world, federation) = world("").await;
+    let stranger = client(&world, &federation);
+    let failure = async |address: &str| world.browser().get(address).await.failure().map(str::to_owned);
+    let nobody = Some("CB-102".to_owned());
+    // Without a signature nobody is even asked about it.
+    assert_eq!(failure(&stranger.rp.authorize(SERVICE, &[])).await, nobody);
+    assert!(federation.site.heard().is_empty());
+    // At a host that is not the federation's.
+    let mut elsewhere = stranger.clone();
+    elsewhere.rp.client_id = "https://portal.example".into();
+    assert_eq!(failure(&signed(&elsewhere, &json!({}))).await, nobody);
+    assert!(federation.site.heard().is_empty());
+    // Each of these is wrong in its own way. Whoever failed is asked about again after a pause.
+    let metadata = |name: &str, value: Value| {
+        let mut metadata = federation.metadata();
+        metadata[name] = value;
+        federation.portal(&metadata);
+    };
+    let sound = || {
+        federation.own(ANCHOR, &json!({"trust_mark_issuers": {MARK: [federation.entity(ANCHOR)]}}));
+        federation.vouch(MIDDLE, &json!({}));
+        federation.vouch(PORTAL, &json!({}));
+        federation.portal(&federation.metadata());
+    };
+    let policy = |of: Value| json!({"metadata_policy": {"openid_relying_party": of}});
+    let only = json!({"openid_relying_party": federation.metadata()});
+    let wrongs: Vec<Wrong<'_>> = vec![
+        ("explicit registration only", Box::new(|| metadata("client_registration_types", json!(["explicit"])))),
+        ("no way to register", Box::new(|| metadata("client_registration_types", Value::Null))),
+        ("a shared secret", Box::new(|| metadata("token_endpoint_auth_method", json!("client_secret_basic")))),
+        ("no authentication", Box::new(|| metadata("token_endpoint_auth_method", json!("none")))),
+        ("no keys", Box::new(|| metadata("jwks", Value::Null))),
+        ("answers to somewhere else", Box::new(|| metadata("redirect_uris", json!(["https://evil.example/cb"])))),
+        ("keys at an inner address", Box::new(|| metadata("jwks_uri", json!("https://169.254.169.254/")))),
+        (
+            "told of logouts at an inner address",
+            Box::new(|| metadata("backchannel_logout_uri", json!("https://10.0.0.1/"))),
+        ),
+        ("no mark", Box::new(|| federation.own(PORTAL, &json!({"metadata": only, "trust_marks": []})))),
+        (
+            "a mark that is over",
+            Box::new(|| {
+                let mark = federation.mark(&json!({"exp": Federation::now() - 100}));
+                federation.own(PORTAL, &json!({"metadata": only, "trust_marks": [mark]}));
+            }),
+        ),
+        ("a mark that nobody may issue", Box::new(|| federation.own(ANCHOR, &json!({})))),
+        (
+            "a superior takes the address away",
+            Box::new(|| {
+                federation.vouch(PORTAL, &policy(json!({"redirect_uris": {"subset_of": ["https://other.example/"]}})))
+            }),
+        ),
+        (
+            "a superior wants what is not there",
+            Box::new(|| federation.vouch(PORTAL, &policy(json!({"contacts": {"essential": true}})))),
+        ),
+        (
+            "a superior allows providers only",
+            Box::new(|| {
+                federation.vouch(MIDDLE, &json!({"constraints": {"allowed_entity_types": ["openid_provider"]}}))
+            }),
+        ),
+        (
+            "a superior allows nobody below",
+            Box::new(|| federation.vouch(MIDDLE, &json!({"constraints": {"max_path_length": 0}}))),
+        ),
+        (
+            "a critical claim",
+            Box::new(|| federation.vouch(MIDDLE, &json!({"crit": ["blood_type"], "blood_type": "A"}))),
+        ),
+        ("a statement that is over", Box::new(|| federation.vouch(PORTAL, &json!({"exp": Federation::now() - 100})))),
+    ];
+    for (why, wrong) in wrongs {
+        sound();
+        wrong();
+        world.clock.advance(11);
+        assert_eq!(failure(&signed(&stranger, &json!({}))).await, nobody, "{why}");
+        assert_eq!(listed(&world).await, Vec::<Value>::new(), "{why}");
+        let pushed = stranger.push(true, &[]).await;
+        assert_eq!((pushed.status.as_u16(), &pushed.json()["error"]), (401, &json!("invalid_client")), "{why}");
+    }
+    // Who is vouched for and signs with another key.
+    sound();
+    world.clock.advance(11);
+    let mut forger = stranger.clone();
+    forger.key = std::sync::Arc::new(SigningKey::generate(Algorithm::ES256).unwrap());
+    let refused = world.browser().get(signed(&forger, &json!({}))).await;
+    // Where its answers go would have been signed too, so nobody is sent anywhere.
+    assert_eq!(refused.failure(), Some("CB-103"), "{}", refused.body);
+    assert_eq!(forger.push(true, &[]).await.json()["error"], "invalid_client");
+    // Known by now, and still asked for a signature (section 12.1.1).
+    let unsigned = world.browser().get(stranger.rp.authorize(SERVICE, &[])).await;
+    assert_eq!(query(&unsigned.target(), "error").as_deref(), Some("invalid_request"), "{}", unsigned.body);
+}
+
+/// Section 10.4 and 12.1.4: what is known of a portal ends with its chain, and is then found out anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn oidfed_10_4_a_portal_is_known_as_long_as_its_chain_lasts() {
+    let (world, federation) = world("").await;
+    let client = client(&world, &federation);
+    assert_eq!(client.push(true, &[]).await.status, 201);
+    let asked = federation.site.heard().len();
+    world.clock.advance(200);
+    assert_eq!(client.push(true, &[]).await.status, 201);
+    assert_eq!(federation.site.heard().len(), asked, "nobody is asked while it lasts");
+    world.clock.advance(101);
+    // Its superior does not vouch for it any more.
+    federation.site.answers_at(&format!("/{}/fetch", NAMES[MIDDLE]), 404, vec![], "");
+    federation.site.by_path.lock().unwrap().retain(|path, _| !path.starts_with("/middle/fetch?"));
+    assert_eq!(client.push(true, &[]).await.json()["error"], "unauthorized_client");
+    assert_eq!(world.browser().get(signed(&client, &json!({}))).await.failure(), Some("CB-102"));
+    assert!(federation.site.heard().len() > asked);
+    // It does again, with other words.
+    federation.vouch(
+        PORTAL,
+        &json!({"exp": Federation::now() + 3_600, "metadata": {"openid_relying_party": {"client_name": "新名"}}}),
+    );
+    for who in [ANCHOR, MIDDLE] {
+        let issuers = json!({MARK: [federation.entity(ANCHOR)]});
+        let more = if who == ANCHOR { json!({"trust_mark_issuers": issuers}) } else { json!({}) };
+        let mut more = more;
+        more["exp"] = json!(Federation::now() + 3_600);
+        federation.own(who, &more);
+    }
+    federation.vouch(MIDDLE, &json!({"exp": Federation::now() + 3_600}));
+    let types = json!({"openid_relying_party": federation.metadata()});
+    let marks = json!([federation.mark(&json!({}))]);
+    federation.own(PORTAL, &json!({"metadata": types, "trust_marks": marks, "exp": Federation::now() + 3_600}));
+    world.clock.advance(11);
+    assert_eq!(client.push(true, &[]).await.status, 201);
+    assert_eq!(listed(&world).await[0]["name"], "新名");
+}
+
+/// Whom an officer bars stays out, whoever vouches for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_that_is_barred_stays_out() {
+    let (world, federation) = world("").await;
+    let joined = client(&world, &federation);
+    assert_eq!(joined.push(true, &[]).await.status, 201);
+    let barred = terms(federation.port, &format!("barred = [\"{}\"]", federation.entity(PORTAL)));
+    std::fs::write(world.data.join(format!("bundle/clients/{DOCUMENT}.toml")), barred).unwrap();
+    world.demo.gateway.app().tend(None).await;
+    assert_eq!(joined.push(true, &[]).await.json()["error"], "invalid_client");
+    assert_eq!(world.browser().get(signed(&joined, &json!({}))).await.failure(), Some("CB-102"));
+}
+
+/// Sections 8 and 9: what we say of ourselves and of those we vouch for, and what we found out about others.
+#[tokio::test(flavor = "multi_thread")]
+async fn oidfed_8_what_we_say_can_be_verified() {
+    let (world, federation) = world("").await;
+    let subordinate = SigningKey::generate(Algorithm::ES256).unwrap();
+    let entity = "https://county.example/portal";
+    let document = format!(
+        "entity = \"{entity}\"\nentity_types = [\"openid_relying_party\"]\njwks = '{}'\n\
+         metadata_policy = '{{\"openid_relying_party\": {{\"scope\": {{\"subset_of\": [\"openid\"]}}}}}}'\n\
+         constraints = '{{\"max_path_length\": 0}}'\n",
+        json!({"keys": [subordinate.public_jwk()]})
+    );
+    std::fs::create_dir_all(world.data.join("bundle/subordinates")).unwrap();
+    std::fs::write(world.data.join("bundle/subordinates/county.toml"), document).unwrap();
+    world.demo.gateway.app().tend(None).await;
+    let at = |path: &str| format!("{}{path}", world.issuer());
+    let verified = |token: &str, keys: &Value, typ: &str| {
+        let unverified = jws::Unverified::parse(token).unwrap();
+        assert_eq!(unverified.typ(), Some(typ));
+        Value::Object(
+            unverified
+                .verify(&KeySet::parse(keys.to_string().as_bytes()).unwrap(), &[Algorithm::ES256])
+                .unwrap()
+                .clone(),
+        )
+    };
+    let own = world.browser().get(at("/.well-known/openid-federation")).await;
+    assert_eq!(own.headers["content-type"], "application/entity-statement+jwt");
+    let keys = claims(&own.body)["jwks"].clone();
+    let own = verified(&own.body, &keys, "entity-statement+jwt");
+    assert_eq!((&own["iss"], &own["sub"]), (&json!(world.issuer()), &json!(world.issuer())));
+    assert_eq!(own["authority_hints"], json!([federation.entity(MIDDLE)]));
+    let metadata = &own["metadata"];
+    assert_eq!(metadata["federation_entity"]["federation_fetch_endpoint"], at("/federation/fetch"));
+    let discovery = world.browser().get(at("/.well-known/openid-configuration")).await.json();
+    assert_eq!(metadata["openid_provider"], discovery);
+    assert_eq!(discovery["client_registration_types_supported"], json!(["automatic"]));
+    // The key is no other's (section 3.1.1).
+    let published = world.browser().get(at("/jwks")).await.json();
+    assert!(!published["keys"].as_array().unwrap().contains(&keys["keys"][0]));
+    let fetched = world.browser().get(at(&format!("/federation/fetch?sub={entity}"))).await;
+    let said = verified(&fetched.body, &keys, "entity-statement+jwt");
+    assert_eq!((&said["sub"], &said["jwks"]["keys"][0]), (&json!(entity), subordinate.public_jwk()));
+    assert_eq!(said["metadata_policy"]["openid_relying_party"]["scope"]["subset_of"], json!(["openid"]));
+    for (path, listed) in [
+        ("/federation/list", json!([entity])),
+        ("/federation/list?entity_type=openid_relying_party", json!([entity])),
+        ("/federation/list?entity_type=openid_provider", json!([])),
+        ("/federation/list?entity_type=openid_provider&entity_type=openid_relying_party", json!([entity])),
+        ("/federation/list?intermediate=true", json!([])),
+        ("/federation/list?intermediate=false", json!([entity])),
+    ] {
+        assert_eq!(world.browser().get(at(path)).await.json(), listed, "{path}");
+    }
+    let (portal, anchor) = (federation.entity(PORTAL), federation.entity(ANCHOR));
+    let found = world.browser().get(at(&format!("/federation/resolve?sub={portal}&trust_anchor={anchor}"))).await;
+    assert_eq!(found.headers["content-type"], "application/resolve-response+jwt");
+    let found = verified(&found.body, &keys, "resolve-response+jwt");
+    assert_eq!(found["metadata"]["openid_relying_party"]["client_name"], "南沙便民门户");
+    assert_eq!(
+        (found["trust_chain"].as_array().unwrap().len(), &found["trust_marks"][0]["trust_mark_type"]),
+        (4, &json!(MARK))
+    );
+    for (path, status, error) in [
+        ("/federation/fetch", 400, "invalid_request"),
+        ("/federation/fetch?sub=county", 400, "invalid_request"),
+        ("/federation/fetch?sub=https://nobody.example", 404, "not_found"),
+        (&*format!("/federation/fetch?sub={}", world.issuer()), 400, "invalid_request"),
+        ("/federation/fetch?sub=https://a.example&sub=https://b.example", 400, "invalid_request"),
+        ("/federation/list?trust_marked=true", 400, "unsupported_parameter"),
+        ("/federation/list?intermediate=perhaps", 400, "invalid_request"),
+        ("/federation/resolve?sub=https://a.example", 400, "invalid_request"),
+        (&*format!("/federation/resolve?trust_anchor={anchor}"), 400, "invalid_request"),
+        (&*format!("/federation/resolve?sub={portal}&trust_anchor=https://a.example"), 404, "invalid_trust_anchor"),
+        (&*format!("/federation/resolve?sub=https://a.example&trust_anchor={anchor}"), 400, "invalid_trust_chain"),
+    ] {
+        let refused = world.browser().get(at(path)).await;
+        assert_eq!((refused.status.as_u16(), &refused.json()["error"]), (status, &json!(error)), "{path}");
+    }
+}
+
+/// Who belongs to no federation says nothing of any.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_federations_has_none_of_it() {
+    let world = World::start().await;
+    let own = world.browser().get(format!("{}/.well-known/openid-federation", world.issuer())).await;
+    assert_eq!((own.status.as_u16(), own.body.len()), (404, 0));
+}
+
+/// Section 12.1 from the other side: a provider that never heard of us is found through its federation, and told by our signature who asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn oidfed_12_1_a_provider_is_found_through_its_federation() {
+    let (world, federation) = world("").await;
+    // The entity that was a portal is a provider now.
+    let (issuer, client) = (federation.entity(PORTAL), client(&world, &federation));
+    let metadata = json!({"openid_provider": {
+        "issuer": issuer, "authorization_endpoint": format!("{issuer}/authorize"), "token_endpoint": format!("{issuer}/token"),
+        "jwks_uri": format!("{issuer}/jwks"), "response_types_supported": ["code"], "subject_types_supported": ["pairwise"],
+        "id_token_signing_alg_values_supported": ["ES256"], "client_registration_types_supported": ["automatic"],
+    }});
+    federation.own(PORTAL, &json!({"metadata": metadata}));
+    let keys = json!({"keys": [federation.portal_key.public_jwk()]}).to_string();
+    federation.site.answers_at("/portal/jwks", 200, vec![], &keys);
+    world
+        .rewrite_provider("hk-iam-smart", |text| {
+            let (before, oidc) = text.split_once("[oidc]\n").unwrap();
+            let after = oidc.split_once("\n[").map(|(_, after)| format!("[{after}")).unwrap_or_default();
+            format!(
+                "{before}[oidc]\nissuer = \"{issuer}\"\nfederation = \"gba\"\nuserinfo = false\n\
+                 token_endpoint_auth_method = \"private_key_jwt\"\n{after}"
+            )
+        })
+        .await;
+    // Our own entity says where its answers go.
+    let own = world.browser().get(format!("{}/.well-known/openid-federation", world.issuer())).await;
+    let ours = &claims(&own.body)["metadata"]["openid_relying_party"];
+    assert_eq!(ours["redirect_uris"], json!([format!("{}/callback/hk-iam-smart", world.issuer())]));
+    assert_eq!(ours["client_registration_types"], json!(["automatic"]));
+    // A client of the bundle, so that only one thing is new.
+    let asked = world.rp().authorize("e-invoice", &[]);
+    let mut browser = world.browser();
+    let leaving = world.to_provider(&mut browser, &asked, "hk-iam-smart").await;
+    assert!(leaving.as_str().starts_with(&format!("{issuer}/authorize?")), "{leaving}");
+    assert_eq!(query(&leaving, "client_id").as_deref(), Some(world.issuer()));
+    assert!(query(&leaving, "state").is_none(), "everything else is signed");
+    let published = world.browser().get(ours["jwks_uri"].as_str().unwrap()).await.body;
+    let request = query(&leaving, "request").unwrap();
+    let request = jws::Unverified::parse(&request).unwrap();
+    assert_eq!(request.typ(), Some("oauth-authz-req+jwt"));
+    let request = request.verify(&KeySet::parse(published.as_bytes()).unwrap(), &[Algorithm::ES256]).unwrap();
+    assert_eq!((&request["iss"], &request["aud"]), (&json!(world.issuer()), &json!(issuer)));
+    assert!(request["jti"].is_string() && request["exp"].is_u64() && !request.contains_key("sub"));
+    let now = client.now();
+    let id_token = json!({
+        "iss": issuer, "sub": "somebody", "aud": world.issuer(), "iat": now, "exp": now + 60, "nonce": request["nonce"],
+        "auth_time": now, "acr": "iamsmart:default", "name": "CHAN, Tai Man", "birthdate": "1979-03-14",
+    });
+    let id_token = jws::sign(&federation.portal_key, "JWT", &object(id_token)).unwrap();
+    let tokens = json!({"access_token": "t", "token_type": "Bearer", "id_token": id_token}).to_string();
+    federation.site.answers_at("/portal/token", 200, vec![], &tokens);
+    let back =
+        format!("{}?code=c&state={}", request["redirect_uri"].as_str().unwrap(), request["state"].as_str().unwrap());
+    let page = world.past_waiting(&mut browser, &back).await;
+    assert!(page.field("question").is_some(), "{}", page.body);
+    let (_, form) = federation.site.heard().into_iter().find(|(path, _)| path == "/portal/token").unwrap();
+    let form: std::collections::HashMap<_, _> = url::form_urlencoded::parse(form.as_bytes()).into_owned().collect();
+    let assertion = claims(&form["client_assertion"]);
+    assert_eq!((&assertion["iss"], &assertion["sub"]), (&json!(world.issuer()), &json!(world.issuer())));
+    // The federation does not vouch for it any more: nobody is sent there.
+    federation.site.by_path.lock().unwrap().retain(|path, _| !path.starts_with("/middle/fetch"));
+    world.clock.advance(400);
+    let refused = world.browser().get(&asked).await;
+    assert!(refused.location().is_none(), "{:?}", refused.location());
+}

@@ -22,6 +22,7 @@ mod direct;
 mod exchange;
 mod fapi;
 mod federation;
+mod federation_peers;
 mod flaws;
 mod guangdong;
 mod guangdong_account;

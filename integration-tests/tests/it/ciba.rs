@@ -4,6 +4,7 @@ use certs::jws;
 use certs::key::{Algorithm, SigningKey};
 use integration_tests::Browser;
 use integration_tests::browser::Reply;
+use integration_tests::peers::{Peer, certificate};
 use integration_tests::rp::{Rp, claims};
 use integration_tests::servers::{Site, free_port};
 use integration_tests::world::{SECRET, World, client_document, secret_line, service_document};
@@ -392,4 +393,41 @@ async fn a_verification_only_client_is_told_yes_or_no_and_nothing_else() {
     let back = world.sign_in(&mut browser, &portal.authorize(SERVICE, &[]), "hk-iam-smart", "hk-chan").await;
     let tokens = portal.redeem(&integration_tests::rp::query(&back, "code").unwrap()).await.json();
     assert_eq!(portal.userinfo(tokens["access_token"].as_str().unwrap()).await.json()["name"], "CHAN, Tai Man");
+}
+
+/// The polling mode with a certified client's own defaults.
+#[tokio::test(flavor = "multi_thread")]
+async fn ciba_7_openid_client_at_a_counter() {
+    let (world, _, portal) = world("").await;
+    let mut phone = phone(&world, &portal, "hk-chan").await;
+    for (answer, outcome) in [("yes", json!(true)), ("no", json!("access_denied"))] {
+        let (shown, port) = (code(&world, &mut phone).await, free_port());
+        let params = json!({
+            "scope": "openid profile", "login_hint": shown, "binding_message": "Form B-12",
+            "terminal_name": "Counter 7", "terminal_place": "Nansha service hall",
+        });
+        let (cert, key) = certificate(&world.data, &format!("counter-{answer}"));
+        let settings = json!({
+            "port": port, "cert": cert, "key": key, "ca": world.demo.ca, "issuer": world.issuer(), "ciba": true,
+            "client_id": "counter", "secret": SECRET, "params": params,
+        });
+        let _counter = Peer::start("kiosk.mjs", &settings).await;
+        let at = |path: &str| format!("https://localhost:{port}{path}");
+        let asked = world.browser().get(at("/start")).await.json();
+        assert!(asked["auth_req_id"].is_string(), "{asked}");
+        if answer == "yes" {
+            let page = open(&world, &mut phone).await;
+            world.agree_here(&mut phone, &page).await;
+        } else {
+            let page = phone.get(format!("{}/requests", world.issuer())).await;
+            let question = page.field("question").unwrap();
+            phone.post(format!("{}/requests", world.issuer()), &[("question", &question), ("decision", "no")]).await;
+        }
+        let result = world.browser().get(at("/result")).await.json();
+        let told = if answer == "yes" { &result["ok"] } else { &result["error"] };
+        assert_eq!(*told, outcome, "{result:#}");
+        if answer == "yes" {
+            assert_eq!(result["userinfo"]["name"], "CHAN, Tai Man");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Clients that act for themselves (RFC 6749 section 4.4), and tokens exchanged for narrower ones (RFC 8693).
 
 use integration_tests::browser::Reply;
+use integration_tests::peers::code_of;
 use integration_tests::rp::{Rp, claims};
 use integration_tests::world::{SECRET, World, client_document, secret_line, service_document};
 use serde_json::{Value, json};
@@ -304,4 +305,27 @@ async fn an_exchanged_token_is_good_for_no_longer_than_what_it_rests_on() {
     assert_eq!(portal.post("/revoke", &[("token", &own)]).await.status, 200);
     assert_eq!(introspect(&platform, &token).await, json!({"active": false}));
     assert_eq!(portal.userinfo(&token).await.status, 401);
+}
+
+/// The same by another's implementation, as the documentation has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc8693_2_rack_oauth2_exchanges_a_token() {
+    let world = world().await;
+    let (portal, platform) = (rp(&world, "portal"), rp(&world, "platform"));
+    let tokens = signed_in(&world, &portal, "hk-chan").await;
+    let file = world.data.join("exchange.rb");
+    std::fs::write(&file, code_of("portals/ruby-token-exchange.md", "ruby")).unwrap();
+    let run = async |token: &str, service: &str| -> Value {
+        let mut command = tokio::process::Command::new("ruby");
+        command.arg(&file).env("ISSUER", world.issuer()).env("SSL_CERT_FILE", &world.demo.ca);
+        command.env("CLIENT_ID", "portal").env("CLIENT_SECRET", SECRET).env("ACCESS_TOKEN", token);
+        let output = command.env("OTHER_SERVICE", at(service)).output().await.expect("ruby runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text} {}", String::from_utf8_lossy(&output.stderr)))
+    };
+    let exchanged = run(text(&tokens, "access_token"), "licences").await;
+    let told = introspect(&platform, text(&exchanged, "token")).await;
+    assert_eq!((text(&told, "aud"), text(&told, "client_id")), (at("licences").as_str(), "portal"), "{exchanged}");
+    assert_eq!(run(text(&tokens, "access_token"), "closed").await["error"], "invalid_target");
+    assert_eq!(run("nobody's", "licences").await["error"], "invalid_request");
 }

@@ -39,7 +39,11 @@ impl Active {
         let before = before.filter(|before| Arc::ptr_eq(&before.catalog, &catalog));
         let mut joined = HashMap::new();
         for (id, record) in roll.iter() {
-            let Some(admission) = catalog.admission(id).filter(|admission| admission.still_lets_in(id, record)) else {
+            let Some(admission) = catalog.admission(id).filter(|admission| {
+                let terms = admission.terms.federation.as_ref();
+                let believed = terms.and_then(|terms| catalog.federation(&terms.federation));
+                admission.still_lets_in(id, record, believed.map(|federation| &federation.anchor))
+            }) else {
                 continue;
             };
             // What did not change is not read again.
@@ -55,7 +59,7 @@ impl Active {
                 Err(error) => tracing::warn!(client = %id, %error, "does not fit its document any more"),
             }
         }
-        let entities = joined.keys().filter_map(|id| Some((id.entity()?.to_owned(), id.clone()))).collect();
+        let entities = by_entity(&roll, &joined);
         Self { catalog, adapters, roll, joined, entities }
     }
 
@@ -85,11 +89,12 @@ impl Active {
         Some((self.roll.get(id)?, self.catalog.admission(id)?))
     }
 
-    /// How many clients registered themselves under a document.
+    /// How many clients are registered under a document, those aside whom nobody vouches for any more.
     #[must_use]
-    pub fn registered_under(&self, admission: &Admission) -> usize {
+    pub fn registered_under(&self, admission: &Admission, now: Timestamp) -> usize {
         let id = admission.template.id.as_str();
-        self.roll.iter().filter(|(client, _)| client.in_policy() == id).count()
+        let lasts = |record: &Record| record.vouched.as_ref().is_none_or(|vouched| !vouched.expires_at.is_past(now));
+        self.roll.iter().filter(|(client, record)| client.in_policy() == id && lasts(record)).count()
     }
 
     /// The roll, as far as this snapshot knows it.
@@ -137,4 +142,16 @@ impl Active {
         }
         self.catalog.policies().decide(facts)
     }
+}
+
+/// Which client an entity is. Where it joined under several documents, the one whose chain lasts longest: the same on every node.
+fn by_entity(roll: &Roll, joined: &HashMap<ClientId, Registered>) -> HashMap<String, ClientId> {
+    let mut found: HashMap<String, (Option<Timestamp>, &ClientId)> = HashMap::new();
+    for id in joined.keys() {
+        let Some(entity) = id.entity() else { continue };
+        let until = roll.get(id).and_then(|record| record.vouched.as_ref()).map(|vouched| vouched.expires_at);
+        let best = found.entry(entity.to_owned()).or_insert((until, id));
+        *best = (*best).max((until, id));
+    }
+    found.into_iter().map(|(entity, (_, id))| (entity, id.clone())).collect()
 }

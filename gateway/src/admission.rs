@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use adapters::federation::Anchor;
 use certs::claims;
 use certs::jws::Unverified;
 use certs::key::{Algorithm, KeySet};
@@ -42,10 +43,15 @@ impl Admission {
         !self.terms.initial_access_tokens.is_empty()
     }
 
-    /// Whether somebody who joined by a federation could do so by the terms of today.
+    /// Whether somebody who joined by a federation could do so by the terms of today; `believed` is whom we believe in it now.
     #[must_use]
-    pub fn still_lets_in(&self, id: &ClientId, record: &Record) -> bool {
+    pub fn still_lets_in(&self, id: &ClientId, record: &Record, believed: Option<&Anchor>) -> bool {
         let Some(entity) = id.entity() else { return true };
+        let same =
+            record.vouched.as_ref().zip(believed).is_some_and(|(vouched, anchor)| vouched.anchor == anchor.version);
+        if !same || !registration::is_within(entity, &self.terms.origins) {
+            return false;
+        }
         let terms = self.terms.federation.as_ref().zip(record.vouched.as_ref());
         terms.is_some_and(|(terms, vouched)| {
             entity.parse().is_ok_and(|entity| terms.admits(&entity, &vouched.trust_marks))

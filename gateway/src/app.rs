@@ -22,7 +22,7 @@ use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use policies::PolicySet;
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use url::Url;
 
 use crate::activation::{ActivationError, Activations, Change, InEffect};
@@ -35,6 +35,7 @@ use crate::egress::{Egress, EgressError};
 use crate::exports::Exports;
 use crate::keys::{Keys, KeysError, lasting_secret};
 use crate::op::logo::Logo;
+use crate::places::Places;
 use crate::ports::{Clock, Entropy, NoEntropy};
 use crate::roll::Roll;
 use crate::seal::{SealError, Seals};
@@ -87,14 +88,8 @@ fn redirect_uris(json: &[u8]) -> Option<Vec<RedirectUri>> {
     Some(listed.into_iter().filter_map(|uri| uri.parse().ok()).collect())
 }
 
-/// How many requests by reference are fetched together: a small part of the calls that one host may have in flight.
-const BY_REFERENCE: usize = 32;
-/// How many check lists are made together.
-const CHECKLISTS: usize = 4;
 /// How many pictures are kept.
 const LOGOS: u64 = 256;
-/// How many deliveries are looked at together.
-const DELIVERIES: usize = 256;
 
 /// Everything that requests share.
 pub struct App {
@@ -114,10 +109,6 @@ pub struct App {
     pub entropy: Entropy,
     /// The key of pairwise subjects and of the names under which links are stored.
     pub pairwise: Secret<Vec<u8>>,
-    /// Places for deliveries: strangers may post as well, and no more than so many are looked at together.
-    pub deliveries: Semaphore,
-    /// The same for what providers say of logouts.
-    pub logouts: Semaphore,
     /// Keys that clients publish at an address.
     pub client_keys: Remote<KeySet>,
     /// The redirect URIs that the addresses of sectors list.
@@ -128,20 +119,18 @@ pub struct App {
     pub mutual_tls: OnceLock<String>,
     /// Who certifies clients.
     pub client_authorities: Vec<CertificateDer<'static>>,
+    /// How many may be at something at once.
+    pub places: Places,
     active: ArcSwap<Active>,
     /// Held while a new snapshot is put together from the one before.
     changing: std::sync::Mutex<()>,
     rolling: Mutex<()>,
     /// Held while a change of the roll is made here: nodes compete for the next number, and not every request.
     pub entering: Mutex<()>,
-    /// Places for requests that lie elsewhere: strangers can have them fetched.
-    pub by_reference: Semaphore,
     /// Who still uses what is being given up.
     pub usage: Usage,
     /// Whom federations vouch for.
     pub federations: Arc<Resolver>,
-    /// Places for check lists, each of which makes many calls.
-    pub checklists: Semaphore,
     shadow: ArcSwapOption<PolicySet>,
     egress: Arc<Egress>,
     ports: Ports,
@@ -211,8 +200,6 @@ impl App {
             clock,
             entropy,
             pairwise,
-            deliveries: Semaphore::new(DELIVERIES),
-            logouts: Semaphore::new(DELIVERIES),
             client_keys: Remote::new(Arc::clone(&http), |json| KeySet::parse(json).ok()),
             sectors: Remote::new(Arc::clone(&http), redirect_uris),
             logos: Remote::keeping(LOGOS, http, Logo::read),
@@ -222,10 +209,9 @@ impl App {
             changing: std::sync::Mutex::default(),
             rolling: Mutex::default(),
             entering: Mutex::default(),
-            by_reference: Semaphore::new(BY_REFERENCE),
+            places: Places::default(),
             usage: Usage::default(),
             federations,
-            checklists: Semaphore::new(CHECKLISTS),
             shadow: ArcSwapOption::empty(),
             egress,
             ports,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use adapters::federation::Anchor;
 use certs::key::KeySet;
+use gateway_core::digest::sha256;
 use gateway_core::document::{Problems, Section, Source};
 use gateway_core::federation::Statement;
-use gateway_core::ids::{EntityId, ProviderId};
+use gateway_core::ids::{EntityId, ProviderId, base64url};
 use gateway_core::time::Timestamp;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -32,7 +33,8 @@ impl Federation {
             let (id, entity) = (doc.require("federation"), doc.require::<EntityId>("anchor"));
             let (keys, origins) = (read_keys(doc), read_origins(doc));
             let superiors = doc.list("superiors");
-            let anchor = Anchor { entity: entity?, keys: Arc::new(keys?.1), origins };
+            let version = base64url(&sha256(text.as_bytes()));
+            let anchor = Anchor { entity: entity?, keys: Arc::new(keys?.1), origins, version };
             if !anchor.may_call(anchor.entity.as_str()) {
                 doc.refuse_field("origins", "the anchor's own is missing");
             }

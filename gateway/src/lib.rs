@@ -33,6 +33,7 @@ pub mod links;
 pub mod notices;
 pub mod op;
 pub mod pages;
+pub mod places;
 pub mod ports;
 pub mod receipts;
 pub mod roll;

@@ -68,6 +68,8 @@ pub struct Vouched {
     pub expires_at: Timestamp,
     /// The types of the marks that the client may show.
     pub trust_marks: Vec<String>,
+    /// The version of whom we believed in that federation.
+    pub anchor: String,
 }
 
 impl Record {

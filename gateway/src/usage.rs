@@ -36,7 +36,10 @@ pub struct Used {
     pub last: Timestamp,
 }
 
-/// All of it. There is one row for each client and thing that the bundle gives up: it stays short.
+/// The most rows.
+const MOST: usize = 10_000;
+
+/// All of it. There is one row for each client and thing that is given up.
 #[derive(Debug, Default)]
 pub struct Usage(Mutex<BTreeMap<Use, (u64, Timestamp)>>);
 
@@ -48,7 +51,12 @@ impl Usage {
     pub fn count(&self, client: &ClientId, kind: Retiring, value: &str, now: Timestamp) {
         tracing::info!(%client, ?kind, value, "still uses what is being given up");
         let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let row = rows.entry((client.clone(), kind, value.to_owned())).or_insert((0, now));
+        let key = (client.clone(), kind, value.to_owned());
+        // Names of keys are for clients to choose.
+        if rows.len() >= MOST && !rows.contains_key(&key) {
+            return;
+        }
+        let row = rows.entry(key).or_insert((0, now));
         *row = (row.0.saturating_add(1), now);
     }
 

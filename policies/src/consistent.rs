@@ -59,7 +59,7 @@ impl PolicySet {
         let mut pairs = readers.flat_map(|server| service.clients.iter().map(move |client| (server, client)));
         let own = |id: &ClientId| {
             let terms = self.recipients.get(id).and_then(|recipient| recipient.client.registration.as_ref());
-            terms.is_some_and(|terms| terms.own_sectors)
+            terms.is_some_and(|terms| terms.own_sectors || terms.federation.is_some())
         };
         let apart = |(server, client): &(&ClientId, &ClientId)| sector(server) != sector(client) || own(client);
         let (server, client) = pairs.find(apart)?;

@@ -15,10 +15,37 @@ use crate::http::Http;
 /// The most calls of one climb: two for each superior of a deep chain, and some that lead nowhere.
 const CALLS: usize = 32;
 
-/// A climb that is under way.
+/// What the anchor says of itself.
+#[derive(Clone)]
+pub(super) struct Top {
+    /// As it is signed.
+    pub(super) token: String,
+    /// As it was verified with the keys that the configuration has.
+    pub(super) said: Statement,
+}
+
+impl Top {
+    pub(super) async fn fetch(http: &dyn Http, anchor: &Anchor, now: Timestamp) -> Result<Self, FederationError> {
+        let token = fetch(http, anchor, &anchor.entity.configuration()).await?;
+        let said = statement(&token, &anchor.keys, now)?;
+        of(&said, &anchor.entity)?;
+        Ok(Self { token, said })
+    }
+}
+
+/// An entity speaks of itself, under the very name by which it was asked: at one address could be anybody's words.
+fn of(said: &Statement, entity: &EntityId) -> Result<(), FederationError> {
+    if said.is_own() && said.sub == *entity {
+        return Ok(());
+    }
+    Err(FederationError(format!("what lies at the address of {entity} is about somebody else")))
+}
+
+/// A climb that is under way, with the calls that it may still make.
 pub(super) struct Climb<'a> {
     http: &'a dyn Http,
     anchor: &'a Anchor,
+    top: &'a Top,
     now: Timestamp,
     calls: usize,
 }
@@ -31,31 +58,29 @@ struct Place {
 }
 
 impl<'a> Climb<'a> {
-    pub(super) fn new(http: &'a dyn Http, anchor: &'a Anchor, now: Timestamp) -> Self {
-        Self { http, anchor, now, calls: 0 }
+    pub(super) fn new(http: &'a dyn Http, anchor: &'a Anchor, top: &'a Top, now: Timestamp) -> Self {
+        Self { http, anchor, top, now, calls: 0 }
     }
 
     /// The shortest chain that holds, and its statements as they are signed.
-    pub(super) async fn up(mut self, entity: &EntityId) -> Result<(TrustChain, Vec<String>), FederationError> {
-        let top = self.fetch(&self.anchor.entity.configuration()).await?;
-        let anchor = statement(&top, &self.anchor.keys, self.now)?;
-        if anchor.sub != self.anchor.entity || !anchor.is_own() {
-            return Err(FederationError(format!("{} speaks of somebody else", self.anchor.entity)));
-        }
-        if *entity == anchor.sub {
-            let chain = TrustChain::new(anchor.clone(), Vec::new(), anchor)?;
-            return Ok((chain, vec![top]));
+    pub(super) async fn up(&mut self, entity: &EntityId) -> Result<(TrustChain, Vec<String>), FederationError> {
+        let top = self.top;
+        if *entity == top.said.sub {
+            let chain = TrustChain::new(top.said.clone(), Vec::new(), top.said.clone())?;
+            return Ok((chain, vec![top.token.clone()]));
         }
         let bottom = self.own(entity).await?;
-        let mut places = VecDeque::from([Place { own: own_statement(&bottom, self.now)?, below: Vec::new() }]);
+        let own = own_statement(&bottom, self.now)?;
+        of(&own, entity)?;
+        let mut places = VecDeque::from([Place { own, below: Vec::new() }]);
         let mut met = BTreeSet::from([entity.clone()]);
-        let mut why = FederationError(format!("{entity} names no superior that leads to {}", anchor.sub));
+        let mut why = FederationError(format!("{entity} names no superior that leads to {}", top.said.sub));
         while let Some(place) = places.pop_front() {
             for superior in place.own.authority_hints.clone() {
-                match self.step(&place, &superior, &anchor, &mut met).await {
-                    Ok(Some(above)) if superior == anchor.sub => match self.descend(&bottom, &above.below, &anchor) {
+                match self.step(&place, &superior, &mut met).await {
+                    Ok(Some(above)) if superior == top.said.sub => match self.descend(&bottom, &above.below) {
                         Ok(chain) => {
-                            let statements = [vec![bottom], above.below, vec![top]].concat();
+                            let statements = [vec![bottom], above.below, vec![top.token.clone()]].concat();
                             return Ok((chain, statements));
                         }
                         Err(error) => why = error,
@@ -74,14 +99,14 @@ impl<'a> Climb<'a> {
         &mut self,
         place: &Place,
         superior: &EntityId,
-        anchor: &Statement,
         met: &mut BTreeSet<EntityId>,
     ) -> Result<Option<Place>, FederationError> {
-        let is_top = *superior == anchor.sub;
+        let is_top = *superior == self.top.said.sub;
         if !self.anchor.may_call(superior.as_str()) || !(is_top || met.insert(superior.clone())) {
             return Ok(None);
         }
-        let own = if is_top { anchor.clone() } else { own_statement(&self.own(superior).await?, self.now)? };
+        let own = if is_top { self.top.said.clone() } else { own_statement(&self.own(superior).await?, self.now)? };
+        of(&own, superior)?;
         let none = || FederationError(format!("{superior} says nowhere whom it vouches for"));
         let endpoint = own.endpoint("federation_fetch_endpoint").and_then(|at| asking(at, &place.own.sub));
         let said = self.fetch(endpoint.ok_or_else(none)?.as_str()).await?;
@@ -90,7 +115,7 @@ impl<'a> Climb<'a> {
     }
 
     /// Down again: each statement verified with the keys that the one above it states, the entity's own last.
-    fn descend(&self, bottom: &str, below: &[String], anchor: &Statement) -> Result<TrustChain, FederationError> {
+    fn descend(&self, bottom: &str, below: &[String]) -> Result<TrustChain, FederationError> {
         let mut keys = KeySet::clone(&self.anchor.keys);
         let mut superiors = VecDeque::new();
         for token in below.iter().rev() {
@@ -98,7 +123,7 @@ impl<'a> Climb<'a> {
             keys = key_set(&said.jwks)?;
             superiors.push_front(said);
         }
-        TrustChain::new(statement(bottom, &keys, self.now)?, superiors.into(), anchor.clone())
+        TrustChain::new(statement(bottom, &keys, self.now)?, superiors.into(), self.top.said.clone())
     }
 
     /// What an entity says of itself, as it is signed.
@@ -107,20 +132,24 @@ impl<'a> Climb<'a> {
     }
 
     async fn fetch(&mut self, address: &str) -> Result<String, FederationError> {
-        let refuse = |why: &str| FederationError(format!("{}: {why}", address.split('?').next().unwrap_or_default()));
         self.calls += 1;
         if self.calls > CALLS {
-            return Err(refuse("too many calls would be needed"));
+            return Err(FederationError(format!("{address}: too many calls would be needed")));
         }
-        if !self.anchor.may_call(address) {
-            return Err(refuse("is at no host of this federation"));
-        }
-        let request = http::Request::get(address).header(ACCEPT, "application/entity-statement+jwt").body(Vec::new());
-        let request = request.map_err(|_| refuse("is no address"))?;
-        let answer = self.http.send(request).await.map_err(|error| refuse(&error.to_string()))?;
-        if answer.status() != StatusCode::OK {
-            return Err(refuse("does not answer with a statement"));
-        }
-        String::from_utf8(answer.into_body()).map_err(|_| refuse("does not answer with a statement"))
+        fetch(self.http, self.anchor, address).await
     }
+}
+
+async fn fetch(http: &dyn Http, anchor: &Anchor, address: &str) -> Result<String, FederationError> {
+    let refuse = |why: &str| FederationError(format!("{}: {why}", address.split('?').next().unwrap_or_default()));
+    if !anchor.may_call(address) {
+        return Err(refuse("is at no host of this federation"));
+    }
+    let request = http::Request::get(address).header(ACCEPT, "application/entity-statement+jwt").body(Vec::new());
+    let request = request.map_err(|_| refuse("is no address"))?;
+    let answer = http.send(request).await.map_err(|error| refuse(&error.to_string()))?;
+    if answer.status() != StatusCode::OK {
+        return Err(refuse("does not answer with a statement"));
+    }
+    String::from_utf8(answer.into_body()).map_err(|_| refuse("does not answer with a statement"))
 }

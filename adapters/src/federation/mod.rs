@@ -22,15 +22,17 @@ use moka::future::Cache;
 use serde_json::{Map, Value};
 use url::Url;
 
-use self::climb::Climb;
+use self::climb::{Climb, Top};
 use crate::http::Http;
 
 /// The longest that a chain serves, however long its statements would.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 /// How long nobody asks again for whom nobody vouched, in seconds.
 const PAUSE: u64 = 10;
-/// The most entities that are remembered.
-const REMEMBERED: u64 = 10_000;
+/// The most that is remembered, in bytes of statements.
+const REMEMBERED: u64 = 64 * 1024 * 1024;
+/// The most attempts that are remembered.
+const ATTEMPTS: u64 = 1_000;
 /// The most marks of one entity that are looked at.
 const MARKS: usize = 8;
 
@@ -43,6 +45,8 @@ pub struct Anchor {
     pub keys: Arc<KeySet>,
     /// The origins that its entities have: nothing else is called.
     pub origins: Vec<String>,
+    /// Another one whenever any of this is: what was found out under one says nothing under another.
+    pub version: String,
 }
 
 /// An entity that a federation vouches for.
@@ -58,7 +62,8 @@ pub struct Resolved {
     pub expires_at: Timestamp,
 }
 
-type Who = (EntityId, EntityId);
+/// An entity, and the version of whom we believe.
+type Who = (EntityId, String);
 type Attempt = Result<Arc<Resolved>, FederationError>;
 
 /// Finds out whom federations vouch for, and remembers it for as long as their statements last.
@@ -66,16 +71,23 @@ pub struct Resolver {
     http: Arc<dyn Http>,
     kept: Cache<Who, Arc<Resolved>>,
     attempts: Cache<(Who, u64), Attempt>,
+    tops: Cache<(String, u64), Result<Top, FederationError>>,
 }
 
 impl Resolver {
     /// One that knows nobody yet.
     #[must_use]
     pub fn new(http: Arc<dyn Http>) -> Self {
+        let weigh = |_: &Who, found: &Arc<Resolved>| {
+            let bytes: usize = found.statements.iter().map(String::len).sum();
+            u32::try_from(2 * bytes).unwrap_or(u32::MAX)
+        };
+        let soon = Duration::from_secs(2 * PAUSE);
         Self {
             http,
-            kept: Cache::builder().max_capacity(REMEMBERED).time_to_live(LONGEST).build(),
-            attempts: Cache::builder().max_capacity(REMEMBERED).time_to_live(Duration::from_secs(2 * PAUSE)).build(),
+            kept: Cache::builder().weigher(weigh).max_capacity(REMEMBERED).time_to_live(LONGEST).build(),
+            attempts: Cache::builder().max_capacity(ATTEMPTS).time_to_live(soon).build(),
+            tops: Cache::builder().max_capacity(ATTEMPTS).time_to_live(soon).build(),
         }
     }
 
@@ -87,7 +99,7 @@ impl Resolver {
         if !anchor.may_call(entity.as_str()) {
             return Err(FederationError(format!("{entity} is at no host of this federation")));
         }
-        let who = (entity.clone(), anchor.entity.clone());
+        let who = (entity.clone(), anchor.version.clone());
         if let Some(known) = self.kept.get(&who).await.filter(|known| !known.expires_at.is_past(now)) {
             return Ok(known);
         }
@@ -101,15 +113,19 @@ impl Resolver {
 
     /// Forgets what was found of an entity that is of no use as it is: it may say something else soon.
     pub async fn forget(&self, entity: &EntityId, anchor: &Anchor) {
-        self.kept.invalidate(&(entity.clone(), anchor.entity.clone())).await;
+        self.kept.invalidate(&(entity.clone(), anchor.version.clone())).await;
     }
 
     async fn climbed(&self, entity: &EntityId, anchor: &Anchor, now: Timestamp) -> Attempt {
-        let (chain, statements) = Climb::new(&*self.http, anchor, now).up(entity).await?;
+        // Whoever asks for many is answered by one look at the anchor.
+        let key = (anchor.version.clone(), now.0 / PAUSE);
+        let top = self.tops.get_with(key, Top::fetch(&*self.http, anchor, now)).await?;
+        let mut climb = Climb::new(&*self.http, anchor, &top, now);
+        let (chain, statements) = climb.up(entity).await?;
         let mut expires_at = chain.expires_at().min(now.plus(LONGEST));
         let mut marks = Vec::new();
         for mark in chain.leaf().trust_marks.iter().take(MARKS) {
-            match self.believed(mark, &chain, anchor, now).await {
+            match believed(mark, &chain, (anchor, now), &mut climb).await {
                 Ok(until) => {
                     expires_at = until.map_or(expires_at, |until| until.min(expires_at));
                     marks.push(mark.clone());
@@ -119,35 +135,39 @@ impl Resolver {
         }
         Ok(Arc::new(Resolved { chain, statements, marks, expires_at }))
     }
+}
 
-    /// Whether a mark is what it says, by somebody who may say so (section 7.3); until when.
-    async fn believed(
-        &self,
-        mark: &TrustMark,
-        chain: &TrustChain,
-        anchor: &Anchor,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, FederationError> {
-        let refuse = |why: &str| FederationError(why.to_owned());
-        let issuers =
-            chain.anchor().trust_mark_issuers.get(&mark.kind).ok_or_else(|| refuse("the anchor knows no such mark"))?;
-        let claimed = certs::jws::claimed(&mark.mark).and_then(|claims| claims.get("iss")?.as_str()?.parse().ok());
-        let issuer: EntityId = claimed.ok_or_else(|| refuse("it does not say who issued it"))?;
-        if !issuers.contains(&issuer) {
-            return Err(refuse("its issuer may not issue such marks"));
-        }
-        let keys = if issuer == anchor.entity {
-            Arc::clone(&anchor.keys)
-        } else {
-            Arc::new(key_set(Climb::new(&*self.http, anchor, now).up(&issuer).await?.0.keys())?)
-        };
-        let said = verified(&mark.mark, TRUST_MARK_TYPE, &keys).map_err(|error| refuse(&error.to_string()))?;
-        let said = TrustMarkClaims::read(&said, now)?;
-        if said.iss != issuer || said.sub != *chain.entity() || said.kind != mark.kind {
-            return Err(refuse("it is another's, or of another kind"));
-        }
-        Ok(said.exp)
+/// Whether a mark is what it says, by somebody who may say so (section 7.3); until when.
+async fn believed(
+    mark: &TrustMark,
+    chain: &TrustChain,
+    (anchor, now): (&Anchor, Timestamp),
+    climb: &mut Climb<'_>,
+) -> Result<Option<Timestamp>, FederationError> {
+    let refuse = |why: &str| FederationError(why.to_owned());
+    // An owner's delegation would have to be verified as well (section 7.2): such marks are not believed.
+    if chain.anchor().owned_trust_marks.contains(&mark.kind) {
+        return Err(refuse("the mark belongs to somebody who lets others issue it"));
     }
+    let issuers = chain.anchor().trust_mark_issuers.get(&mark.kind);
+    let issuers = issuers.ok_or_else(|| refuse("the anchor knows no such mark"))?;
+    let claimed = certs::jws::claimed(&mark.mark).and_then(|claims| claims.get("iss")?.as_str()?.parse().ok());
+    let issuer: EntityId = claimed.ok_or_else(|| refuse("it does not say who issued it"))?;
+    if !issuers.contains(&issuer) {
+        return Err(refuse("its issuer may not issue such marks"));
+    }
+    let (keys, known_until) = if issuer == anchor.entity {
+        (KeySet::clone(&anchor.keys), None)
+    } else {
+        let issuing = climb.up(&issuer).await?.0;
+        (key_set(issuing.keys())?, Some(issuing.expires_at()))
+    };
+    let said = verified(&mark.mark, TRUST_MARK_TYPE, &keys, now).map_err(|error| refuse(&error.to_string()))?;
+    let said = TrustMarkClaims::read(&said, now)?;
+    if said.iss != issuer || said.sub != *chain.entity() || said.kind != mark.kind {
+        return Err(refuse("it is another's, or of another kind"));
+    }
+    Ok(said.exp.into_iter().chain(known_until).min())
 }
 
 impl Anchor {
@@ -163,18 +183,18 @@ fn key_set(jwks: &Value) -> Result<KeySet, FederationError> {
     keys.map_err(|error| FederationError(format!("keys of a statement: {error}")))
 }
 
-fn verified(token: &str, typ: &str, keys: &KeySet) -> Result<Verified<Map<String, Value>>, JwsError> {
+fn verified(token: &str, typ: &str, keys: &KeySet, now: Timestamp) -> Result<Verified<Map<String, Value>>, JwsError> {
     let unverified = Unverified::parse(token)?;
     if unverified.typ() != Some(typ) {
         return Err(JwsError::Header);
     }
-    unverified.verify(keys, &Algorithm::ALL)
+    unverified.verify(&keys.living(now.0), &Algorithm::ALL)
 }
 
 /// A statement that these keys signed.
 fn statement(token: &str, keys: &KeySet, now: Timestamp) -> Result<Statement, FederationError> {
     let claims =
-        verified(token, STATEMENT_TYPE, keys).map_err(|error| FederationError(format!("a statement: {error}")))?;
+        verified(token, STATEMENT_TYPE, keys, now).map_err(|error| FederationError(format!("a statement: {error}")))?;
     Statement::read(&claims, now)
 }
 

@@ -83,6 +83,7 @@ impl Web {
             entity: id("anchor").parse().unwrap(),
             keys: Arc::new(key_set(&self.jwks("anchor")).unwrap()),
             origins: names.iter().map(|name| id(name)).collect(),
+            version: names.join(" "),
         }
     }
 }
@@ -209,7 +210,7 @@ async fn oidfed_17_loops_and_endless_chains_end() {
     }
     let (anchor, web) = (web.anchor(&all), Arc::new(web));
     assert!(resolved(&web, &anchor).await.is_err());
-    assert!(web.calls.load(Ordering::SeqCst) <= 32);
+    assert!(web.calls.load(Ordering::SeqCst) <= 33);
 }
 
 /// Section 17.2: nothing that an entity says sends us to a host that the federation does not have.
@@ -225,6 +226,39 @@ async fn oidfed_17_ssrf_only_hosts_of_the_federation_are_called() {
     let elsewhere = json!({"federation_entity": {"federation_fetch_endpoint": "https://internal.example/fetch"}});
     web.own("middle", &["anchor"], json!({"metadata": elsewhere}));
     assert!(refused(&web, &web.anchor(&NAMES)).await.contains("no host of this federation"));
+}
+
+/// One address may hold anybody's words: an entity is who it says, by the very name under which it was asked for.
+#[tokio::test]
+async fn an_entity_has_one_name() {
+    let (web, anchor) = web();
+    let resolver = Resolver::new(Arc::clone(&web) as Arc<dyn Http>);
+    let sound = |name: &str| -> EntityId { name.parse().unwrap() };
+    assert!(resolver.resolve(&sound("https://leaf.example"), &anchor, NOW).await.is_ok());
+    let refused = resolver.resolve(&sound("https://leaf.example/"), &anchor, NOW).await.unwrap_err();
+    assert!(refused.0.contains("about somebody else"), "{refused}");
+    // The configuration of one lies at another's address.
+    let at = |name: &str| format!("{}/.well-known/openid-federation", id(name));
+    let leaf = web.said.lock().unwrap()[&at("leaf")].clone();
+    web.said.lock().unwrap().insert(at("other"), leaf);
+    assert!(resolver.resolve(&sound("https://other.example"), &anchor, NOW).await.is_err());
+    for name in [
+        "https://leaf.example:443",
+        "https://leaf.example:0443",
+        "https://leaf.example:",
+        "https://leaf.example:x",
+        "https://leaf.example/./a",
+        "https://leaf.example/.",
+        "https://leaf.example//a",
+        "https://leaf.example/a~b",
+        "https://leaf.example/%61",
+        "https://LEAF.example",
+        "https://leaf.example?a",
+        "https://u@leaf.example",
+        "http://leaf.example",
+    ] {
+        assert!(name.parse::<EntityId>().is_err(), "{name}");
+    }
 }
 
 /// Section 7.3: a mark counts when its issuer may issue it, by the anchor's word, and it is the entity's own.

@@ -78,12 +78,16 @@ fn is_entity(text: &str) -> bool {
     let host = rest.split('/').next().unwrap_or_default();
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"./-:".contains(&b);
     let path = |b: u8| plain(b) || b.is_ascii_uppercase() || b == b'_';
+    let port = host.split_once(':').map(|(_, port)| port);
     text.len() <= 200
+        && port.is_none_or(|port| port != "443" && !port.starts_with('0') && port.parse::<u16>().is_ok())
         && host.starts_with(|c: char| c.is_ascii_alphanumeric())
         && host.bytes().all(plain)
         && rest.bytes().all(path)
         && !rest.contains("..")
         && !rest.contains("//")
+        && !rest.contains("/./")
+        && !rest.ends_with("/.")
 }
 
 /// A name of our own, or of an entity of a federation, alone or under the document by which it joined.

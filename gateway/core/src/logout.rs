@@ -128,7 +128,7 @@ pub fn token(
 ) -> Map<String, Value> {
     let claims = json!({
         "iss": issuer,
-        "aud": client,
+        "aud": client.on_the_wire(),
         "sub": subject,
         "sid": sid,
         "iat": now.0,
@@ -201,5 +201,13 @@ mod tests {
         assert_eq!(sid(b"k", "s", &a), sid(b"k", "s", &a));
         assert_ne!(sid(b"k", "s", &a), sid(b"k", "s", &b));
         assert_ne!(sid(b"k", "s", &a), sid(b"k", "t", &a));
+    }
+
+    /// Whoever joined by a federation reads its own name, and no document's.
+    #[test]
+    fn a_logout_token_is_for_the_client_as_it_calls_itself() {
+        let client: ClientId = "document~https://portal.example".parse().unwrap();
+        let claims = token("https://gateway.example", &client, "sub", "sid", "unique", Timestamp(1));
+        assert_eq!(claims["aud"], "https://portal.example");
     }
 }

@@ -9,9 +9,10 @@ use url::Url;
 
 use crate::client::{Client, SubjectType};
 use crate::credential::SecretDigest;
+use crate::digest::sha256;
 use crate::document::{Problem, Section};
 use crate::error::{OAuthCode, OAuthError};
-use crate::ids::{ClientId, EntityId, ProviderId, ServiceId};
+use crate::ids::{ClientId, EntityId, ProviderId, ServiceId, base64url};
 use crate::time::Date;
 
 /// The terms on which portals register themselves under a document.
@@ -90,6 +91,10 @@ pub(crate) fn read_registration(section: &Section<'_>) -> Option<Registration> {
             None
         }
     };
+    if federation.is_some() && software_statements.is_some() {
+        section
+            .refuse("software statements are for those who register by a token: a federation vouches by trust_marks");
+    }
     let trial_services: Vec<ServiceId> = section.list("trial_services");
     if trial_services.is_empty() && !initial_access_tokens.is_empty() {
         section.refuse("trial_services: at least one is needed: nobody could show that somebody can sign in");
@@ -286,9 +291,9 @@ pub fn client(
     document.remove("registration");
     let mut set = |name: &str, value: toml::Value| document.insert(name.to_owned(), value);
     set("client_id", id.as_str().into());
-    if let Some(host) = id.entity().and_then(|own| own.parse().ok()).map(|own: EntityId| own.host()) {
+    if let Some(entity) = id.entity() {
         // Nobody else shares what people are called there.
-        set("sector", host.into());
+        set("sector", base64url(&sha256(entity.as_bytes())).into());
     }
     if let Some(secret) = secret {
         set("client_secret_sha256", secret.as_str().into());

@@ -74,7 +74,8 @@ async fn list(app: &App, id: &str, request: Request<Body>, goes_live: bool) -> R
     let looked = async {
         let active = app.bundle();
         let (id, record, _) = own(&active, id, &parts)?;
-        let _place = app.checklists.try_acquire().map_err(|_| busy("too many check lists at once: try again"))?;
+        let _place =
+            app.places.checklists.try_acquire().map_err(|_| busy("too many check lists at once: try again"))?;
         let registered = active.client(&id).ok_or_else(super::register::no_token)?;
         let checks = look(app, registered, record).await.map_err(|error| internal(&error))?;
         let passed = checks.iter().all(|check| check.passed);

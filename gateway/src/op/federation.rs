@@ -105,7 +105,7 @@ pub async fn resolve(State(app): State<Arc<App>>, request: Request<Body>) -> Res
         let none = || OAuthError::new(OAuthCode::InvalidTrustAnchor, "that anchor is not believed here");
         let anchor = &federation.ok_or_else(none)?.anchor;
         let busy = |_| OAuthError::new(OAuthCode::TemporarilyUnavailable, "too many are asked for at once: try again");
-        let _place = app.by_reference.try_acquire().map_err(busy)?;
+        let _place = app.places.climbs.try_acquire().map_err(busy)?;
         let broken = |error: gateway_core::federation::FederationError| {
             tracing::info!(%error, "not resolved");
             OAuthError::new(OAuthCode::InvalidTrustChain, "no chain leads from it to that anchor")

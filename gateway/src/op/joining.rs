@@ -3,6 +3,8 @@
 //! What their chain says of them becomes an entry on the roll, like that of a portal that registered itself, and ends with the
 //! chain. Strangers make us write nothing: before a chain holds there is no entry, and only hosts of a federation are asked.
 
+use std::time::Duration;
+
 use adapters::federation::Resolved;
 use gateway_core::audit::RegistrationChange;
 use gateway_core::error::{OAuthCode, OAuthError};
@@ -11,10 +13,15 @@ use gateway_core::ids::{ClientId, EntityId};
 use gateway_core::registration::{Joining, is_within};
 use serde_json::{Map, Value};
 
-use super::register::enter;
+use super::register::{check, enter};
 use crate::admission::Admission;
 use crate::app::{Active, App};
 use crate::roll::{Record, Vouched};
+
+/// How long anybody waits for a chain to be found.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The shortest that a chain has to last: each is written down.
+const SHORTEST: Duration = Duration::from_secs(60);
 
 /// Sees to it that a client that names itself as an entity is known, where a federation vouches for it. Whoever is not known
 /// afterwards is nobody, and is told so by whatever asks next; why, the log says.
@@ -25,8 +32,11 @@ pub(super) async fn admit(app: &App, id: &str) {
     if known.is_some_and(|known| active.serves(&known.client, app.now())) {
         return;
     }
-    // Each of these makes calls.
-    let Ok(_place) = app.by_reference.try_acquire() else { return };
+    // Each of these makes calls. Who was let in before does not wait behind strangers.
+    let places = if known.is_some() { &app.places.renewals } else { &app.places.climbs };
+    let Ok(_place) = places.try_acquire() else {
+        return tracing::warn!(%entity, "too many are looked up at once");
+    };
     for admission in candidates(app, &active, &entity) {
         match join(app, admission, &entity).await {
             Ok(()) => return,
@@ -65,8 +75,9 @@ async fn join(app: &App, admission: &Admission, entity: &EntityId) -> Result<(),
     let terms = admission.terms.federation.as_ref().ok_or(JoinError::Terms("the document names no federation"))?;
     let federation = active.catalog.federation(&terms.federation);
     let anchor = &federation.ok_or(JoinError::Terms("the federation is not in the bundle"))?.anchor;
-    let found = app.federations.resolve(entity, anchor, now).await?;
-    let entered = enter_as(app, (admission, terms), (entity, &found)).await;
+    let climbed = tokio::time::timeout(PATIENCE, app.federations.resolve(entity, anchor, now)).await;
+    let found = climbed.map_err(|_| JoinError::Terms("its federation takes too long"))??;
+    let entered = enter_as(app, (admission, terms), (entity, &found), &anchor.version).await;
     if entered.is_err() {
         app.federations.forget(entity, anchor).await;
     }
@@ -78,20 +89,27 @@ async fn enter_as(
     app: &App,
     (admission, terms): (&Admission, &Joining),
     (entity, found): (&EntityId, &Resolved),
+    anchor: &str,
 ) -> Result<(), JoinError> {
     let now = app.now();
     let marks: Vec<String> = found.marks.iter().map(|mark| mark.kind.clone()).collect();
-    let vouched = Vouched { expires_at: found.expires_at, trust_marks: marks };
+    let vouched = Vouched { expires_at: found.expires_at, trust_marks: marks, anchor: anchor.to_owned() };
+    // What would be over at once would be written down again and again.
+    let retired = !app.bundle().catalog.policies().vocabulary().retiring.serves(admission.template.profile, now.date());
+    if retired || vouched.expires_at.is_past(now.plus(SHORTEST)) {
+        return Err(JoinError::Terms("it could be a client for a moment at most"));
+    }
     if !terms.admits(entity, &vouched.trust_marks) {
         return Err(JoinError::Terms("it is barred here, or a mark that is needed is missing"));
     }
     let metadata = own_words(found.chain.metadata(RELYING_PARTY)?)?;
     let metadata = admission.normalized(&metadata).map_err(JoinError::Metadata)?;
     let id = ClientId::joining(&admission.template.id, entity).map_err(|_| JoinError::Terms("the name is too long"))?;
-    admission.client(&metadata, &id, None).map_err(JoinError::Metadata)?;
+    let registered = admission.client(&metadata, &id, None).map_err(JoinError::Metadata)?;
+    check(app, registered).await.map_err(JoinError::Metadata)?;
     let change = |active: &Active| {
         let before = active.joined(&id).map(|(before, _)| before);
-        if before.is_none() && active.registered_under(admission) >= admission.terms.most {
+        if before.is_none() && active.registered_under(admission, now) >= admission.terms.most {
             return Err(OAuthError::new(OAuthCode::AccessDenied, "as many are registered as may be"));
         }
         let same = before.filter(|before| before.metadata == metadata);

@@ -146,7 +146,7 @@ async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Resul
     };
     enter(app, RegistrationChange::Registered, |active| {
         let admission = self::admission(app, active, token)?;
-        if active.registered_under(admission) >= admission.terms.most {
+        if active.registered_under(admission, app.now()) >= admission.terms.most {
             return Err(OAuthError::new(OAuthCode::AccessDenied, "as many are registered as may be"));
         }
         Ok((id.clone(), Some(record.clone())))
@@ -234,7 +234,7 @@ pub(super) fn own<'a>(
 
 /// What is looked up before a client is registered: the list of its sector, if it has one (OpenID Connect Dynamic Client
 /// Registration section 5).
-async fn check(app: &App, registered: Registered) -> Result<(), OAuthError> {
+pub(super) async fn check(app: &App, registered: Registered) -> Result<(), OAuthError> {
     match lists_all(app, &registered.client).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(invalid("sector_identifier_uri: does not list every redirect URI")),
@@ -253,6 +253,10 @@ pub(super) async fn enter(
         app.follow_roll().await.map_err(|error| internal(&error))?;
         let active = app.bundle();
         let (id, record) = change(&active)?;
+        // What is so already needs no entry.
+        if record.is_some() && record.as_ref() == active.roll().get(&id) {
+            return Ok(id);
+        }
         let entry = (&id, record.as_ref());
         match active.roll().enter(&app.store, &app.seals, entry, (kind, ""), app.now()).await {
             Ok(()) => {

@@ -65,6 +65,11 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str, of: O
         })?;
     let (now, skew) = (app.now().0, SKEW.as_secs());
     let fapi = client.profile.requires_signed_messages() || of == Of::BackChannel;
+    // OpenID Federation 1.0 section 12.1.1.1: who comes unannounced says from whom, for whom, until when, and which one it is.
+    let joined = client.id.entity().is_some();
+    if joined && (claims::text(&claims, "jti").is_err() || !claims.contains_key("exp")) {
+        return Err(invalid("jti and exp are needed"));
+    }
     let made = claims::time(&claims, "iat").ok().flatten();
     if of == Of::BackChannel && (claims::text(&claims, "jti").is_err() || made.is_none()) {
         return Err(invalid("jti and iat are needed"));
@@ -84,7 +89,7 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str, of: O
     let ours = claims::has_audience(&claims, &app.issuer);
     let theirs = claims::text(&claims, "iss");
     // Only the oldest rules know request objects without issuer and audience (OpenID Connect Core section 6.1).
-    let old = client.profile == Profile::Legacy && of == Of::Browser;
+    let old = client.profile == Profile::Legacy && of == Of::Browser && !joined;
     let named = !old || claims.contains_key("iss") || claims.contains_key("aud");
     if named && !(ours == Ok(true) && theirs == Ok(client.id.on_the_wire())) {
         return Err(invalid("the request object is from somebody else, or for somebody else"));
@@ -115,7 +120,7 @@ pub(super) async fn fetch(app: &App, registered: &Registered, uri: &str) -> Resu
     let known = known.find(|known| known.as_str() == uri).ok_or_else(|| invalid("request_uri is not registered"))?;
     let mut address = known.clone();
     address.set_fragment(None);
-    let _place = app.by_reference.try_acquire().map_err(|_| {
+    let _place = app.places.by_reference.try_acquire().map_err(|_| {
         OAuthError::new(OAuthCode::TemporarilyUnavailable, "too many requests by reference at once: try again")
     })?;
     let request =

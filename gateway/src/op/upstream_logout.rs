@@ -48,7 +48,7 @@ pub async fn post(State(app): State<Arc<App>>, Path(provider): Path<String>, req
             return refused(&wrong("this provider is not known to tell of logouts"));
         };
         // Strangers may post as well, and no more than so many are looked at together.
-        let Ok(_place) = app.logouts.try_acquire() else {
+        let Ok(_place) = app.places.logouts.try_acquire() else {
             return refused(&OAuthError::new(OAuthCode::TemporarilyUnavailable, "busy"));
         };
         match request::form(&parts, body).await {

@@ -77,7 +77,7 @@ pub async fn go_on(State(app): State<Arc<App>>, Path(id): Path<String>, request:
 /// `POST /receive/{provider}`: a delivery. Whoever is not believed learns nothing from the answer.
 pub async fn receive(State(app): State<Arc<App>>, Path(provider): Path<String>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(_place) = app.deliveries.try_acquire() else { return reply::empty(StatusCode::SERVICE_UNAVAILABLE) };
+    let Ok(_place) = app.places.deliveries.try_acquire() else { return reply::empty(StatusCode::SERVICE_UNAVAILABLE) };
     let certificate = parts.extensions.get::<PeerCertificate>().cloned();
     let visit = Visit::new(&app, &parts);
     let Ok(body) = request::bytes(body).await else { return reply::empty(StatusCode::BAD_REQUEST) };

@@ -240,6 +240,70 @@ async fn a_portal_that_is_barred_stays_out() {
     assert_eq!(world.browser().get(signed(&joined, &json!({}))).await.failure(), Some("CB-102"));
 }
 
+/// Somebody whose name is written otherwise is somebody else, and nobody: a bar cannot be walked around, and no portal is two.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_of_an_entity_is_nobody() {
+    let (world, federation) = world(&format!("barred = [\"https://localhost:{}/x\"]", 1)).await;
+    let mut alias = client(&world, &federation);
+    alias.rp.client_id = format!("{}/", federation.entity(PORTAL));
+    assert_eq!(alias.push(true, &[]).await.json()["error"], "invalid_client");
+    // What is the portal's lies at another address of the site as well.
+    let other = format!("https://localhost:{}/other", federation.port);
+    let own = federation.site.by_path.lock().unwrap()["/portal/.well-known/openid-federation"].clone();
+    federation.site.answers_at("/other/.well-known/openid-federation", 200, vec![], &own.2);
+    alias.rp.client_id = other.clone();
+    assert_eq!(alias.push(true, &[]).await.json()["error"], "invalid_client");
+    assert_eq!(listed(&world).await, Vec::<Value>::new());
+    let anchor = federation.entity(ANCHOR);
+    let asked = format!("{}/federation/resolve?sub={other}&trust_anchor={anchor}", world.issuer());
+    assert_eq!(world.browser().get(asked).await.json()["error"], "invalid_trust_chain");
+}
+
+/// Whoever is asked for again and again is written down once, and who could be a client for no time at all never.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_make_us_write_nothing_twice() {
+    let (world, federation) = world("").await;
+    let client = client(&world, &federation);
+    let records = async || {
+        let reports = world.demo.gateway.app().store.verify_audit().await.unwrap();
+        reports.iter().map(|report| report.records).sum::<u64>()
+    };
+    // Vouched for, and over in a moment.
+    federation.vouch(PORTAL, &json!({"exp": Federation::now() + 30}));
+    let before = records().await;
+    for _ in 0..3 {
+        assert_eq!(client.push(true, &[]).await.json()["error"], "invalid_client");
+    }
+    assert_eq!(records().await, before);
+    federation.vouch(PORTAL, &json!({}));
+    world.clock.advance(11);
+    assert_eq!(client.push(true, &[]).await.status, 201);
+    let once = records().await;
+    // Of a profile that is given up nobody is a client, however often anybody asks.
+    let retire = "[retire.profiles]\nbaseline = \"2020-01-01\"\n";
+    std::fs::write(world.data.join("bundle/vocabulary/retire.toml"), retire).unwrap();
+    world.demo.gateway.app().tend(None).await;
+    for _ in 0..3 {
+        assert_eq!(world.browser().get(signed(&client, &json!({}))).await.failure(), Some("CB-102"));
+    }
+    assert_eq!(records().await, once);
+}
+
+/// Whom we believed yesterday says nothing today: with other keys of the anchor nobody is in who came by the old ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_keys_of_the_anchor_end_what_rested_on_the_old_ones() {
+    let (world, federation) = world("").await;
+    let joined = client(&world, &federation);
+    assert_eq!(joined.push(true, &[]).await.status, 201);
+    let other = json!({"keys": [SigningKey::generate(Algorithm::ES256).unwrap().public_jwk()]});
+    let path = world.data.join("bundle/federations/gba.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let jwks = text.lines().find(|line| line.starts_with("jwks")).unwrap();
+    std::fs::write(&path, text.replace(jwks, &format!("jwks = '{other}'"))).unwrap();
+    world.demo.gateway.app().tend(None).await;
+    assert_eq!(joined.push(true, &[]).await.json()["error"], "invalid_client");
+}
+
 /// Sections 8 and 9: what we say of ourselves and of those we vouch for, and what we found out about others.
 #[tokio::test(flavor = "multi_thread")]
 async fn oidfed_8_what_we_say_can_be_verified() {

@@ -122,8 +122,9 @@ impl TrustChain {
         if let Some(said) = self.superiors.first().and_then(|superior| superior.metadata.get(entity_type)) {
             metadata.extend(said.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
-        self.policy(entity_type)?.apply(&mut metadata)?;
+        // Nothing is what null says, before anybody asks whether something is there.
         metadata.retain(|_, value| !value.is_null());
+        self.policy(entity_type)?.apply(&mut metadata)?;
         Ok(metadata)
     }
 

@@ -197,8 +197,7 @@ impl Operators {
             return None;
         }
         if let (Some(most), Some(found)) = (&self.subset_of, &value) {
-            let kept = intersection(&set_of(found)?, most);
-            value = (!kept.is_empty()).then_some(Value::Array(kept));
+            value = Some(Value::Array(intersection(&set_of(found)?, most)));
         }
         if let (Some(least), Some(value)) = (&self.superset_of, &value)
             && !within(least, &set_of(value)?)

@@ -1,7 +1,7 @@
 //! Entity statements (OpenID Federation 1.0 section 3) and trust marks (section 7), read from claims whose signature was
 //! verified.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -33,6 +33,8 @@ pub struct Statement {
     pub trust_marks: Vec<TrustMark>,
     /// Who may issue which mark, as an anchor says; nobody in the list stands for anybody.
     pub trust_mark_issuers: BTreeMap<String, Vec<EntityId>>,
+    /// The types of marks that somebody owns who lets others issue them, as an anchor says.
+    pub owned_trust_marks: BTreeSet<String>,
 }
 
 /// A mark that an entity shows: what kind it says that it is, and the mark itself, signed by its issuer.
@@ -113,6 +115,7 @@ fn read(claims: &Map<String, Value>, now: Timestamp) -> Result<Statement, &'stat
         constraints: Constraints::read(&object(claims, "constraints")?).ok_or("constraints are of the wrong form")?,
         trust_marks: marks(claims)?,
         trust_mark_issuers: issuers(claims)?,
+        owned_trust_marks: object(claims, "trust_mark_owners")?.into_iter().map(|(kind, _)| kind).collect(),
     })
 }
 

@@ -31,6 +31,9 @@ pub(crate) struct Price {
 pub(crate) const PORTALS: [(&str, Profile); 3] =
     [("bench-legacy", Profile::Legacy), (CLIENT, Profile::Baseline), ("bench-fapi2", Profile::Fapi2)];
 
+/// A counter: what it is remembered by makes its logins dearer, so it is a portal of its own.
+pub(crate) const COUNTER: &str = "bench-counter";
+
 /// Everything, one after the other, each for so many seconds.
 pub(crate) async fn prices(target: &Target, each: Duration) -> Result<Vec<Price>, Fault> {
     let (site, pid) = (&target.site, target.process.pid());
@@ -60,11 +63,11 @@ pub(crate) async fn prices(target: &Target, each: Duration) -> Result<Vec<Price>
     Ok(prices)
 }
 
-/// How many terminals wait at once.
-const TERMINALS: usize = 10_000;
+/// How many wait at once.
+const WAITING: usize = 10_000;
 
-/// What portals do for which nobody's browser is needed; and ten thousand terminals that nobody has opened yet, which all come
-/// for their answers again and again.
+/// What portals do for which nobody's browser is needed; and ten thousand terminals, and as many requests to people, that nobody
+/// has answered yet and that are all come for again and again.
 async fn without_a_browser(site: &Arc<Site>, pid: u32, each: Duration) -> Result<Vec<Price>, Fault> {
     let rp = Arc::new(Rp::new(CLIENT, Profile::Baseline)?);
     let tokens = Arc::new(offline(site, &rp).await?);
@@ -79,41 +82,95 @@ async fn without_a_browser(site: &Arc<Site>, pid: u32, each: Duration) -> Result
         async move { rp.exchange(&site, &tokens).await }
     });
     prices.push(exchanged.await?);
-    let codes: Arc<tokio::sync::Mutex<Vec<String>>> = Arc::default();
+    prices.extend(terminals(site, pid, &rp).await?);
+    prices.extend(people(site, pid).await?);
+    Ok(prices)
+}
+
+type Collected = Arc<tokio::sync::Mutex<Vec<String>>>;
+
+/// Terminals that ask, and come again and again.
+async fn terminals(site: &Arc<Site>, pid: u32, rp: &Arc<Rp>) -> Result<Vec<Price>, Fault> {
+    let codes = Collected::default();
     let before = Usage::of(pid).resident;
-    let asked = repeated(pid, "device authorization, baseline", TERMINALS, |_| {
-        let ((site, rp), codes) = (shared(), Arc::clone(&codes));
+    let asked = repeated(pid, "device authorization, baseline", WAITING, |_| {
+        let (site, rp, codes) = (Arc::clone(site), Arc::clone(rp), Arc::clone(&codes));
         async move {
             let code = rp.device(&site).await?;
             codes.lock().await.push(code);
             Ok(())
         }
     });
+    let mut prices = vec![asked.await?];
+    let by = ("urn:ietf:params:oauth:grant-type:device_code", "device_code");
+    prices.extend(polled(site, pid, rp, "device poll, baseline", (by, before), &codes).await?);
+    Ok(prices)
+}
+
+/// A counter that asks people whom it knows, two requests each, and comes again and again.
+async fn people(site: &Arc<Site>, pid: u32) -> Result<Vec<Price>, Fault> {
+    let rp = Arc::new(Rp::new(COUNTER, Profile::Baseline)?);
+    let (known, ids) = (Collected::default(), Collected::default());
+    let signed_in = repeated(pid, "login at a counter that may ask again", WAITING / 2, |_| {
+        let (site, rp, known) = (Arc::clone(site), Arc::clone(&rp), Arc::clone(&known));
+        async move {
+            let asked = rp.ask(&site, &[]).await?;
+            let code = code(&site, &asked).await?;
+            let tokens = rp.redeem(&site, &code, &asked).await?;
+            known.lock().await.push(tokens.subject);
+            Ok(())
+        }
+    });
+    let mut prices = vec![signed_in.await?];
+    let known = Arc::new(std::mem::take(&mut *known.lock().await));
+    let before = Usage::of(pid).resident;
+    let asked = repeated(pid, "back-channel authentication, baseline", 2 * known.len(), |at| {
+        let (site, rp, known, ids) = (Arc::clone(site), Arc::clone(&rp), Arc::clone(&known), Arc::clone(&ids));
+        async move {
+            let Some(subject) = known.get(at % known.len()) else { return Ok(()) };
+            let id = rp.backchannel(&site, subject).await?;
+            ids.lock().await.push(id);
+            Ok(())
+        }
+    });
     prices.push(asked.await?);
+    let by = ("urn:openid:params:grant-type:ciba", "auth_req_id");
+    prices.extend(polled(site, pid, &rp, "back-channel poll, baseline", (by, before), &ids).await?);
+    Ok(prices)
+}
+
+/// Three rounds of polling by everybody who waits; the last one's price, and what memory did.
+async fn polled(
+    site: &Arc<Site>,
+    pid: u32,
+    rp: &Arc<Rp>,
+    name: &'static str,
+    (by, before): ((&'static str, &'static str), u64),
+    codes: &Collected,
+) -> Result<Option<Price>, Fault> {
     let codes = Arc::new(std::mem::take(&mut *codes.lock().await));
     let waiting = Usage::of(pid).resident;
-    let mut polled = Vec::new();
+    let mut last = None;
     for _ in 0..3 {
-        let round = repeated(pid, "device poll, baseline", codes.len(), |at| {
-            let ((site, rp), codes) = (shared(), Arc::clone(&codes));
+        let round = repeated(pid, name, codes.len(), |at| {
+            let (site, rp, codes) = (Arc::clone(site), Arc::clone(rp), Arc::clone(&codes));
             async move {
                 match codes.get(at) {
-                    Some(code) => rp.poll(&site, code).await,
+                    Some(code) => rp.poll(&site, by, code).await,
                     None => Ok(()),
                 }
             }
         });
-        polled.push(round.await?);
+        last = Some(round.await?);
     }
-    let after = Usage::of(pid).resident;
     eprintln!(
-        "memory with {TERMINALS} terminals: {} MiB before, {} MiB when all wait, {} MiB after three rounds of polling",
+        "{name}: memory with {} that wait: {} MiB before, {} MiB when all wait, {} MiB after three rounds",
+        codes.len(),
         before / 1024,
         waiting / 1024,
-        after / 1024
+        Usage::of(pid).resident / 1024
     );
-    prices.extend(polled.pop());
-    Ok(prices)
+    Ok(last)
 }
 
 /// What is done with tokens, after one login for each that is under way at once.

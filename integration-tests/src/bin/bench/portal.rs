@@ -62,7 +62,7 @@ pub(crate) struct Asked {
 pub(crate) struct Tokens {
     pub(crate) access: String,
     pub(crate) refresh: Option<String>,
-    subject: String,
+    pub(crate) subject: String,
 }
 
 /// Headers and body of a request.
@@ -194,14 +194,24 @@ impl Rp {
         code.ok_or_else(|| Fault::with("no device code", answer.to_string()))
     }
 
-    /// Comes for the answer of a terminal that nobody has opened.
-    pub(crate) async fn poll(&self, site: &Site, code: &str) -> Result<(), Fault> {
-        let form = [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", code)];
+    /// Comes for the answer of a terminal that nobody has opened, or of somebody who has not answered.
+    pub(crate) async fn poll(&self, site: &Site, (grant, name): (&str, &str), code: &str) -> Result<(), Fault> {
+        let form = [("grant_type", grant), (name, code)];
         let answer = self.post(site, &site.token_endpoint, &form, true, StatusCode::BAD_REQUEST).await?;
         match answer.get("error").and_then(Value::as_str) {
             Some("authorization_pending" | "slow_down") => Ok(()),
             _ => Err(Fault::with("the answer of a terminal does not hold", answer.to_string())),
         }
+    }
+
+    /// Asks somebody where they are; what to come for the answer with.
+    pub(crate) async fn backchannel(&self, site: &Site, subject: &str) -> Result<String, Fault> {
+        let resource = site.kind.resource.unwrap_or_default();
+        let form = [("scope", "openid"), ("resource", resource), ("login_hint", subject)];
+        let url = format!("{}/bc-authorize", site.issuer);
+        let answer = self.post(site, &url, &form, false, StatusCode::OK).await?;
+        let id = answer.get("auth_req_id").and_then(Value::as_str).map(str::to_owned);
+        id.ok_or_else(|| Fault::with("no auth_req_id", answer.to_string()))
     }
 
     /// Posts a form, authenticated as this portal is registered; with a proof where its tokens are bound.

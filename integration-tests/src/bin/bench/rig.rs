@@ -11,7 +11,7 @@ use certs::devca::DevCa;
 use serde_json::json;
 
 use crate::jose;
-use crate::operations::PORTALS;
+use crate::operations::{COUNTER, PORTALS};
 use crate::portal::{CLIENT, OTHER, Profile, SECRET};
 use crate::process::Measured;
 use crate::site::{Kind, PORTAL, Portal, REDIRECT, Site};
@@ -194,7 +194,8 @@ async fn answering(
 
 /// The whole shipped catalogue. Only one provider can be reached, and the gateway signs its requests there.
 fn write_bundle(bundle: &Path, portal: &Portal) -> Result<(), Failed> {
-    let listed = PORTALS.map(|(id, _)| format!("\"{id}\"")).join(", ");
+    let portals: Vec<(&str, Profile)> = PORTALS.into_iter().chain([(COUNTER, Profile::Baseline)]).collect();
+    let listed = portals.iter().map(|(id, _)| format!("\"{id}\"")).collect::<Vec<_>>().join(", ");
     for (path, text) in policies::documents::common() {
         // The portals of this benchmark offer the one matter that is asked for.
         let text = match path.ends_with("/social-insurance-record.toml") {
@@ -209,7 +210,7 @@ fn write_bundle(bundle: &Path, portal: &Portal) -> Result<(), Failed> {
             .replace("@PORTAL@", PORTAL)
             .replace("@SECRET@", &jose::s256("only of this benchmark"))
             .replace("@JWKS@", &portal.key.jwks().to_string());
-        for (id, profile) in PORTALS.into_iter().filter(|_| name.strip_suffix(".toml") == Some(CLIENT)) {
+        for (id, profile) in portals.iter().copied().filter(|_| name.strip_suffix(".toml") == Some(CLIENT)) {
             let way = "token_endpoint_auth_method = \"private_key_jwt\"\njwks";
             let own = match profile {
                 Profile::Legacy => format!(
@@ -217,6 +218,11 @@ fn write_bundle(bundle: &Path, portal: &Portal) -> Result<(), Failed> {
                      client_secret_sha256 = \"{}\"\n# jwks",
                     jose::s256(SECRET)
                 ),
+                Profile::Baseline if id == COUNTER => {
+                    format!(
+                        "grant_types = [\"authorization_code\", \"refresh_token\", \"urn:openid:params:grant-type:ciba\"]\n{way}"
+                    )
+                }
                 Profile::Baseline => {
                     format!("grant_types = [{}]\n{way}", GRANT_TYPES.map(|grant| format!("\"{grant}\"")).join(", "))
                 }

@@ -4,6 +4,7 @@
 mod targets {
     pub mod answers;
     pub mod documents;
+    pub mod federation;
     pub mod registration;
     pub mod tokens;
     pub mod web;
@@ -13,7 +14,7 @@ mod targets {
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is the name of its folder of seeds as well.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("jose", targets::tokens::jose),
     ("dpop", targets::tokens::dpop),
     ("request-object", targets::tokens::request_object),
@@ -25,4 +26,5 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("number", targets::documents::number),
     ("answer", targets::answers::answer),
     ("registration", targets::registration::registration),
+    ("federation", targets::federation::federation),
 ];

@@ -4,7 +4,7 @@ use certs::jws;
 use certs::key::{Algorithm, SigningKey};
 use integration_tests::Browser;
 use integration_tests::browser::Reply;
-use integration_tests::peers::{Peer, certificate};
+use integration_tests::peers::{Peer, certificate, chromium, screenshots};
 use integration_tests::rp::{Rp, claims};
 use integration_tests::servers::{Site, free_port};
 use integration_tests::world::{SECRET, World, client_document, secret_line, service_document};
@@ -12,12 +12,14 @@ use serde_json::{Value, json};
 
 const SERVICE: &str = "check-point";
 const GRANT: &str = "urn:openid:params:grant-type:ciba";
+const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// A counter that asks people, and a portal by which they are signed in on their phones.
 async fn world(more: &str) -> (World, Rp, Rp) {
     let secret = secret_line();
-    let counter =
-        format!("{secret}\ngrant_types = [\"{GRANT}\"]\nplace = \"counter\"\ndefault_service = \"{SERVICE}\"\n{more}");
+    let counter = format!(
+        "{secret}\ngrant_types = [\"{GRANT}\", \"{DEVICE}\"]\nplace = \"counter\"\ndefault_service = \"{SERVICE}\"\n{more}"
+    );
     let counter =
         client_document("counter", "", "client_secret_basic", &counter).replace("redirect_uris = [\"\"]\n", "");
     let portal = client_document("portal", "https://portal.example/cb", "client_secret_basic", &secret);
@@ -430,4 +432,48 @@ async fn ciba_7_openid_client_at_a_counter() {
             assert_eq!(result["userinfo"]["name"], "CHAN, Tai Man");
         }
     }
+}
+
+/// The page on the phone, in four languages, with and without a script, held against axe; the screenshots are kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_requests_in_a_real_browser() {
+    let (world, counter, portal) = world("").await;
+    let mut phone = phone(&world, &portal, "hk-chan").await;
+    let shown = code(&world, &mut phone).await;
+    let asked = ask(&counter, &shown, &[]).await.json();
+    let page = open(&world, &mut phone).await;
+    world.agree_here(&mut phone, &page).await;
+    let tokens = poll(&counter, &asked).await.json();
+    let known = claims(tokens["id_token"].as_str().unwrap())["sub"].as_str().unwrap().to_owned();
+    let asked = ask(&counter, &known, &[]).await.json();
+    let requests = format!("{}/requests", world.issuer());
+    let mut runs: Vec<Value> = Vec::new();
+    for (locale, javascript) in [("zh-CN", false), ("zh-HK", true), ("pt-PT", false), ("en", true)] {
+        let look = |page: &str| {
+            let name = format!("{page}-{locale}");
+            vec![json!({"screenshot": name}), json!({"axe": name}), json!({"noHorizontalScroll": true})]
+        };
+        // A terminal signs this browser in.
+        let terminal = [("scope", "openid profile"), ("terminal_name", "Kiosk 1"), ("terminal_place", "Shaxi")];
+        let terminal = counter.post("/device_authorization", &terminal).await.json();
+        let steps = [
+            vec![json!({"goto": requests})],
+            look("requests-signed-out"),
+            vec![json!({"goto": terminal["verification_uri_complete"]})],
+            vec![json!({"focusAndEnter": "button[value=yes]"})],
+            vec![json!({"focusAndEnter": "button[value=hk-chan]"}), json!({"expectUrl": "/consent"})],
+            vec![json!({"check": "input[name=export]"}), json!({"focusAndEnter": "button[value=allow]"})],
+            vec![json!({"expectNo": "button[value=allow]"})],
+            vec![json!({"goto": requests})],
+            vec![json!({"expectText": {"selector": ".asks .check", "text": asked["check_code"]}})],
+            look("requests-waiting"),
+            vec![json!({"focusAndEnter": "button[value=code]"})],
+            look("requests-code"),
+            vec![json!({"focusAndEnter": "button[value=open]"}), json!({"expectUrl": "/login/"})],
+            look("requests-opened"),
+        ];
+        let viewport = json!({"width": 390, "height": 844});
+        runs.push(json!({"javascript": javascript, "locale": locale, "viewport": viewport, "steps": steps.concat()}));
+    }
+    chromium(&json!({"ca": world.demo.ca, "out": screenshots("requests"), "timeout": 20_000, "runs": runs})).await;
 }

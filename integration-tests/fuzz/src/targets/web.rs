@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use gateway_core::authorize::{self, Arrival, Refusal, Registry};
+use gateway_core::ciba;
 use gateway_core::client::Client;
 use gateway_core::ids::{ClientId, ServiceId};
 use gateway_core::locale::Locale;
@@ -94,6 +95,11 @@ pub fn form(data: &[u8]) {
     if let Ok(asked) = LogoutRequest::parse(&params, &One) {
         let target = asked.target();
         assert!(target.is_none_or(|target| target.starts_with("https://portal.example/bye")));
+    }
+    for pings in [false, true] {
+        let Ok(asked) = ciba::read(&params, pings) else { continue };
+        assert!(!asked.lives_for.is_zero() && asked.lives_for <= ciba::LONGEST);
+        assert!(asked.notification_token.is_some() == pings && asked.binding_message.chars().count() <= 64);
     }
     let asked = params.one("ui_locales").ok().flatten().unwrap_or_default();
     let _ = Locale::negotiate(asked.split(' '));

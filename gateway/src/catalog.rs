@@ -18,6 +18,7 @@ use gateway_core::credential::CertificateName;
 use gateway_core::discovery::Verified;
 use gateway_core::document::{Problem, Problems};
 use gateway_core::ids::{ClientId, EntityId, ProviderId};
+use gateway_core::jurisdiction::Jurisdiction;
 use gateway_core::registration;
 use gateway_core::secret::Secret;
 use policies::service::TokenFormat;
@@ -68,13 +69,7 @@ impl Catalog {
         let federations = each(bundle, "federations", Federation::from_document, |one| one.id.clone(), &mut problems);
         let subordinates =
             each(bundle, "subordinates", Subordinate::from_document, |one| one.entity.clone(), &mut problems);
-        for admission in parts.admissions.values() {
-            let named = admission.terms.federation.as_ref().map(|terms| &terms.federation);
-            if let Some(unknown) = named.filter(|named| !federations.contains_key(*named)) {
-                let reason = format!("registration: the federation {unknown} is not in this bundle");
-                problems.push(admission.document.problem(&reason));
-            }
-        }
+        problems.extend(misplaced(&parts, &federations));
         let policies = collect(parts.policies(bundle), &mut problems);
         problems.sort();
         let CatalogParts { clients, admissions, settings, secrets, .. } = parts;
@@ -385,6 +380,24 @@ fn misfit(file: &str, client: &Client, set: &PolicySet) -> Option<Problem> {
 
 fn collect<T>(read: Result<T, Problems>, problems: &mut Problems) -> Option<T> {
     read.map_err(|found| problems.extend(found)).ok()
+}
+
+/// Whoever is to be found through a federation that is not there, or that does not speak for where they stand.
+fn misplaced(parts: &CatalogParts, federations: &BTreeMap<ProviderId, Federation>) -> Vec<Problem> {
+    let wrong = |named: &ProviderId, stands: Jurisdiction| match federations.get(named) {
+        None => Some(format!("the federation {named} is not in this bundle")),
+        Some(known) if known.jurisdictions.contains(&stands) => None,
+        Some(_) => Some(format!("the federation {named} does not speak for {stands}")),
+    };
+    let portals = parts.admissions.values().filter_map(|admission| {
+        let named = &admission.terms.federation.as_ref()?.federation;
+        Some(admission.document.problem(&wrong(named, admission.template.jurisdiction)?))
+    });
+    let providers = parts.providers.iter().filter_map(|provider| {
+        let reason = wrong(parts.settings.get(&provider.id)?.federation()?, provider.jurisdiction)?;
+        Some(Problem { file: format!("providers/{}", provider.id), line: 1, reason })
+    });
+    portals.chain(providers).collect()
 }
 
 /// Every document of a kind, by its name.

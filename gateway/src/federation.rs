@@ -8,6 +8,7 @@ use gateway_core::digest::sha256;
 use gateway_core::document::{Problems, Section, Source};
 use gateway_core::federation::Statement;
 use gateway_core::ids::{EntityId, ProviderId, base64url};
+use gateway_core::jurisdiction::Jurisdiction;
 use gateway_core::time::Timestamp;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -19,6 +20,8 @@ pub struct Federation {
     pub id: ProviderId,
     /// Whom we believe.
     pub anchor: Anchor,
+    /// The jurisdictions whose portals and providers it may speak for.
+    pub jurisdictions: Vec<Jurisdiction>,
     /// Our own superiors in it, where we belong to it ourselves.
     pub superiors: Vec<EntityId>,
 }
@@ -32,13 +35,16 @@ impl Federation {
         Source::new(file, text).read(|doc| {
             let (id, entity) = (doc.require("federation"), doc.require::<EntityId>("anchor"));
             let (keys, origins) = (read_keys(doc), read_origins(doc));
-            let superiors = doc.list("superiors");
+            let (superiors, jurisdictions) = (doc.list("superiors"), doc.list("jurisdictions"));
+            if jurisdictions.is_empty() {
+                doc.refuse_field("jurisdictions", "at least one is needed: whose entities the anchor speaks for");
+            }
             let version = base64url(&sha256(text.as_bytes()));
             let anchor = Anchor { entity: entity?, keys: Arc::new(keys?.1), origins, version };
             if !anchor.may_call(anchor.entity.as_str()) {
                 doc.refuse_field("origins", "the anchor's own is missing");
             }
-            Some(Self { id: id?, anchor, superiors })
+            Some(Self { id: id?, anchor, jurisdictions, superiors })
         })
     }
 }

@@ -128,7 +128,7 @@ impl Federation {
 
     fn document(&self) -> String {
         format!(
-            "federation = \"gba\"\nanchor = \"{}\"\njwks = '{}'\norigins = [\"https://localhost:{}\"]\nsuperiors = [\"{}\"]\n",
+            "federation = \"gba\"\njurisdictions = [\"CN-GD\", \"HK\"]\nanchor = \"{}\"\njwks = '{}'\norigins = [\"https://localhost:{}\"]\nsuperiors = [\"{}\"]\n",
             self.entity(ANCHOR),
             self.jwks(ANCHOR),
             self.port,

@@ -40,7 +40,9 @@ pub(super) async fn access(app: &App, active: &Active, token: &str) -> Result<St
         return Ok(Standing::Dead);
     };
     let grant: Box<AccessGrant> = Box::new(app.seals.open_record(token, &sealed)?);
-    if grant.expires_at.is_past(now) || is_revoked(app, &grant.grant, now).await? {
+    let client = active.client(&grant.client).map(|registered| &registered.client);
+    let served = client.is_some_and(|client| active.serves(client, now));
+    if !served || grant.expires_at.is_past(now) || is_revoked(app, &grant.grant, now).await? {
         return Ok(Standing::Dead);
     }
     let Some(about) = &grant.about else {

@@ -18,7 +18,7 @@ async fn oidfed_with_the_statements_of_another_implementation() {
     let document = terms(port, "").replace("trust_marks", "# trust_marks");
     let federation = |jwks: &Value| {
         format!(
-            "federation = \"gba\"\nanchor = \"{0}\"\njwks = '{jwks}'\norigins = [\"{1}\"]\nsuperiors = [\"{0}\"]\n",
+            "federation = \"gba\"\njurisdictions = [\"CN-GD\", \"HK\"]\nanchor = \"{0}\"\njwks = '{jwks}'\norigins = [\"{1}\"]\nsuperiors = [\"{0}\"]\n",
             at("/anchor"),
             at("")
         )

@@ -23,6 +23,7 @@ mod exchange;
 mod fapi;
 mod federation;
 mod federation_peers;
+mod federation_provider;
 mod flaws;
 mod guangdong;
 mod guangdong_account;

@@ -119,12 +119,18 @@ impl TrustChain {
         if !self.superiors.iter().all(|superior| superior.constraints.allows_type(entity_type)) {
             return Err(refuse("may not be an"));
         }
-        if let Some(said) = self.superiors.first().and_then(|superior| superior.metadata.get(entity_type)) {
-            metadata.extend(said.iter().map(|(name, value)| (name.clone(), value.clone())));
-        }
+        let said = self.superiors.first().and_then(|superior| superior.metadata.get(entity_type));
+        let policy = self.policy(entity_type)?;
+        // What a superior says of a name it says of the name in every language, unless it says otherwise.
+        let ruled = |name: &str| policy.names(name) || said.is_some_and(|said| said.contains_key(name));
+        metadata.retain(|name, _| match name.split_once('#') {
+            Some((base, _)) => ruled(name) || !ruled(base),
+            None => true,
+        });
+        metadata.extend(said.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
         // Nothing is what null says, before anybody asks whether something is there.
         metadata.retain(|_, value| !value.is_null());
-        self.policy(entity_type)?.apply(&mut metadata)?;
+        policy.apply(&mut metadata)?;
         Ok(metadata)
     }
 

@@ -63,6 +63,12 @@ impl Policy {
         Ok(self)
     }
 
+    /// Whether it says anything of a parameter.
+    #[must_use]
+    pub fn names(&self, parameter: &str) -> bool {
+        self.0.contains_key(parameter)
+    }
+
     /// Applies it to the metadata of an entity.
     ///
     /// # Errors

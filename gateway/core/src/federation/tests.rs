@@ -46,6 +46,18 @@ fn oidfed_6_1_4_metadata_is_what_everybody_above_leaves_of_it() {
     assert_eq!(found.expires_at(), NOW.plus(std::time::Duration::from_secs(600)));
 }
 
+/// A name that a superior gave is the name in every language: people read theirs.
+#[test]
+fn a_name_in_another_language_is_no_way_around_a_superior() {
+    let own = json!({"client_name": "x", "client_name#en": "The Ministry", "tos_uri#pt": "https://leaf.example/pt"});
+    let found = |middle: Value| chain(leaf(own.clone()), middle, json!({})).unwrap().metadata(RELYING_PARTY).unwrap();
+    let named = found(json!({"metadata": {RELYING_PARTY: {"client_name": "A county"}}}));
+    assert_eq!(Value::Object(named), json!({"client_name": "A county", "tos_uri#pt": "https://leaf.example/pt"}));
+    let ruled = found(json!({"metadata_policy": {RELYING_PARTY: {"client_name": {"one_of": ["x"]}}}}));
+    assert!(!ruled.contains_key("client_name#en"));
+    assert!(found(json!({})).contains_key("client_name#en"));
+}
+
 /// Section 10.2: what is no chain is none.
 #[test]
 fn oidfed_10_2_what_does_not_hold_together_is_no_chain() {

@@ -128,7 +128,8 @@ pub async fn carry_out(order: Order, office: &Office<'_>) -> Answer {
             let roll = roll(office).await?;
             let shown = roll.iter().map(|(client, record)| {
                 let name = record.metadata.get("client_name").cloned().unwrap_or_default();
-                json!({"client": client, "name": name, "live": record.live, "since": record.issued_at})
+                let until = record.vouched.as_ref().map(|vouched| vouched.expires_at);
+                json!({"client": client, "name": name, "live": record.live, "since": record.issued_at, "until": until})
             });
             Ok(shown.collect())
         }

@@ -74,7 +74,7 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
-    /// Look after the portals that registered themselves.
+    /// Look after the portals that registered themselves, or joined by a federation.
     Portals {
         #[command(subcommand)]
         command: PortalsCommand,
@@ -93,7 +93,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum PortalsCommand {
-    /// List them: who, since when, and whether they passed their check list.
+    /// List them: who, since when, whether they passed their check list, and until when a federation vouches for them, where one does.
     List {
         /// The configuration file.
         #[arg(long)]

@@ -5,7 +5,7 @@ use certs::key::{Algorithm, KeySet, SigningKey};
 use gateway::control::{self, Office, Order};
 use integration_tests::browser::Reply;
 use integration_tests::federation::{ANCHOR, DOCUMENT, Federation, MARK, MIDDLE, NAMES, PORTAL, client, terms, world};
-use integration_tests::keyed::{Keyed, SERVICE, object};
+use integration_tests::keyed::{Keyed, SERVICE};
 use integration_tests::rp::{claims, query};
 use integration_tests::world::World;
 use serde_json::{Value, json};

@@ -36,7 +36,8 @@ impl Policy {
         let mut policy = BTreeMap::new();
         for (parameter, operators) in said {
             let Value::Object(operators) = operators else { return refuse(parameter, "is no object") };
-            let read = Operators::read(operators).and_then(|read| read.is_sound().then_some(read));
+            let read = Operators::read(operators).filter(Operators::is_sound);
+            let read = read.filter(|read| parameter != "scope" || read.names_single_scopes());
             match read {
                 Some(read) => policy.insert(parameter.clone(), read),
                 None => return refuse(parameter, "its operators contradict each other"),
@@ -76,7 +77,11 @@ impl Policy {
     pub fn apply(&self, metadata: &mut Map<String, Value>) -> Result<(), FederationError> {
         for (parameter, operators) in &self.0 {
             let is_scope = parameter == "scope";
-            let before = metadata.remove(parameter).map(|value| if is_scope { listed(value) } else { value });
+            let before = metadata.remove(parameter);
+            if is_scope && before.as_ref().is_some_and(|scopes| !scopes.is_string()) {
+                return refuse(parameter, "is no text");
+            }
+            let before = before.map(|value| if is_scope { listed(value) } else { value });
             let Some(after) = operators.apply(before, is_scope) else {
                 return refuse(parameter, "the metadata does not meet it");
             };
@@ -160,6 +165,17 @@ impl Operators {
             superset_of: both(self.superset_of.as_ref(), below.superset_of.as_ref(), wider)?,
             essential: both(self.essential.as_ref(), below.essential.as_ref(), |a, b| Some(*a || *b))?,
         })
+    }
+
+    /// Whether each value of its sets is one scope: two in one text would be two once they are written down.
+    fn names_single_scopes(&self) -> bool {
+        let single = |value: &Value| {
+            value.as_str().is_some_and(|scope| !scope.is_empty() && !scope.contains(|c: char| c.is_ascii_whitespace()))
+        };
+        let sets = [&self.add, &self.subset_of, &self.superset_of];
+        let whole = [&self.value, &self.default].into_iter().flatten();
+        sets.into_iter().flatten().flatten().all(single)
+            && whole.into_iter().all(|value| value.is_string() || value.is_null())
     }
 
     /// Whether its operators go together (the combinations of section 6.1.3.1).

@@ -51,6 +51,16 @@ fn oidfed_6_1_3_1_scope_is_a_list() {
     let said = json!({"scope": {"subset_of": ["openid", "profile"], "superset_of": ["openid"]}});
     assert_eq!(applied(&said, &json!({"scope": "openid email profile"})).unwrap(), json!({"scope": "openid profile"}));
     assert!(applied(&said, &json!({"scope": "profile"})).is_err());
+    // Found by fuzzing: two scopes in one value are two once they are written down.
+    for smuggled in [
+        json!({"add": ["openid admin"]}),
+        json!({"subset_of": ["a b"]}),
+        json!({"superset_of": [""]}),
+        json!({"add": [1]}),
+    ] {
+        assert!(policy(&json!({"scope": smuggled})).is_err(), "{smuggled}");
+    }
+    assert!(applied(&said, &json!({"scope": ["openid", "a b"]})).is_err());
     assert_eq!(applied(&json!({"scope": {"default": "openid"}}), &json!({})).unwrap(), json!({"scope": "openid"}));
 }
 

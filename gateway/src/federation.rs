@@ -39,8 +39,10 @@ impl Federation {
             if jurisdictions.is_empty() {
                 doc.refuse_field("jurisdictions", "at least one is needed: whose entities the anchor speaks for");
             }
-            let version = base64url(&sha256(text.as_bytes()));
-            let anchor = Anchor { entity: entity?, keys: Arc::new(keys?.1), origins, version };
+            let keys = keys?;
+            let basis = format!("{}\n{}\n{}", entity.as_ref()?, keys.0, origins.join(" "));
+            let version = base64url(&sha256(basis.as_bytes()));
+            let anchor = Anchor { entity: entity?, keys: Arc::new(keys.1), origins, version };
             if !anchor.may_call(anchor.entity.as_str()) {
                 doc.refuse_field("origins", "the anchor's own is missing");
             }

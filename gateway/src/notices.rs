@@ -208,8 +208,11 @@ pub async fn send(app: &App, notice: &Notice) -> Result<bool, NoticeError> {
 async fn deliver(app: &App, notice: &Notice) -> Result<(), String> {
     let active = app.bundle();
     let Some(registered) = active.client(&notice.client) else {
-        // Nobody is left to be told.
-        return Ok(());
+        // Nobody is left to be told, or somebody who is let in again when a federation vouches for them.
+        return match active.roll().get(&notice.client) {
+            None => Ok(()),
+            Some(_) => Err("it is not let in just now".to_owned()),
+        };
     };
     let client = &registered.client;
     let Some(uri) = &client.backchannel_logout_uri else { return Ok(()) };

@@ -32,7 +32,7 @@ const PAUSE: u64 = 10;
 /// The most that is remembered, in bytes of statements.
 const REMEMBERED: u64 = 64 * 1024 * 1024;
 /// The most attempts that are remembered.
-const ATTEMPTS: u64 = 1_000;
+const ATTEMPTS: u64 = 200;
 /// The most marks of one entity that are looked at.
 const MARKS: usize = 8;
 

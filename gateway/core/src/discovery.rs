@@ -91,7 +91,7 @@ fn automatic(facts: &Facts<'_>) -> Value {
         return json!({});
     }
     let pushed: &[&str] = if facts.mutual_tls.is_some() {
-        &["private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"]
+        &["private_key_jwt", "self_signed_tls_client_auth"]
     } else {
         &["private_key_jwt"]
     };

@@ -17,6 +17,9 @@ pub struct VerifiedRequest {
     pub elements: Vec<String>,
     /// The claims.
     pub claims: Vec<String>,
+    /// Whether it asks for a verification that is never like that.
+    #[serde(default)]
+    pub impossible: bool,
 }
 
 impl VerifiedRequest {
@@ -74,8 +77,38 @@ fn read_one(request: &Value, in_id_token: bool) -> Option<VerifiedRequest> {
         _ => return None,
     };
     let elements = verification.keys().filter(|name| *name != "trust_framework").take(MOST).cloned().collect();
-    Some(VerifiedRequest { in_id_token, trust_frameworks, elements, claims: claims.keys().cloned().collect() })
+    let others = verification.iter().filter(|(name, _)| *name != "trust_framework");
+    let impossible = others.into_iter().any(|(name, detail)| !can_be(name, detail));
+    let claims = claims.keys().cloned().collect();
+    Some(VerifiedRequest { in_id_token, trust_frameworks, elements, claims, impossible })
 }
+
+/// Whether an element of a verification can be as it is asked for: a value that is asked for and not met leaves out the whole
+/// (section 6.5 there). Evidence is an electronic record; of nothing else is a value known.
+fn can_be(name: &str, detail: &Value) -> bool {
+    match (name, detail) {
+        (_, Value::Null) => true,
+        ("evidence", Value::Array(several)) => several.is_empty() || several.iter().any(is_record),
+        (_, Value::Object(detail)) => !["value", "values", "max_age"].iter().any(|ask| detail.contains_key(*ask)),
+        _ => false,
+    }
+}
+
+fn is_record(evidence: &Value) -> bool {
+    let Some(evidence) = evidence.as_object() else { return false };
+    let kind = |detail: &Value| match detail {
+        Value::Null => true,
+        detail => {
+            let listed = detail.get("values").and_then(Value::as_array);
+            detail.get("value").is_some_and(|value| value == RECORD)
+                || listed.is_some_and(|values| values.iter().any(|value| value == RECORD))
+        }
+    };
+    evidence.iter().all(|(name, detail)| if name == "type" { kind(detail) } else { detail.is_null() })
+}
+
+/// The kind of evidence that there is.
+const RECORD: &str = "electronic_record";
 
 /// The answer to some requests: for each what of `available` it asks for; nothing where that is nothing.
 ///
@@ -99,7 +132,7 @@ fn answer_one(
     verification: &Verification<'_>,
     available: &Map<String, Value>,
 ) -> Option<Value> {
-    if !request.takes(verification.trust_framework) {
+    if request.impossible || !request.takes(verification.trust_framework) {
         return None;
     }
     let claims: Map<String, Value> = request
@@ -116,7 +149,7 @@ fn answer_one(
         let value = match element.as_str() {
             "verification_process" => verification.process.into(),
             "evidence" => json!([{
-                "type": "electronic_record",
+                "type": RECORD,
                 "record": {"type": "population_register", "source": {"name": verification.source}},
             }]),
             _ => continue,
@@ -202,6 +235,34 @@ mod tests {
             json!({"verification": {"trust_framework": {"values": [1]}}, "claims": {"name": null}}),
         ] {
             assert_eq!(read(&wrong, true), None, "{wrong}");
+        }
+    }
+
+    /// Identity Assurance section 6.5: what is asked for in a way that it never is is left out, without an error.
+    #[test]
+    fn a_verification_that_is_never_like_that_leaves_out_the_whole() {
+        let with = |verification: Value| {
+            let mut all = json!({"trust_framework": null});
+            all.as_object_mut().unwrap().extend(verification.as_object().unwrap().clone());
+            asked(json!({"verification": all, "claims": {"name": null}}))
+        };
+        for fits in [
+            json!({"evidence": null}),
+            json!({"evidence": [{"type": {"value": "electronic_record"}}]}),
+            json!({"evidence": [{"type": {"value": "document"}}, {"type": {"values": ["electronic_record"]}, "record": null}]}),
+            json!({"time": null}),
+            json!({"time": {"essential": true}}),
+        ] {
+            assert!(with(fits.clone()).is_some(), "{fits}");
+        }
+        for never in [
+            json!({"evidence": [{"type": {"value": "document"}}]}),
+            json!({"evidence": [{"type": {"value": "electronic_record"}, "record": {"type": {"value": "bank_account"}}}]}),
+            json!({"evidence": "document"}),
+            json!({"time": {"max_age": 60}}),
+            json!({"assurance_level": {"value": "high"}}),
+        ] {
+            assert!(with(never.clone()).is_none(), "{never}");
         }
     }
 }

@@ -125,7 +125,12 @@ impl Visit<'_> {
                     .await
                     .map_err(told)?;
                 let arrival = Arrival { pushed: false, signed: true };
-                Ok(Opened { params: inner, arrival, digest: String::new() })
+                let digest = request_object::digest(&registered.client, object);
+                let spent = self.is_spent(digest.as_deref()).await;
+                if spent.map_err(|error| Box::new(self.internal(&error, None)))? {
+                    return Err(Box::new(self.failure_page(StatusCode::BAD_REQUEST, Failure::RequestOver, None)));
+                }
+                Ok(Opened { params: inner, arrival, digest: digest.unwrap_or_default() })
             }
         }
     }

@@ -217,8 +217,9 @@ fn check(
     let text = |name| claims::text(token, name).map_err(|_| invalid());
     let jti = text("jti")?;
     let audience = |aud: &str| claims::has_audience(token, aud).unwrap_or(false);
-    let for_us = if client.profile.is_fapi() {
-        // FAPI 2.0 Security Profile section 5.3.2.1: the issuer, as one text.
+    let for_us = if client.profile.is_fapi() || client.id.entity().is_some() {
+        // FAPI 2.0 Security Profile section 5.3.2.1: the issuer, as one text. Who joined by a federation may have been sent here by
+        // another provider that calls our endpoint its own.
         text("aud")? == app.issuer
     } else {
         let hosts = [Some(&app.issuer), app.mutual_tls.get()];

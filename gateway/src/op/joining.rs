@@ -34,9 +34,15 @@ pub(super) async fn admit(app: &App, id: &str) {
     }
     // Each of these makes calls. Who was let in before does not wait behind strangers.
     let places = if known.is_some() { &app.places.renewals } else { &app.places.climbs };
-    let Ok(_place) = places.try_acquire() else {
+    let Ok(Ok(_place)) = tokio::time::timeout(PATIENCE, places.acquire()).await else {
         return tracing::warn!(%entity, "too many are looked up at once");
     };
+    // Somebody who waited for the same may have found it.
+    let active = app.bundle();
+    let known = entity.as_str().parse().ok().and_then(|id| active.client(&id));
+    if known.is_some_and(|known| active.serves(&known.client, app.now())) {
+        return;
+    }
     for admission in candidates(app, &active, &entity) {
         match join(app, admission, &entity).await {
             Ok(()) => return,
@@ -109,7 +115,8 @@ async fn enter_as(
     check(app, registered).await.map_err(JoinError::Metadata)?;
     let change = |active: &Active| {
         let before = active.joined(&id).map(|(before, _)| before);
-        if before.is_none() && active.registered_under(admission, now) >= admission.terms.most {
+        let lasts = |record: &&Record| record.vouched.as_ref().is_some_and(|vouched| !vouched.expires_at.is_past(now));
+        if before.filter(lasts).is_none() && active.registered_under(admission, now) >= admission.terms.most {
             return Err(OAuthError::new(OAuthCode::AccessDenied, "as many are registered as may be"));
         }
         let same = before.filter(|before| before.metadata == metadata);
@@ -139,7 +146,7 @@ fn own_words(mut metadata: Map<String, Value>) -> Result<Map<String, Value>, Joi
         return Err(JoinError::Terms("it does not register automatically"));
     }
     let method = metadata.entry("token_endpoint_auth_method").or_insert_with(|| "private_key_jwt".into());
-    if !matches!(method.as_str(), Some("private_key_jwt" | "tls_client_auth" | "self_signed_tls_client_auth")) {
+    if !matches!(method.as_str(), Some("private_key_jwt" | "self_signed_tls_client_auth")) {
         return Err(JoinError::Terms("it would need a secret, and nobody could hand it one"));
     }
     // Pictures have addresses of ours, which have no room for such a name.

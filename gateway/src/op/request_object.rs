@@ -27,6 +27,15 @@ const USED: &str = "request-used";
 /// The longest a request object may live, in seconds (FAPI 2.0 Message Signing section 5.3.1).
 const LONGEST: u64 = 3_600;
 
+/// The name under which a request object is spent that a code was issued for, of a client whose objects serve once (OpenID
+/// Federation 1.0 section 12.1.1.1).
+pub(super) fn digest(client: &Client, object: &str) -> Option<String> {
+    client.id.entity()?;
+    let claims = certs::jws::claimed(object)?;
+    let jti = claims.get("jti")?.as_str()?;
+    Some(base64url(&keyed(b"joined-request", &[client.id.as_str().as_bytes(), jti.as_bytes()])))
+}
+
 /// Uses a signed request up: whoever has seen it sends it in vain.
 async fn use_up(app: &App, client: &Client, jti: &str) -> Result<(), OAuthError> {
     let name = base64url(&keyed(b"request", &[client.id.as_str().as_bytes(), jti.as_bytes()]));
@@ -86,7 +95,10 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str, of: O
     if begins.map_or(fapi, |begins| begins.saturating_add(LONGEST).saturating_add(skew) < now) {
         return Err(invalid("nbf is missing or too long ago"));
     }
-    let ours = claims::has_audience(&claims, &app.issuer);
+    let mut ours = claims::has_audience(&claims, &app.issuer);
+    if joined && claims::text(&claims, "aud") != Ok(app.issuer.as_str()) {
+        ours = Ok(false);
+    }
     let theirs = claims::text(&claims, "iss");
     // Only the oldest rules know request objects without issuer and audience (OpenID Connect Core section 6.1).
     let old = client.profile == Profile::Legacy && of == Of::Browser && !joined;

@@ -305,8 +305,8 @@ async fn ciba_10_2_ping() {
     let told = |id: &Value| ("/ping".to_owned(), json!({"auth_req_id": id}).to_string());
     assert_eq!(site.heard(), [told(&asked["auth_req_id"])]);
     assert_eq!(poll(&counter, &asked).await.status, 200);
-    // The next one says no, at an endpoint that is down: the person's answer counts all the same.
-    site.answers(503, Vec::new(), "");
+    // The next one says no, at an endpoint that sends us elsewhere: nobody goes there, and the person's answer counts all the same.
+    site.answers(307, vec![("location", format!("https://localhost:{port}/elsewhere"))], "");
     let shown = code(&world, &mut phone).await;
     let asked = ask(&counter, &shown, &[("client_notification_token", "token-2")]).await.json();
     let list = phone.get(format!("{}/requests", world.issuer())).await;

@@ -10,6 +10,8 @@ use integration_tests::rp::{claims, query};
 use integration_tests::world::World;
 use serde_json::{Value, json};
 
+const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
 /// A request by a signed object in the query.
 fn signed(client: &Keyed, more: &Value) -> String {
     let request = client.request_object(&client.request_claims(more));
@@ -38,9 +40,12 @@ async fn oidfed_12_1_a_portal_joins_by_its_federation() {
     let client = client(&world, &federation);
     assert_eq!(listed(&world).await, Vec::<Value>::new());
     let mut browser = world.browser();
-    let page = world.to_consent(&mut browser, &signed(&client, &json!({})), "hk-iam-smart", "hk-chan").await;
+    let asked = signed(&client, &json!({}));
+    let page = world.to_consent(&mut browser, &asked, "hk-iam-smart", "hk-chan").await;
     assert!(page.body.contains("南沙便民门户"), "{}", page.body);
     let tokens = redeem(&client, &world.agree(&mut browser, &page, &[]).await).await;
+    // A signed request serves for one code.
+    assert_eq!(world.browser().get(&asked).await.failure(), Some("CB-106"));
     assert_eq!(tokens.status, 200, "{}", tokens.body);
     let id_token = claims(tokens.json()["id_token"].as_str().unwrap());
     assert_eq!(id_token["aud"], federation.entity(PORTAL));
@@ -184,6 +189,26 @@ async fn oidfed_12_1_whoever_is_not_vouched_for_is_nobody() {
     // Where its answers go would have been signed too, so nobody is sent anywhere.
     assert_eq!(refused.failure(), Some("CB-103"), "{}", refused.body);
     assert_eq!(forger.push(true, &[]).await.json()["error"], "invalid_client");
+    // An assertion, or a request, that is for another provider's endpoint of the same name.
+    for aud in [
+        json!(format!("{}/token", world.issuer())),
+        json!([world.issuer()]),
+        json!([world.issuer(), "https://op.example"]),
+    ] {
+        let mut assertion = stranger.assertion_claims();
+        assertion.insert("aud".into(), aud.clone());
+        let token = jws::sign(&stranger.key, "JWT", &assertion).unwrap();
+        let form = [("client_assertion_type".to_owned(), ASSERTION.to_owned()), ("client_assertion".to_owned(), token)];
+        let refused = stranger.post("/par", &[stranger.rp.params(SERVICE), form.to_vec()].concat(), &[]).await;
+        assert_eq!(refused.json()["error"], "invalid_client", "{aud}");
+        assert_eq!(stranger.push(true, &[("scope", "openid")]).await.status, 201);
+        let page = world.browser().get(signed(&stranger, &json!({"aud": aud}))).await;
+        assert_eq!(page.failure(), Some("CB-103"), "{aud} {}", page.body);
+    }
+    for missing in ["jti", "exp", "iss", "aud"] {
+        let page = world.browser().get(signed(&stranger, &json!({missing: null}))).await;
+        assert_eq!(page.failure(), Some("CB-103"), "{missing} {}", page.body);
+    }
     // Known by now, and still asked for a signature (section 12.1.1).
     let unsigned = world.browser().get(stranger.rp.authorize(SERVICE, &[])).await;
     assert_eq!(query(&unsigned.target(), "error").as_deref(), Some("invalid_request"), "{}", unsigned.body);

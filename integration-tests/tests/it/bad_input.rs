@@ -11,7 +11,11 @@ use integration_tests::{Reply, World};
 use serde_json::{Map, Value, json};
 
 /// Everything that an endpoint may say of a bad request (RFC 6749 section 5.2, RFC 8707, RFC 9101, RFC 9449).
-const ERRORS: [&str; 12] = [
+const ERRORS: [&str; 16] = [
+    "unknown_user_id",
+    "invalid_binding_message",
+    "unauthorized_client",
+    "expired_token",
     "invalid_request",
     "invalid_client",
     "invalid_grant",
@@ -42,16 +46,16 @@ fn encoded(form: &Form) -> String {
 }
 
 /// One endpoint, with a request that it takes.
-struct Endpoint<'a> {
-    client: &'a Keyed,
-    path: &'static str,
-    form: Form,
+pub(crate) struct Endpoint<'a> {
+    pub(crate) client: &'a Keyed,
+    pub(crate) path: &'static str,
+    pub(crate) form: Form,
     /// Whether it wants a proof of possession.
-    proven: bool,
+    pub(crate) proven: bool,
     /// Parameters that it does without.
-    optional: &'a [&'a str],
+    pub(crate) optional: &'a [&'a str],
     /// Parameters that may hold anything.
-    free: &'a [&'a str],
+    pub(crate) free: &'a [&'a str],
 }
 
 impl Endpoint<'_> {
@@ -73,7 +77,7 @@ impl Endpoint<'_> {
     }
 
     /// Every parameter, those that authenticate included: missing, empty, repeated, oversized, broken, of another kind.
-    async fn every_parameter(&self) {
+    pub(crate) async fn every_parameter(&self) {
         let nonce = if self.proven { self.nonce().await } else { String::new() };
         let names: Vec<String> =
             [self.form.clone(), self.client.assertion()].concat().into_iter().map(|p| p.0).collect();
@@ -114,7 +118,7 @@ impl Endpoint<'_> {
     }
 
     /// The request itself: another method, another kind of body, too much of it.
-    async fn every_shape(&self) {
+    pub(crate) async fn every_shape(&self) {
         let body = encoded(&[self.form.clone(), self.client.assertion()].concat());
         for kind in ["application/json", "text/plain", "multipart/form-data; boundary=x", ""] {
             refused(&self.send(body.clone(), &[("content-type", kind)]).await, &format!("{} {kind}", self.path));
@@ -130,7 +134,7 @@ impl Endpoint<'_> {
     }
 
     /// Headers that authenticate, where an assertion does already.
-    async fn every_header(&self) {
+    pub(crate) async fn every_header(&self) {
         let long = format!("Bearer {}", "x".repeat(9_000));
         for value in ["Basic eDp5", "Basic ///", "Bearer x", "DPoP", "Negotiate x", &long] {
             let body = encoded(&[self.form.clone(), self.client.assertion()].concat());
@@ -215,7 +219,7 @@ fn flawed_proofs(client: &Keyed, path: &str, nonce: &str) -> Vec<(String, String
     flawed
 }
 
-fn pair(name: &str, value: &str) -> (String, String) {
+pub(crate) fn pair(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 

@@ -6,6 +6,7 @@
 mod attacks;
 mod authorize;
 mod bad_input;
+mod bad_input_grants;
 mod browsers;
 mod bundles;
 mod by_reference;

@@ -328,4 +328,25 @@ mod tests {
         let request = http::Request::get("https://localhost:1/").body(Vec::new()).unwrap();
         assert!(matches!(egress.send(request).await, Err(HttpError::Connect(_))));
     }
+
+    /// A name that was configured may lead anywhere by the time that it is called: what it leads to is looked at then, and before a
+    /// single byte is sent.
+    #[tokio::test]
+    async fn cve_2026_1180_what_a_name_leads_to_is_looked_at_when_it_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = certs::devca::DevCa::open(folder.path(), 1_800_000_000).unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for (private_addresses, reached) in [(false, false), (true, true)] {
+            let egress = Egress::open(&EgressConfig { trust: Some(ca.certificate()), private_addresses }).unwrap();
+            egress.allow(&[format!("https://localhost:{port}").parse().unwrap()]);
+            let request = http::Request::get(format!("https://localhost:{port}/")).body(Vec::new()).unwrap();
+            let (sent, came) = tokio::join!(egress.send(request), async {
+                // Whoever is reached closes at once.
+                timeout(Duration::from_millis(500), listener.accept()).await.is_ok()
+            });
+            assert!(matches!(sent, Err(HttpError::Connect(_))), "{sent:?}");
+            assert_eq!(came, reached);
+        }
+    }
 }

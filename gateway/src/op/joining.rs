@@ -19,7 +19,7 @@ use crate::app::{Active, App};
 use crate::roll::{Record, Vouched};
 
 /// How long anybody waits for a chain to be found.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// The shortest that a chain has to last: each is written down.
 const SHORTEST: Duration = Duration::from_secs(60);
 

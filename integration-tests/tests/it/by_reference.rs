@@ -159,3 +159,52 @@ async fn oidc_registration_2_defaults_of_requests() {
     assert_eq!(silent(&mut browser, &[]).await.as_deref(), Some("login_required"));
     assert_eq!(silent(&mut browser, &[("max_age", "1000")]).await.as_deref(), Some("consent_required"));
 }
+
+/// Of every address that a client may register and that we call, nothing is fetched from where its host sends us.
+#[tokio::test(flavor = "multi_thread")]
+async fn cve_2026_4366_no_address_of_a_client_leads_elsewhere() {
+    let (port, elsewhere) = (free_port(), free_port());
+    let world = world(port, "").await;
+    let at = |path: &str| format!("https://localhost:{port}{path}");
+    let away = vec![("location", format!("https://localhost:{elsewhere}/"))];
+    let site = Site::open(&world.data, port, 307, "").await;
+    site.answers(307, away, "");
+    let other = Site::open(&world.data, elsewhere, 200, "{\"keys\":[]}").await;
+    let registered = register(
+        &world,
+        &json!({
+            "redirect_uris": [at("/cb")], "jwks_uri": at("/jwks"), "logo_uri": at("/logo.png"),
+            "backchannel_logout_uri": at("/logout"), "token_endpoint_auth_method": "private_key_jwt",
+        }),
+    )
+    .await;
+    assert_eq!(registered.status, 201, "{}", registered.body);
+    let rp = rp(&world, &registered.json());
+    // Its keys, by an assertion and by a request object.
+    let key = SigningKey::generate(Algorithm::ES256).unwrap();
+    let claims =
+        json!({"iss": rp.client_id, "sub": rp.client_id, "aud": rp.issuer, "jti": "1", "exp": world.now().0 + 60});
+    let assertion = jws::sign(&key, "JWT", claims.as_object().unwrap()).unwrap();
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", "x"),
+        ("redirect_uri", "x"),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+        ("client_assertion", &assertion),
+    ];
+    let refused = world.browser().post(format!("{}/token", world.issuer()), &form).await;
+    assert!(refused.json()["error"].is_string(), "{}", refused.body);
+    // Its picture, and the list of what it has to show, which calls everything.
+    world.browser().get(format!("{}/client/{}/logo", world.issuer(), rp.client_id)).await;
+    let (uri, token) =
+        (registered.json()["registration_client_uri"].clone(), registered.json()["registration_access_token"].clone());
+    let bearer = format!("Bearer {}", token.as_str().unwrap());
+    let checks = format!("{}/checks", uri.as_str().unwrap());
+    let listed = world.browser().send(http::Method::POST, &checks, None, &[("authorization", &bearer)]).await;
+    assert_eq!(listed.json()["live"], false, "{}", listed.body);
+    let asked: Vec<String> = site.heard().into_iter().map(|(path, _)| path).collect();
+    for path in ["/jwks", "/logo.png", "/logout"] {
+        assert!(asked.iter().any(|heard| heard == path), "{path} was not called: {asked:?}");
+    }
+    assert!(other.heard().is_empty(), "a redirect was followed: {:?}", other.heard());
+}

@@ -169,6 +169,16 @@ async fn oidfed_12_1_whoever_is_not_vouched_for_is_nobody() {
             "a critical claim",
             Box::new(|| federation.vouch(MIDDLE, &json!({"crit": ["blood_type"], "blood_type": "A"}))),
         ),
+        (
+            "a statement that is elsewhere",
+            Box::new(|| {
+                let at = "/portal/.well-known/openid-federation";
+                let own = federation.site.by_path.lock().unwrap()[at].2.clone();
+                federation.site.answers_at("/elsewhere", 200, vec![], &own);
+                let away = vec![("location", format!("https://localhost:{}/elsewhere", federation.port))];
+                federation.site.answers_at(at, 307, away, "");
+            }),
+        ),
         ("a statement that is over", Box::new(|| federation.vouch(PORTAL, &json!({"exp": Federation::now() - 100})))),
     ];
     for (why, wrong) in wrongs {

@@ -53,4 +53,5 @@ pub mod secret;
 pub mod subject;
 pub mod time;
 pub mod token;
+mod token_request;
 pub mod verified;

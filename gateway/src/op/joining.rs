@@ -27,28 +27,33 @@ const SHORTEST: Duration = Duration::from_secs(60);
 /// afterwards is nobody, and is told so by whatever asks next; why, the log says.
 pub(super) async fn admit(app: &App, id: &str) {
     let Ok(entity) = id.parse::<EntityId>() else { return };
-    let active = app.bundle();
-    let known = entity.as_str().parse().ok().and_then(|id| active.client(&id));
-    if known.is_some_and(|known| active.serves(&known.client, app.now())) {
+    let (known, served) = standing(app, &entity);
+    if served {
         return;
     }
     // Each of these makes calls. Who was let in before does not wait behind strangers.
-    let places = if known.is_some() { &app.places.renewals } else { &app.places.climbs };
+    let places = if known { &app.places.renewals } else { &app.places.climbs };
     let Ok(Ok(_place)) = tokio::time::timeout(PATIENCE, places.acquire()).await else {
         return tracing::warn!(%entity, "too many are looked up at once");
     };
     // Somebody who waited for the same may have found it.
-    let active = app.bundle();
-    let known = entity.as_str().parse().ok().and_then(|id| active.client(&id));
-    if known.is_some_and(|known| active.serves(&known.client, app.now())) {
+    if standing(app, &entity).1 {
         return;
     }
+    let active = app.bundle();
     for admission in candidates(app, &active, &entity) {
         match join(app, admission, &entity).await {
             Ok(()) => return,
             Err(error) => tracing::info!(%entity, document = %admission.template.id, %error, "not joined"),
         }
     }
+}
+
+/// Whether an entity is known here, and whether it is served now.
+fn standing(app: &App, entity: &EntityId) -> (bool, bool) {
+    let active = app.bundle();
+    let known = entity.as_str().parse().ok().and_then(|id| active.client(&id));
+    (known.is_some(), known.is_some_and(|known| active.serves(&known.client, app.now())))
 }
 
 /// The documents under which an entity could be a client today, in the order of their names.

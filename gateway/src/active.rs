@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adapters::Adapter;
 use gateway_core::client::Client;
 use gateway_core::error::Failure;
-use gateway_core::ids::{ClientId, ProviderId, ServiceId};
+use gateway_core::ids::{ClientId, EntityId, ProviderId, ServiceId};
 use gateway_core::time::Timestamp;
 use policies::decide::BackEndPermit;
 use policies::{Facts, Permit, Refusal, Service};
@@ -19,6 +20,9 @@ use crate::roll::{Record, Roll};
 /// Adapters by their provider.
 pub type Adapters = HashMap<ProviderId, Arc<dyn Adapter>>;
 
+/// How long a portal stays on the roll for which no federation vouches any more: longer than any of its grants.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
+
 /// A catalog with its adapters opened, and the clients that registered themselves.
 #[derive(Clone)]
 pub struct Active {
@@ -28,7 +32,7 @@ pub struct Active {
     pub adapters: Arc<Adapters>,
     roll: Arc<Roll>,
     joined: HashMap<ClientId, Registered>,
-    /// The names of those that joined by a federation, by what they call themselves.
+    /// The names of those on the roll that joined by a federation, by what they call themselves.
     entities: HashMap<String, ClientId>,
 }
 
@@ -73,9 +77,26 @@ impl Active {
     /// Whether a client is served now: its profile is, and whoever vouches for it still does.
     #[must_use]
     pub fn serves(&self, client: &Client, now: Timestamp) -> bool {
-        let vouched = self.roll.get(&client.id).and_then(|record| record.vouched.as_ref());
-        let ended = vouched.is_some_and(|vouched| vouched.expires_at.is_past(now));
+        let ended = self.vouched_until(&client.id).is_some_and(|until| until.is_past(now));
         !ended && self.catalog.policies().vocabulary().retiring.serves(client.profile, now.date())
+    }
+
+    /// Until when a federation vouches for a client that joined by it.
+    #[must_use]
+    pub fn vouched_until(&self, client: &ClientId) -> Option<Timestamp> {
+        Some(self.roll.get(client)?.vouched.as_ref()?.expires_at)
+    }
+
+    /// Whether somebody was let in by this name once: no federation may vouch for it any more, or not to us.
+    #[must_use]
+    pub fn knew(&self, entity: &EntityId) -> bool {
+        self.entities.contains_key(entity.as_str())
+    }
+
+    /// Whoever joined by a federation that has long stopped to vouch for them.
+    pub fn long_ended(&self, now: Timestamp) -> impl Iterator<Item = &ClientId> {
+        let ended = move |id: &&ClientId| self.vouched_until(id).is_some_and(|until| until.age(now) > KEPT);
+        self.roll.iter().map(|(id, _)| id).filter(ended)
     }
 
     /// Every client.
@@ -89,12 +110,19 @@ impl Active {
         Some((self.roll.get(id)?, self.catalog.admission(id)?))
     }
 
-    /// How many clients are registered under a document, those aside whom nobody vouches for any more.
+    /// How many of the places under a document are taken.
     #[must_use]
     pub fn registered_under(&self, admission: &Admission, now: Timestamp) -> usize {
         let id = admission.template.id.as_str();
-        let lasts = |record: &Record| record.vouched.as_ref().is_none_or(|vouched| !vouched.expires_at.is_past(now));
-        self.roll.iter().filter(|(client, record)| client.in_policy() == id && lasts(record)).count()
+        self.roll.iter().filter(|(client, _)| client.in_policy() == id && self.has_place(client, now)).count()
+    }
+
+    /// Whether a client takes one of the places under its document. Whoever joined by a federation does as long as that vouches
+    /// for it, and we believe that.
+    #[must_use]
+    pub fn has_place(&self, client: &ClientId, now: Timestamp) -> bool {
+        let lasts = |until: Timestamp| !until.is_past(now) && self.joined.contains_key(client);
+        self.roll.get(client).is_some() && self.vouched_until(client).is_none_or(lasts)
     }
 
     /// The roll, as far as this snapshot knows it.
@@ -144,14 +172,16 @@ impl Active {
     }
 }
 
-/// Which client an entity is. Where it joined under several documents, the one whose chain lasts longest: the same on every node.
+/// Which client an entity is. Where it joined under several documents, one that lets it in today, and of those the one whose chain
+/// lasts longest: the same on every node.
 fn by_entity(roll: &Roll, joined: &HashMap<ClientId, Registered>) -> HashMap<String, ClientId> {
-    let mut found: HashMap<String, (Option<Timestamp>, &ClientId)> = HashMap::new();
-    for id in joined.keys() {
+    let mut found: HashMap<String, (bool, Option<Timestamp>, &ClientId)> = HashMap::new();
+    for (id, record) in roll.iter() {
         let Some(entity) = id.entity() else { continue };
-        let until = roll.get(id).and_then(|record| record.vouched.as_ref()).map(|vouched| vouched.expires_at);
-        let best = found.entry(entity.to_owned()).or_insert((until, id));
-        *best = (*best).max((until, id));
+        let until = record.vouched.as_ref().map(|vouched| vouched.expires_at);
+        let this = (joined.contains_key(id), until, id);
+        let best = found.entry(entity.to_owned()).or_insert(this);
+        *best = (*best).max(this);
     }
-    found.into_iter().map(|(entity, (_, id))| (entity, id.clone())).collect()
+    found.into_iter().map(|(entity, (.., id))| (entity, id.clone())).collect()
 }

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::control;
 use crate::http::{listener, routes};
 use crate::notices;
+use crate::op::joining;
 use crate::ports::Clock;
 
 /// How often keys, certificate, bundle and expired records are looked after.
@@ -160,6 +161,7 @@ async fn tend(app: Arc<App>, certificate: Arc<ReloadingCert>, mut stop: watch::R
         tokio::select! {
             () = tokio::time::sleep(TEND) => {
                 app.tend(Some(&certificate)).await;
+                joining::forget_long_ended(&app).await;
                 if let Err(error) = notices::send_due(&app).await {
                     tracing::warn!(%error, "logout notices");
                 }

@@ -2,9 +2,12 @@
 
 use certs::jws;
 use certs::key::{Algorithm, SigningKey};
+use gateway::control::{self, Office, Order};
 use serde_json::{Value, json};
 
+use crate::browser::Reply;
 use crate::keyed::{Keyed, SERVICE, object};
+use crate::rp::query;
 use crate::servers::{Site, free_port};
 use crate::world::{World, client_document, service_document};
 
@@ -177,4 +180,26 @@ pub fn client(world: &World, federation: &Federation) -> Keyed {
     keyed.rp.client_id = federation.entity(PORTAL);
     keyed.rp.redirect_uri = federation.redirect();
     keyed
+}
+
+/// A request by a signed object in the query.
+#[must_use]
+pub fn signed(client: &Keyed, more: &Value) -> String {
+    let request = client.request_object(&client.request_claims(more));
+    let query = [("client_id", client.rp.client_id.as_str()), ("response_type", "code"), ("scope", "openid")];
+    let query = query.into_iter().chain([("request", request.as_str())]).collect::<Vec<_>>();
+    format!("{}/authorize?{}", client.rp.issuer, crate::browser::encode(&query))
+}
+
+/// Whoever is on the roll of clients, as officers see it.
+pub async fn listed(world: &World) -> Vec<Value> {
+    let app = world.demo.gateway.app();
+    let office = Office { store: &app.store, seals: &app.seals, source: app.source(), usage: None, now: app.now() };
+    control::carry_out(Order::Portals, &office).await.expect("sound").as_array().expect("sound").clone()
+}
+
+/// Redeems a code as the portal: by an assertion.
+pub async fn redeem(client: &Keyed, back: &url::Url) -> Reply {
+    let code = query(back, "code").unwrap_or_else(|| panic!("no code: {back}"));
+    client.send("/token", &client.code_form(&code), &[]).await
 }

@@ -1,6 +1,6 @@
 //! One climb from an entity to its anchor.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use certs::key::KeySet;
 use gateway_core::federation::{FederationError, Statement, TrustChain};
@@ -12,8 +12,8 @@ use http::header::ACCEPT;
 use super::{Anchor, LONGEST_CHAIN, asking, key_set, own_statement, statement};
 use crate::http::Http;
 
-/// The most calls of one climb: two for each superior of a deep chain, and some that lead nowhere.
-const CALLS: usize = 32;
+/// The most statements that one climb reads: two for each superior of a deep chain, and some that lead nowhere.
+const STATEMENTS: usize = 32;
 
 /// What the anchor says of itself.
 #[derive(Clone)]
@@ -41,25 +41,29 @@ fn of(said: &Statement, entity: &EntityId) -> Result<(), FederationError> {
     Err(FederationError(format!("what lies at the address of {entity} is about somebody else")))
 }
 
-/// A climb that is under way, with the calls that it may still make.
+/// A climb that is under way.
 pub(super) struct Climb<'a> {
     http: &'a dyn Http,
     anchor: &'a Anchor,
     top: &'a Top,
     now: Timestamp,
-    calls: usize,
+    read: usize,
+    /// What each address answered: two ways up may pass the same entity.
+    answers: HashMap<String, Result<String, FederationError>>,
 }
 
 /// A place on the way up: an entity, and what was said of everybody below it.
 struct Place {
     own: Statement,
+    /// Whom the way led past, this place included.
+    passed: Vec<EntityId>,
     /// As they are signed, from the entity where the climb began.
     below: Vec<String>,
 }
 
 impl<'a> Climb<'a> {
     pub(super) fn new(http: &'a dyn Http, anchor: &'a Anchor, top: &'a Top, now: Timestamp) -> Self {
-        Self { http, anchor, top, now, calls: 0 }
+        Self { http, anchor, top, now, read: 0, answers: HashMap::new() }
     }
 
     /// The shortest chain that holds, and its statements as they are signed.
@@ -72,12 +76,11 @@ impl<'a> Climb<'a> {
         let bottom = self.own(entity).await?;
         let own = own_statement(&bottom, self.now)?;
         of(&own, entity)?;
-        let mut places = VecDeque::from([Place { own, below: Vec::new() }]);
-        let mut met = BTreeSet::from([entity.clone()]);
+        let mut places = VecDeque::from([Place { own, passed: vec![entity.clone()], below: Vec::new() }]);
         let mut why = FederationError(format!("{entity} names no superior that leads to {}", top.said.sub));
         while let Some(place) = places.pop_front() {
             for superior in place.own.authority_hints.clone() {
-                match self.step(&place, &superior, &mut met).await {
+                match self.step(&place, &superior).await {
                     Ok(Some(above)) if superior == top.said.sub => match self.descend(&bottom, &above.below) {
                         Ok(chain) => {
                             let statements = [vec![bottom], above.below, vec![top.token.clone()]].concat();
@@ -94,15 +97,10 @@ impl<'a> Climb<'a> {
         Err(why)
     }
 
-    /// One step up: what a superior says of a place. Nothing, where somebody was met before or is at no host of the federation.
-    async fn step(
-        &mut self,
-        place: &Place,
-        superior: &EntityId,
-        met: &mut BTreeSet<EntityId>,
-    ) -> Result<Option<Place>, FederationError> {
+    /// One step up: what a superior says of a place. Nothing, where the way leads in a circle or to no host of the federation.
+    async fn step(&mut self, place: &Place, superior: &EntityId) -> Result<Option<Place>, FederationError> {
         let is_top = *superior == self.top.said.sub;
-        if !self.anchor.may_call(superior.as_str()) || !(is_top || met.insert(superior.clone())) {
+        if !self.anchor.may_call(superior.as_str()) || place.passed.contains(superior) {
             return Ok(None);
         }
         let own = if is_top { self.top.said.clone() } else { own_statement(&self.own(superior).await?, self.now)? };
@@ -111,7 +109,8 @@ impl<'a> Climb<'a> {
         let endpoint = own.endpoint("federation_fetch_endpoint").and_then(|at| asking(at, &place.own.sub));
         let said = self.fetch(endpoint.ok_or_else(none)?.as_str()).await?;
         let below = place.below.iter().cloned().chain([said]).collect();
-        Ok(Some(Place { own, below }))
+        let passed = place.passed.iter().chain([superior]).cloned().collect();
+        Ok(Some(Place { own, passed, below }))
     }
 
     /// Down again: each statement verified with the keys that the one above it states, the entity's own last.
@@ -132,11 +131,16 @@ impl<'a> Climb<'a> {
     }
 
     async fn fetch(&mut self, address: &str) -> Result<String, FederationError> {
-        self.calls += 1;
-        if self.calls > CALLS {
-            return Err(FederationError(format!("{address}: too many calls would be needed")));
+        self.read += 1;
+        if self.read > STATEMENTS {
+            return Err(FederationError(format!("{address}: too many statements would be needed")));
         }
-        fetch(self.http, self.anchor, address).await
+        if let Some(known) = self.answers.get(address) {
+            return known.clone();
+        }
+        let answer = fetch(self.http, self.anchor, address).await;
+        self.answers.insert(address.to_owned(), answer.clone());
+        answer
     }
 }
 

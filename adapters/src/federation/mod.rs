@@ -2,7 +2,7 @@
 //! anchor that the configuration believes, and down again with the keys that each superior states.
 //!
 //! Nothing that an entity says sends us anywhere but to the origins that the federation's document lists. A climb makes a bounded
-//! number of calls, meets nobody twice, and is made once however many wait for it.
+//! number of calls in a bounded time, goes in no circles, and is made once however many wait for it.
 
 mod climb;
 #[cfg(test)]
@@ -29,6 +29,8 @@ use crate::http::Http;
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 /// How long nobody asks again for whom nobody vouched, in seconds.
 const PAUSE: u64 = 10;
+/// How long a climb may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The most that is remembered, in bytes of statements.
 const REMEMBERED: u64 = 64 * 1024 * 1024;
 /// The most attempts that are remembered.
@@ -69,6 +71,7 @@ type Attempt = Result<Arc<Resolved>, FederationError>;
 /// Finds out whom federations vouch for, and remembers it for as long as their statements last.
 pub struct Resolver {
     http: Arc<dyn Http>,
+    patience: Duration,
     kept: Cache<Who, Arc<Resolved>>,
     attempts: Cache<(Who, u64), Attempt>,
     tops: Cache<(String, u64), Result<Top, FederationError>>,
@@ -85,6 +88,7 @@ impl Resolver {
         let soon = Duration::from_secs(2 * PAUSE);
         Self {
             http,
+            patience: PATIENCE,
             kept: Cache::builder().weigher(weigh).max_capacity(REMEMBERED).time_to_live(LONGEST).build(),
             attempts: Cache::builder().max_capacity(ATTEMPTS).time_to_live(soon).build(),
             tops: Cache::builder().max_capacity(ATTEMPTS).time_to_live(soon).build(),
@@ -103,7 +107,9 @@ impl Resolver {
         if let Some(known) = self.kept.get(&who).await.filter(|known| !known.expires_at.is_past(now)) {
             return Ok(known);
         }
-        let climbed = self.climbed(entity, anchor, now);
+        let late = |_| Err(FederationError(format!("{entity}: its federation takes too long")));
+        let climbed =
+            async { tokio::time::timeout(self.patience, self.climbed(entity, anchor, now)).await.unwrap_or_else(late) };
         let attempt = self.attempts.get_with((who.clone(), now.0 / PAUSE), climbed).await;
         if let Ok(found) = &attempt {
             self.kept.insert(who, Arc::clone(found)).await;

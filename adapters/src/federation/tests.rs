@@ -213,6 +213,75 @@ async fn oidfed_17_loops_and_endless_chains_end() {
     assert!(web.calls.load(Ordering::SeqCst) <= 33);
 }
 
+/// Two ways up may pass the same superior: where one does not hold, the other does.
+#[tokio::test]
+async fn oidfed_10_a_second_way_past_the_same_superior_is_found() {
+    let names = ["anchor", "top", "left", "right", "leaf"];
+    let web = Web::of(&names);
+    web.own("anchor", &[], json!({}));
+    web.own("top", &["anchor"], json!({}));
+    web.own("left", &["top"], json!({}));
+    web.own("right", &["top"], json!({}));
+    web.own("leaf", &["left", "right"], json!({"metadata": {RELYING_PARTY: {"client_name": "A portal"}}}));
+    for (by, of) in [("anchor", "top"), ("top", "right"), ("left", "leaf"), ("right", "leaf")] {
+        web.vouch(by, of);
+    }
+    web.vouch_as(("top", "top"), ("left", "left"), json!({"constraints": {"max_path_length": 0}}));
+    web.vouch_as(("left", "right"), ("leaf", "leaf"), json!({}));
+    let (anchor, web) = (web.anchor(&names), Arc::new(web));
+    let found = resolved(&web, &anchor).await.unwrap();
+    let issuers = found.statements.iter().map(|said| certs::jws::claimed(said).unwrap()["iss"].clone());
+    assert_eq!(issuers.collect::<Vec<_>>(), ["leaf", "right", "top", "anchor", "anchor"].map(id));
+}
+
+/// Section 17: superiors that all know each other, and have their statements at one address, cost no more than others.
+#[tokio::test]
+async fn oidfed_17_a_thicket_of_superiors_ends() {
+    let names: Vec<String> = (0..12).map(|n| format!("s{n}")).collect();
+    let all: Vec<&str> = NAMES.into_iter().chain(names.iter().map(String::as_str)).collect();
+    let web = Web::of(&all);
+    let shared =
+        json!({"metadata": {"federation_entity": {"federation_fetch_endpoint": format!("{}/fetch", id("s0"))}}});
+    web.own("anchor", &[], json!({}));
+    web.own("leaf", &all[5..], json!({}));
+    web.vouch("s0", "leaf");
+    for name in &names {
+        let others: Vec<&str> = all[5..].iter().copied().filter(|other| other != name).collect();
+        web.own(name, &others, shared.clone());
+        web.vouch("s0", name);
+    }
+    let (anchor, web) = (web.anchor(&all), Arc::new(web));
+    assert!(refused(&web, &anchor).await.contains("too many statements"));
+    assert!(web.calls.load(Ordering::SeqCst) <= 33);
+}
+
+/// A superior that never answers, as a federation that leads to it.
+struct Silent(Arc<Web>);
+
+#[async_trait]
+impl Http for Silent {
+    async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+        if request.uri().host() == Some("middle.example") {
+            self.0.calls.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<()>().await;
+        }
+        self.0.send(request).await
+    }
+}
+
+/// Nobody waits for ever, and whoever comes soon after does not ask again.
+#[tokio::test]
+async fn a_climb_that_takes_too_long_ends_and_is_not_begun_again_at_once() {
+    let (web, anchor) = web();
+    let mut resolver = Resolver::new(Arc::new(Silent(Arc::clone(&web))));
+    resolver.patience = Duration::from_millis(50);
+    for now in [NOW, NOW, Timestamp(NOW.0 + 1)] {
+        let refused = resolver.resolve(&id("leaf").parse().unwrap(), &anchor, now).await.unwrap_err();
+        assert!(refused.0.contains("takes too long"), "{refused}");
+        assert_eq!(web.calls.load(Ordering::SeqCst), 3, "the anchor, the leaf, and whoever says nothing");
+    }
+}
+
 /// Section 17.2: nothing that an entity says sends us to a host that the federation does not have.
 #[tokio::test]
 async fn oidfed_17_ssrf_only_hosts_of_the_federation_are_called() {

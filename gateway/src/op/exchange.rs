@@ -11,7 +11,7 @@ use gateway_core::consent::Mode;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::ids::PersonId;
 use gateway_core::time::Timestamp;
-use gateway_core::token::{ACCESS_TOKEN_LIFETIME, About, AccessGrant, ExchangeRequest, Passed};
+use gateway_core::token::{About, AccessGrant, ExchangeRequest, Passed};
 use policies::decide::Demand;
 use policies::service::{CONSENT, Release};
 use policies::{Facts, Service};
@@ -79,7 +79,7 @@ pub(super) async fn exchange(caller: &Caller<'_>, request: &ExchangeRequest) -> 
         through,
         confirmation: caller.confirmation.clone(),
         issued_at: now,
-        expires_at: held.expires_at.min(now.plus(ACCESS_TOKEN_LIFETIME)),
+        expires_at: held.expires_at.min(mint::access_ends(caller)),
     };
     dpop::use_up(app, caller.held.as_ref()).await?;
     let record = Batch::default().recording(event);

@@ -14,7 +14,6 @@ use http::{Request, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::discovery::provider_metadata;
-use super::joining::PATIENCE;
 use super::token::internal;
 use crate::app::{Active, App};
 use crate::http::{reply, request};
@@ -111,8 +110,7 @@ pub async fn resolve(State(app): State<Arc<App>>, request: Request<Body>) -> Res
             tracing::info!(%error, "not resolved");
             OAuthError::new(OAuthCode::InvalidTrustChain, "no chain leads from it to that anchor")
         };
-        let found = tokio::time::timeout(PATIENCE, app.federations.resolve(&sub, anchor, app.now())).await;
-        let found = found.map_err(|_| slow())?.map_err(broken)?;
+        let found = app.federations.resolve(&sub, anchor, app.now()).await.map_err(broken)?;
         let own = found.chain.leaf().metadata.keys().filter(|kind| types.is_empty() || types.contains(&kind.as_str()));
         let metadata: Map<String, Value> =
             own.filter_map(|kind| Some((kind.clone(), found.chain.metadata(kind).ok()?.into()))).collect();
@@ -130,10 +128,6 @@ pub async fn resolve(State(app): State<Arc<App>>, request: Request<Body>) -> Res
 
 fn invalid(why: &'static str) -> OAuthError {
     OAuthError::new(OAuthCode::InvalidRequest, why)
-}
-
-fn slow() -> OAuthError {
-    OAuthError::new(OAuthCode::TemporarilyUnavailable, "its federation takes too long")
 }
 
 fn not_found(why: &'static str) -> OAuthError {

@@ -18,8 +18,10 @@ use crate::admission::Admission;
 use crate::app::{Active, App};
 use crate::roll::{Record, Vouched};
 
-/// How long anybody waits for a chain to be found.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long anybody waits for a place.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many are taken off the roll at a time.
+const FORGOTTEN_AT_ONCE: usize = 16;
 /// The shortest that a chain has to last: each is written down.
 const SHORTEST: Duration = Duration::from_secs(60);
 
@@ -27,17 +29,16 @@ const SHORTEST: Duration = Duration::from_secs(60);
 /// afterwards is nobody, and is told so by whatever asks next; why, the log says.
 pub(super) async fn admit(app: &App, id: &str) {
     let Ok(entity) = id.parse::<EntityId>() else { return };
-    let (known, served) = standing(app, &entity);
-    if served {
+    if is_served(app, &entity) {
         return;
     }
     // Each of these makes calls. Who was let in before does not wait behind strangers.
-    let places = if known { &app.places.renewals } else { &app.places.climbs };
+    let places = if app.bundle().knew(&entity) { &app.places.renewals } else { &app.places.climbs };
     let Ok(Ok(_place)) = tokio::time::timeout(PATIENCE, places.acquire()).await else {
         return tracing::warn!(%entity, "too many are looked up at once");
     };
     // Somebody who waited for the same may have found it.
-    if standing(app, &entity).1 {
+    if is_served(app, &entity) {
         return;
     }
     let active = app.bundle();
@@ -49,11 +50,27 @@ pub(super) async fn admit(app: &App, id: &str) {
     }
 }
 
-/// Whether an entity is known here, and whether it is served now.
-fn standing(app: &App, entity: &EntityId) -> (bool, bool) {
+/// Takes those off the roll for whom no federation has vouched for long, a few at a time.
+pub async fn forget_long_ended(app: &App) {
+    let ended: Vec<ClientId> = app.bundle().long_ended(app.now()).take(FORGOTTEN_AT_ONCE).cloned().collect();
+    for id in ended {
+        // Another node may have done it, and the portal may have come back.
+        let change = |active: &Active| {
+            let still = active.long_ended(app.now()).any(|ended| *ended == id);
+            if still { Ok((id.clone(), None)) } else { Err(OAuthError::new(OAuthCode::NotFound, "it is not there")) }
+        };
+        match enter(app, RegistrationChange::Removed, change).await {
+            Ok(_) => tracing::info!(client = %id, "forgotten: no federation has vouched for it for long"),
+            Err(error) => tracing::info!(client = %id, %error, "not forgotten"),
+        }
+    }
+}
+
+/// Whether an entity is served as a client now.
+fn is_served(app: &App, entity: &EntityId) -> bool {
     let active = app.bundle();
     let known = entity.as_str().parse().ok().and_then(|id| active.client(&id));
-    (known.is_some(), known.is_some_and(|known| active.serves(&known.client, app.now())))
+    known.is_some_and(|known| active.serves(&known.client, app.now()))
 }
 
 /// The documents under which an entity could be a client today, in the order of their names.
@@ -86,8 +103,7 @@ async fn join(app: &App, admission: &Admission, entity: &EntityId) -> Result<(),
     let terms = admission.terms.federation.as_ref().ok_or(JoinError::Terms("the document names no federation"))?;
     let federation = active.catalog.federation(&terms.federation);
     let anchor = &federation.ok_or(JoinError::Terms("the federation is not in the bundle"))?.anchor;
-    let climbed = tokio::time::timeout(PATIENCE, app.federations.resolve(entity, anchor, now)).await;
-    let found = climbed.map_err(|_| JoinError::Terms("its federation takes too long"))??;
+    let found = app.federations.resolve(entity, anchor, now).await?;
     let entered = enter_as(app, (admission, terms), (entity, &found), &anchor.version).await;
     if entered.is_err() {
         app.federations.forget(entity, anchor).await;
@@ -120,8 +136,7 @@ async fn enter_as(
     check(app, registered).await.map_err(JoinError::Metadata)?;
     let change = |active: &Active| {
         let before = active.joined(&id).map(|(before, _)| before);
-        let lasts = |record: &&Record| record.vouched.as_ref().is_some_and(|vouched| !vouched.expires_at.is_past(now));
-        if before.filter(lasts).is_none() && active.registered_under(admission, now) >= admission.terms.most {
+        if !active.has_place(&id, now) && active.registered_under(admission, now) >= admission.terms.most {
             return Err(OAuthError::new(OAuthCode::AccessDenied, "as many are registered as may be"));
         }
         let same = before.filter(|before| before.metadata == metadata);

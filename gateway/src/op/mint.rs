@@ -4,6 +4,7 @@
 use gateway_core::ids::{PersonId, base64url};
 use gateway_core::secret::Secret;
 use gateway_core::subject::pairwise;
+use gateway_core::time::Timestamp;
 use gateway_core::token::{
     ACCESS_TOKEN_LIFETIME, ACCESS_TOKEN_TYPE, About, AccessGrant, CodeGrant, Confirmation, RefreshGrant, id_token,
 };
@@ -26,6 +27,12 @@ pub(super) const ACCESS: &str = "access";
 /// Refresh tokens, by digest.
 pub(super) const REFRESH: &str = "refresh";
 
+/// Until when an access token of now may serve: no longer than a federation vouches for its client.
+pub(super) fn access_ends(caller: &Caller<'_>) -> Timestamp {
+    let end = caller.app.now().plus(ACCESS_TOKEN_LIFETIME);
+    caller.active.vouched_until(&caller.client.id).map_or(end, |until| until.min(end))
+}
+
 /// Mints the tokens of a grant that was taken, under a permit of this moment (RFC 6749 section 5.1, OpenID Connect Core
 /// section 3.1.3.3). `refresh` says until when the client may go on refreshing; nothing, where it may not.
 pub(super) async fn tokens(
@@ -37,7 +44,7 @@ pub(super) async fn tokens(
     let Caller { app, active, client, confirmation, recipient, .. } = caller;
     let now = app.now();
     let alg = client.signed.id_token;
-    let expires_at = now.plus(ACCESS_TOKEN_LIFETIME);
+    let expires_at = access_ends(caller);
     let about = About {
         login: grant.login.clone(),
         receipt: grant.receipt.clone(),
@@ -74,7 +81,7 @@ pub(super) async fn tokens(
     let mut answer = json!({
         "access_token": access.expose(),
         "token_type": Confirmation::token_type(confirmation.as_ref()),
-        "expires_in": ACCESS_TOKEN_LIFETIME.as_secs(),
+        "expires_in": expires_at.0.saturating_sub(now.0),
         "scope": grant.scopes.join(" "),
         "id_token": id_token,
     });
@@ -163,7 +170,7 @@ pub(super) async fn for_back_end(
         through: Vec::new(),
         confirmation: caller.confirmation.clone(),
         issued_at: now,
-        expires_at: now.plus(ACCESS_TOKEN_LIFETIME),
+        expires_at: access_ends(caller),
     };
     alone(caller, &grant).await
 }

@@ -50,7 +50,7 @@ pub mod federation;
 mod flow;
 pub mod introspect;
 mod issue;
-mod joining;
+pub mod joining;
 mod judge;
 pub mod link;
 pub mod login;

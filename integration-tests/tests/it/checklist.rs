@@ -119,3 +119,27 @@ async fn a_portal_goes_live_when_its_check_list_passes() {
     let list = checks(Method::POST).await;
     assert_eq!(failing(&list), ["sign-in a trial service"], "{list}");
 }
+
+/// A certificate has to hold for a while longer: whoever lets it run out is told before people are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_about_to_end_keeps_a_portal_from_going_live() {
+    let port = free_port();
+    let world = world(port, "").await;
+    let site = format!("https://localhost:{port}");
+    let _host = Site::open(&world.data, port, 200, "").await;
+    let registered = register(&world, &json!({"redirect_uris": [format!("{site}/cb")]})).await.json();
+    let url = format!("{}/checks", registered["registration_client_uri"].as_str().unwrap());
+    let token = registered["registration_access_token"].as_str().unwrap().to_owned();
+    let certificate = async || {
+        let list = send(&world, Method::GET, &url, &token, None).await.json();
+        let found = list["checks"].as_array().unwrap().iter().find(|check| check["check"] == "certificates").cloned();
+        found.unwrap_or_else(|| panic!("{list}"))
+    };
+    // It was made today and holds ninety days.
+    world.clock.advance(75 * 86_400);
+    assert_eq!(certificate().await["passed"], true);
+    world.clock.advance(2 * 86_400);
+    let found = certificate().await;
+    assert_eq!((&found["passed"], found["of"].as_str()), (&json!(false), Some(format!("{site}/").as_str())));
+    assert!(found["found"].as_str().unwrap().ends_with(" only"), "{found}");
+}

@@ -2,35 +2,15 @@
 
 use certs::jws;
 use certs::key::{Algorithm, KeySet, SigningKey};
-use gateway::control::{self, Office, Order};
-use integration_tests::browser::Reply;
-use integration_tests::federation::{ANCHOR, DOCUMENT, Federation, MARK, MIDDLE, NAMES, PORTAL, client, terms, world};
-use integration_tests::keyed::{Keyed, SERVICE};
+use integration_tests::federation::{
+    ANCHOR, DOCUMENT, Federation, MARK, MIDDLE, PORTAL, client, listed, redeem, signed, world,
+};
+use integration_tests::keyed::SERVICE;
 use integration_tests::rp::{claims, query};
 use integration_tests::world::World;
 use serde_json::{Value, json};
 
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// A request by a signed object in the query.
-fn signed(client: &Keyed, more: &Value) -> String {
-    let request = client.request_object(&client.request_claims(more));
-    let query = [("client_id", client.rp.client_id.as_str()), ("response_type", "code"), ("scope", "openid")];
-    let query = query.into_iter().chain([("request", request.as_str())]).collect::<Vec<_>>();
-    format!("{}/authorize?{}", client.rp.issuer, integration_tests::browser::encode(&query))
-}
-
-async fn listed(world: &World) -> Vec<Value> {
-    let app = world.demo.gateway.app();
-    let office = Office { store: &app.store, seals: &app.seals, source: app.source(), usage: None, now: app.now() };
-    control::carry_out(Order::Portals, &office).await.unwrap().as_array().unwrap().clone()
-}
-
-/// Redeems a code as the portal: by an assertion.
-async fn redeem(client: &Keyed, back: &url::Url) -> Reply {
-    let code = query(back, "code").unwrap_or_else(|| panic!("no code: {back}"));
-    client.send("/token", &client.code_form(&code), &[]).await
-}
 
 /// Section 12.1: whoever a federation vouches for asks, and is a client: by a signed request in the query, by one in a form, and by a
 /// pushed one.
@@ -224,57 +204,6 @@ async fn oidfed_12_1_whoever_is_not_vouched_for_is_nobody() {
     assert_eq!(query(&unsigned.target(), "error").as_deref(), Some("invalid_request"), "{}", unsigned.body);
 }
 
-/// Section 10.4 and 12.1.4: what is known of a portal ends with its chain, and is then found out anew.
-#[tokio::test(flavor = "multi_thread")]
-async fn oidfed_10_4_a_portal_is_known_as_long_as_its_chain_lasts() {
-    let (world, federation) = world("").await;
-    let client = client(&world, &federation);
-    assert_eq!(client.push(true, &[]).await.status, 201);
-    let asked = federation.site.heard().len();
-    world.clock.advance(200);
-    assert_eq!(client.push(true, &[]).await.status, 201);
-    assert_eq!(federation.site.heard().len(), asked, "nobody is asked while it lasts");
-    world.clock.advance(101);
-    // Its superior does not vouch for it any more.
-    federation.site.answers_at(&format!("/{}/fetch", NAMES[MIDDLE]), 404, vec![], "");
-    federation.site.by_path.lock().unwrap().retain(|path, _| !path.starts_with("/middle/fetch?"));
-    assert_eq!(client.push(true, &[]).await.json()["error"], "unauthorized_client");
-    assert_eq!(world.browser().get(signed(&client, &json!({}))).await.failure(), Some("CB-102"));
-    assert!(federation.site.heard().len() > asked);
-    // It does again, with other words.
-    federation.vouch(
-        PORTAL,
-        &json!({"exp": Federation::now() + 3_600, "metadata": {"openid_relying_party": {"client_name": "新名"}}}),
-    );
-    for who in [ANCHOR, MIDDLE] {
-        let issuers = json!({MARK: [federation.entity(ANCHOR)]});
-        let more = if who == ANCHOR { json!({"trust_mark_issuers": issuers}) } else { json!({}) };
-        let mut more = more;
-        more["exp"] = json!(Federation::now() + 3_600);
-        federation.own(who, &more);
-    }
-    federation.vouch(MIDDLE, &json!({"exp": Federation::now() + 3_600}));
-    let types = json!({"openid_relying_party": federation.metadata()});
-    let marks = json!([federation.mark(&json!({}))]);
-    federation.own(PORTAL, &json!({"metadata": types, "trust_marks": marks, "exp": Federation::now() + 3_600}));
-    world.clock.advance(11);
-    assert_eq!(client.push(true, &[]).await.status, 201);
-    assert_eq!(listed(&world).await[0]["name"], "新名");
-}
-
-/// Whom an officer bars stays out, whoever vouches for it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_portal_that_is_barred_stays_out() {
-    let (world, federation) = world("").await;
-    let joined = client(&world, &federation);
-    assert_eq!(joined.push(true, &[]).await.status, 201);
-    let barred = terms(federation.port, &format!("barred = [\"{}\"]", federation.entity(PORTAL)));
-    std::fs::write(world.data.join(format!("bundle/clients/{DOCUMENT}.toml")), barred).unwrap();
-    world.demo.gateway.app().tend(None).await;
-    assert_eq!(joined.push(true, &[]).await.json()["error"], "invalid_client");
-    assert_eq!(world.browser().get(signed(&joined, &json!({}))).await.failure(), Some("CB-102"));
-}
-
 /// Somebody whose name is written otherwise is somebody else, and nobody: a bar cannot be walked around, and no portal is two.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alias_of_an_entity_is_nobody() {
@@ -292,51 +221,6 @@ async fn an_alias_of_an_entity_is_nobody() {
     let anchor = federation.entity(ANCHOR);
     let asked = format!("{}/federation/resolve?sub={other}&trust_anchor={anchor}", world.issuer());
     assert_eq!(world.browser().get(asked).await.json()["error"], "invalid_trust_chain");
-}
-
-/// Whoever is asked for again and again is written down once, and who could be a client for no time at all never.
-#[tokio::test(flavor = "multi_thread")]
-async fn strangers_make_us_write_nothing_twice() {
-    let (world, federation) = world("").await;
-    let client = client(&world, &federation);
-    let records = async || {
-        let reports = world.demo.gateway.app().store.verify_audit().await.unwrap();
-        reports.iter().map(|report| report.records).sum::<u64>()
-    };
-    // Vouched for, and over in a moment.
-    federation.vouch(PORTAL, &json!({"exp": Federation::now() + 30}));
-    let before = records().await;
-    for _ in 0..3 {
-        assert_eq!(client.push(true, &[]).await.json()["error"], "invalid_client");
-    }
-    assert_eq!(records().await, before);
-    federation.vouch(PORTAL, &json!({}));
-    world.clock.advance(11);
-    assert_eq!(client.push(true, &[]).await.status, 201);
-    let once = records().await;
-    // Of a profile that is given up nobody is a client, however often anybody asks.
-    let retire = "[retire.profiles]\nbaseline = \"2020-01-01\"\n";
-    std::fs::write(world.data.join("bundle/vocabulary/retire.toml"), retire).unwrap();
-    world.demo.gateway.app().tend(None).await;
-    for _ in 0..3 {
-        assert_eq!(world.browser().get(signed(&client, &json!({}))).await.failure(), Some("CB-102"));
-    }
-    assert_eq!(records().await, once);
-}
-
-/// Whom we believed yesterday says nothing today: with other keys of the anchor nobody is in who came by the old ones.
-#[tokio::test(flavor = "multi_thread")]
-async fn other_keys_of_the_anchor_end_what_rested_on_the_old_ones() {
-    let (world, federation) = world("").await;
-    let joined = client(&world, &federation);
-    assert_eq!(joined.push(true, &[]).await.status, 201);
-    let other = json!({"keys": [SigningKey::generate(Algorithm::ES256).unwrap().public_jwk()]});
-    let path = world.data.join("bundle/federations/gba.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let jwks = text.lines().find(|line| line.starts_with("jwks")).unwrap();
-    std::fs::write(&path, text.replace(jwks, &format!("jwks = '{other}'"))).unwrap();
-    world.demo.gateway.app().tend(None).await;
-    assert_eq!(joined.push(true, &[]).await.json()["error"], "invalid_client");
 }
 
 /// Sections 8 and 9: what we say of ourselves and of those we vouch for, and what we found out about others.

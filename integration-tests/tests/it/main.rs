@@ -23,6 +23,7 @@ mod direct;
 mod exchange;
 mod fapi;
 mod federation;
+mod federation_ends;
 mod federation_peers;
 mod federation_provider;
 mod flaws;

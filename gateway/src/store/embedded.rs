@@ -20,6 +20,8 @@ use super::{AuditReport, Batch, Chain, Class, Key, StoreError, Write, live, pack
 const GROUP: usize = 512;
 /// The most batches that wait; beyond it a commit waits to be let in.
 const QUEUE: usize = 8_192;
+/// The most that a keyspace holds in memory before it goes to disk, in bytes. A login's records are read within minutes.
+const MEMTABLE: u64 = 32 * 1024 * 1024;
 /// The key under which a chain's head is stored, in the audit keyspace after all records.
 const HEAD: &[u8] = b"head";
 
@@ -27,6 +29,11 @@ impl From<fjall::Error> for StoreError {
     fn from(error: fjall::Error) -> Self {
         Self::Unavailable(error.to_string())
     }
+}
+
+/// How each keyspace is made.
+fn keyspace() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE)
 }
 
 /// One database with its records, and an index of them by expiry so that sweeping costs what it frees.
@@ -43,8 +50,8 @@ type Overlay = HashMap<Key, Option<Vec<u8>>>;
 impl Shelf {
     fn open(path: &Path) -> Result<Self, StoreError> {
         let database = Database::builder(path).worker_threads(1).open()?;
-        let records = database.keyspace("records", KeyspaceCreateOptions::default)?;
-        let expiry = database.keyspace("expiry", KeyspaceCreateOptions::default)?;
+        let records = database.keyspace("records", keyspace)?;
+        let expiry = database.keyspace("expiry", keyspace)?;
         Ok(Self { database, records, expiry })
     }
 
@@ -144,7 +151,7 @@ impl Embedded {
         std::fs::create_dir_all(path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let durable = Shelf::open(&path.join("durable"))?;
         let ephemeral = Shelf::open(&path.join("ephemeral"))?;
-        let audit = durable.database.keyspace(&format!("audit-{}", chain.node), KeyspaceCreateOptions::default)?;
+        let audit = durable.database.keyspace(&format!("audit-{}", chain.node), keyspace)?;
         chain.resume(audit.get(HEAD)?.as_deref())?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let committer = Committer { shelf: durable.clone(), audit: audit.clone(), chain: chain.clone() };
@@ -242,7 +249,7 @@ impl Embedded {
         if *node == *self.chain.node {
             return Ok(self.audit.clone());
         }
-        Ok(self.durable.database.keyspace(name, KeyspaceCreateOptions::default)?)
+        Ok(self.durable.database.keyspace(name, keyspace)?)
     }
 
     pub(super) fn verify_audit(&self) -> Result<Vec<AuditReport>, StoreError> {

@@ -20,6 +20,7 @@ mod consents;
 mod details;
 mod device;
 mod direct;
+mod elsewhere;
 mod exchange;
 mod fapi;
 mod federation;

@@ -18,7 +18,7 @@ use crate::guangdong::{GuangdongClient, GuangdongConfig, GuangdongSim};
 use crate::iam_smart::{IamSmartClient, IamSmartConfig, IamSmartSim};
 use crate::macao::{MacaoClient, MacaoConfig, MacaoSim};
 use crate::people::{Place, catalogue};
-use crate::portal::{PortalAuth, PortalConfig, PortalHttp, PortalService, PortalSim};
+use crate::portal::{Elsewhere, PortalAuth, PortalConfig, PortalHttp, PortalService, PortalSim};
 use crate::provider::{ClientAuth, ProviderConfig, ProviderSim, RegisteredClient};
 
 /// How many ports are needed: the gateway, the providers, the portals.
@@ -47,11 +47,12 @@ pub(super) struct PortalParty {
     pub(super) name_zh: String,
     pub(super) url: String,
     pub(super) auth: PortalAuth,
+    pub(super) elsewhere: Option<Elsewhere>,
     pub(super) services: Vec<PortalService>,
 }
 
 /// The portals that come first, with the services that theirs begin with: what most people try.
-const FIRST: [(&str, &[&str]); 3] = [
+const FIRST: [(&str, &[&str]); 6] = [
     (
         "gd-government-service-network",
         &[
@@ -68,6 +69,9 @@ const FIRST: [(&str, &[&str]); 3] = [
     ),
     ("gd-bay-area-services", &["transit-card", "medical-appointment", "school-enrolment", "e-invoice"]),
     ("hk-cross-boundary-enquiry", &["hk-cross-boundary-enquiry"]),
+    ("gd-yuezhizhu", &["job-fair-registration", "traffic-violation-enquiry", "service-guide"]),
+    ("gd-trusted-identity", &["hotel-check-in"]),
+    ("gd-verification-point", &[]),
 ];
 
 /// A shipped document, as far as a portal needs it.
@@ -83,6 +87,14 @@ fn in_language(table: &toml::Table, language: &str) -> String {
     let name = table.get("name").and_then(toml::Value::as_table).map(|names| text(names, language)).unwrap_or_default();
     let end = name.find(['（', '(']).unwrap_or(name.len());
     name.get(..end).unwrap_or(name).trim().to_owned()
+}
+
+/// How a client reaches people who are not at its browser.
+fn elsewhere(table: &toml::Table) -> Option<Elsewhere> {
+    let grants = table.get("grant_types").and_then(toml::Value::as_array)?;
+    let has = |name: &str| grants.iter().any(|grant| grant.as_str() == Some(name));
+    let counter = has("urn:openid:params:grant-type:ciba").then_some(Elsewhere::Counter);
+    has("urn:ietf:params:oauth:grant-type:device_code").then_some(Elsewhere::Terminal).or(counter)
 }
 
 /// The services that a client offers, the best known first.
@@ -170,6 +182,7 @@ impl Parties {
                 name_zh: in_language(&table, "zh-Hans"),
                 url: String::new(),
                 auth,
+                elsewhere: elsewhere(&table),
                 services: services_of(&client_id)?,
                 client_id,
             });
@@ -271,6 +284,7 @@ impl PortalParty {
             client_auth: self.auth.clone(),
             scope: "openid profile document email phone".to_owned(),
             services: self.services.clone(),
+            elsewhere: self.elsewhere,
             http,
         }
     }

@@ -59,7 +59,7 @@ fn machine_view(outcome: &Result<SignedIn, Failure>) -> Value {
     }
 }
 
-fn remember(shared: &Shared, signed_in: &SignedIn, response: &mut Response) {
+pub(super) fn remember(shared: &Shared, signed_in: &SignedIn, response: &mut Response) {
     let subject = verify::text(&signed_in.claims, "sub").unwrap_or_default().to_owned();
     if let Ok(id) = entropy::token()
         && shared.sessions.insert(&id, subject, SESSION_SECONDS)
@@ -79,6 +79,19 @@ async fn finish(shared: &Shared, query: &str, headers: &HeaderMap) -> Result<Sig
     }
     let code = params.get("code").ok_or_else(|| Failure::check("neither code nor error came back"))?;
     let tokens = token::exchange(shared, &metadata, &transaction, code).await?;
+    let Transaction { nonce, max_age, started, service, .. } = transaction;
+    let expected = verify::Expected { nonce: Some(&nonce), max_age, started };
+    received(shared, &metadata, service, &expected, tokens).await
+}
+
+/// Checks what came for a code, and asks for the rest.
+pub(super) async fn received(
+    shared: &Shared,
+    metadata: &Metadata,
+    service: usize,
+    expected: &verify::Expected<'_>,
+    tokens: Map<String, Value>,
+) -> Result<SignedIn, Failure> {
     if !verify::text(&tokens, "token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")) {
         return Err(Failure::check("token_type is not Bearer"));
     }
@@ -86,7 +99,7 @@ async fn finish(shared: &Shared, query: &str, headers: &HeaderMap) -> Result<Sig
         verify::text(&tokens, name).ok_or_else(|| Failure::check(format!("the token answer has no {name}")))
     };
     let (access_token, id_token) = (required("access_token")?, required("id_token")?);
-    let claims = verify::id_token(shared, &transaction, id_token, access_token).await?;
+    let claims = verify::id_token(shared, expected, id_token, access_token).await?;
     let userinfo = match &metadata.userinfo_endpoint {
         Some(url) => token::userinfo(shared, url, access_token).await?,
         None => Map::new(),
@@ -94,7 +107,7 @@ async fn finish(shared: &Shared, query: &str, headers: &HeaderMap) -> Result<Sig
     if metadata.userinfo_endpoint.is_some() && userinfo.get("sub") != claims.get("sub") {
         return Err(Failure::check("userinfo speaks about somebody else"));
     }
-    Ok(SignedIn { service: transaction.service, claims, userinfo, tokens })
+    Ok(SignedIn { service, claims, userinfo, tokens })
 }
 
 /// Takes the sign-in that `state` names, if this browser began it.

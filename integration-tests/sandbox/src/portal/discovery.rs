@@ -17,6 +17,8 @@ pub(super) struct Metadata {
     pub(super) token_endpoint: String,
     pub(super) userinfo_endpoint: Option<String>,
     pub(super) jwks_uri: String,
+    pub(super) device_authorization_endpoint: Option<String>,
+    pub(super) backchannel_authentication_endpoint: Option<String>,
     #[serde(default)]
     pub(super) authorization_response_iss_parameter_supported: bool,
 }

@@ -5,6 +5,7 @@
 
 mod callback;
 mod discovery;
+mod elsewhere;
 mod http;
 mod login;
 mod page;
@@ -19,7 +20,7 @@ use ::http::StatusCode;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use crate::table::Table;
@@ -49,8 +50,19 @@ pub struct PortalConfig {
     pub scope: String,
     /// Services offered on the home page; at least one.
     pub services: Vec<PortalService>,
+    /// How the portal reaches people who are not at its browser, if it does.
+    pub elsewhere: Option<Elsewhere>,
     /// How the portal reaches the issuer.
     pub http: PortalHttp,
+}
+
+/// How a portal reaches people who answer on their own phone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// It is a terminal, which shows a code (RFC 8628).
+    Terminal,
+    /// It is a counter, which asks them (OpenID Connect Client-Initiated Backchannel Authentication).
+    Counter,
 }
 
 /// How a portal proves itself at the token endpoint.
@@ -95,6 +107,7 @@ impl PortalSim {
             config,
             transactions: Table::new(),
             sessions: Table::new(),
+            waiting: Table::new(),
             provider: discovery::Cache::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -106,6 +119,8 @@ impl PortalSim {
             .route("/", get(page::home))
             .route("/login", get(login::login))
             .route("/callback", get(callback::callback))
+            .route("/elsewhere", post(elsewhere::ask))
+            .route("/elsewhere/{id}", get(elsewhere::wait))
             .route("/logout", get(logout).post(logout))
             .route("/style.css", get(page::style))
             .route("/emblem.svg", get(page::emblem))
@@ -121,6 +136,8 @@ struct Shared {
     transactions: Table<Transaction>,
     /// Subject of each signed-in browser.
     sessions: Table<String>,
+    /// People who were asked elsewhere, by the page that waits for them.
+    waiting: Table<elsewhere::Waiting>,
     provider: discovery::Cache,
 }
 

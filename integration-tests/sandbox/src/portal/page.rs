@@ -7,8 +7,12 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
+use qrcode::QrCode;
+use qrcode::render::svg;
+
 use super::callback::SignedIn;
-use super::{Failure, Shared};
+use super::elsewhere::Waiting;
+use super::{Elsewhere, Failure, Shared};
 use crate::clock::now_unix;
 use crate::web::{self, escape};
 
@@ -39,8 +43,9 @@ pub(super) async fn home(State(shared): State<Arc<Shared>>, headers: HeaderMap) 
                  <code>{resource}</code></p>\
                  <a class=\"button big\" href=\"/login?service={index}\">登录办理\
                  <small lang=\"en\">Sign in for this service</small></a>\
-                 <a href=\"/login?service={index}&amp;prompt=login\">重新验证后登录 \
+                 {elsewhere}<a href=\"/login?service={index}&amp;prompt=login\">重新验证后登录 \
                  <span lang=\"en\">Sign in with a new login</span></a></section>\n",
+                elsewhere = elsewhere(&shared, index),
                 zh = escape(&service.name_zh),
                 en = escape(&service.name_en),
                 resource = escape(&service.resource),
@@ -50,6 +55,59 @@ pub(super) async fn home(State(shared): State<Arc<Shared>>, headers: HeaderMap) 
     let content =
         format!("{greeting}<h1>请选择事项</h1><p class=\"second\" lang=\"en\">Choose a service</p>\n{services}");
     web::html(StatusCode::OK, frame(&shared, &content))
+}
+
+/// How a terminal or a counter begins for one service.
+fn elsewhere(shared: &Shared, service: usize) -> String {
+    let (ask, zh, en) = match shared.config.elsewhere {
+        None => return String::new(),
+        Some(Elsewhere::Terminal) => (String::new(), "用自己的手机登录", "Sign in on your own phone"),
+        Some(Elsewhere::Counter) => {
+            let ask = format!(
+                "<label>居民手机上的代码 <span lang=\"en\">The code on the resident's phone</span> \
+                 (<a href=\"{0}/requests\">{0}/requests</a>)<br>\
+                 <input name=\"code\" required autocomplete=\"off\" maxlength=\"16\"></label>",
+                escape(&shared.config.issuer)
+            );
+            (ask, "请居民在手机上确认", "Ask the resident on their phone")
+        }
+    };
+    format!(
+        "<form method=\"post\" action=\"/elsewhere\"><input type=\"hidden\" name=\"service\" value=\"{service}\">{ask}\
+         <button>{zh}<small lang=\"en\">{en}</small></button></form>"
+    )
+}
+
+/// What a terminal or a counter shows meanwhile.
+pub(super) fn waiting(shared: &Shared, waiting: &Waiting) -> String {
+    let service = shared.config.services.get(waiting.service).map_or("", |service| service.name_zh.as_str());
+    let code = waiting.code.as_ref().map_or_else(String::new, |[address, code, whole]| {
+        format!(
+            "<div class=\"qr\">{picture}</div><p>用手机扫码，或者打开 <span lang=\"en\">Scan, or open</span> \
+             <code>{address}</code></p><p class=\"digits\">{code}</p>\
+             <p><a href=\"{whole}\" target=\"_blank\" rel=\"noopener\">在另一个窗口打开（演示） \
+             <span lang=\"en\">Open in another window, as the phone</span></a></p>",
+            picture = picture(whole),
+            address = escape(address),
+            code = escape(code),
+            whole = escape(whole),
+        )
+    });
+    let content = format!(
+        "<div class=\"card\"><h1>请在手机上确认</h1><p class=\"second\"><span lang=\"en\">Please answer on the phone</span> \
+         · {service}</p>{code}<p>两边的数字应当相同 <span lang=\"en\">Both sides show the same digits</span></p>\
+         <p class=\"digits\" role=\"status\">{check}</p></div>\n{BACK}",
+        service = escape(service),
+        check = escape(&waiting.check),
+    );
+    frame(shared, &content)
+}
+
+/// An address as a picture that phones read.
+fn picture(address: &str) -> String {
+    let drawn = QrCode::new(address).map(|code| code.render::<svg::Color<'_>>().min_dimensions(220, 220).build());
+    let drawn = drawn.unwrap_or_default();
+    drawn.split_once("<svg").map_or_else(String::new, |(_, rest)| format!("<svg role=\"img\" aria-label=\"QR\"{rest}"))
 }
 
 /// All claims that came, with their source.

@@ -89,6 +89,7 @@ fn config(client_auth: PortalAuth, http: PortalHttp) -> PortalConfig {
         client_id: "portal".to_owned(),
         client_auth,
         scope: "openid profile".to_owned(),
+        elsewhere: None,
         services: vec![PortalService {
             resource: "https://portal.example/services/1".to_owned(),
             name_zh: "<办理>".to_owned(),

@@ -1,4 +1,4 @@
-//! The portal's calls to the token and userinfo endpoints.
+//! The portal's calls to the issuer's endpoints.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,18 +23,28 @@ pub(super) async fn exchange(
     transaction: &Transaction,
     code: &str,
 ) -> Result<Map<String, Value>, Failure> {
-    let mut headers = vec![
-        (header::CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned()),
-        (header::ACCEPT, "application/json".to_owned()),
-    ];
     let redirect_uri = shared.redirect_uri();
     let resource = shared.config.services.get(transaction.service).map(|service| service.resource.as_str());
-    let mut form = vec![
+    let form = vec![
         ("grant_type", "authorization_code"),
         ("code", code),
         ("redirect_uri", &redirect_uri),
         ("code_verifier", &transaction.verifier),
         ("resource", resource.unwrap_or_default()),
+    ];
+    post(shared, "token", &metadata.token_endpoint, form).await
+}
+
+/// Posts a form to the issuer, proving whose it is; the whole JSON object of a good answer.
+pub(super) async fn post(
+    shared: &Shared,
+    stage: &'static str,
+    url: &str,
+    mut form: Vec<(&str, &str)>,
+) -> Result<Map<String, Value>, Failure> {
+    let mut headers = vec![
+        (header::CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned()),
+        (header::ACCEPT, "application/json".to_owned()),
     ];
     let assertion;
     match &shared.config.client_auth {
@@ -42,16 +52,15 @@ pub(super) async fn exchange(
             headers.push((header::AUTHORIZATION, basic(&shared.config.client_id, secret)));
         }
         PortalAuth::PrivateKeyJwt { jwk } => {
-            assertion = sign_assertion(shared, jwk)
-                .map_err(|error| Failure::new("token", "no_assertion", error.to_string()))?;
+            assertion =
+                sign_assertion(shared, jwk).map_err(|error| Failure::new(stage, "no_assertion", error.to_string()))?;
             form.push(("client_id", &shared.config.client_id));
             form.push(("client_assertion_type", ASSERTION_TYPE));
             form.push(("client_assertion", &assertion));
         }
     }
-    let url = &metadata.token_endpoint;
     let answer = shared.config.http.send(Method::POST, url, &headers, web::encode(&form)).await?;
-    read_object("token", &answer)
+    read_object(stage, &answer)
 }
 
 /// Credentials for the `Authorization` header, form-encoded first (RFC 6749, section 2.3.1).

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Failure, Shared, Transaction};
+use super::{Failure, Shared};
 use crate::clock::now_unix;
 use crate::entropy;
 use crate::jose::{self, Rejected};
@@ -10,11 +10,21 @@ use crate::jose::{self, Rejected};
 /// Difference between two clocks that is forgiven.
 const LEEWAY: u64 = 10;
 
+/// What an ID token has to be for, besides this portal.
+pub(super) struct Expected<'a> {
+    /// What was sent; nothing was, where no browser carries the answer.
+    pub(super) nonce: Option<&'a str>,
+    /// How old the login may be, in seconds, as it was asked for.
+    pub(super) max_age: Option<u64>,
+    /// When it was asked for.
+    pub(super) started: u64,
+}
+
 /// Verifies an ID token and returns its claims. An unknown key makes the portal fetch the key set
 /// again, once.
 pub(super) async fn id_token(
     shared: &Shared,
-    transaction: &Transaction,
+    expected: &Expected<'_>,
     token: &str,
     access_token: &str,
 ) -> Result<Map<String, Value>, Failure> {
@@ -25,8 +35,8 @@ pub(super) async fn id_token(
     };
     let claims = verified.map_err(|rejected| Failure::check(format!("ID token: {rejected}")))?;
     check_parties(shared, &claims)?;
-    check_times(transaction, &claims)?;
-    if text(&claims, "nonce") != Some(&transaction.nonce) {
+    check_times(expected, &claims)?;
+    if text(&claims, "nonce") != expected.nonce {
         return Err(Failure::check("ID token: nonce is not the one sent"));
     }
     let at_hash = entropy::half_sha256_base64url(access_token);
@@ -61,7 +71,7 @@ fn check_parties(shared: &Shared, claims: &Map<String, Value>) -> Result<(), Fai
     Ok(())
 }
 
-fn check_times(transaction: &Transaction, claims: &Map<String, Value>) -> Result<(), Failure> {
+fn check_times(expected: &Expected<'_>, claims: &Map<String, Value>) -> Result<(), Failure> {
     let now = now_unix();
     let time = |name: &str| claims.get(name).and_then(Value::as_u64);
     if time("exp").is_none_or(|expires| expires.saturating_add(LEEWAY) <= now) {
@@ -70,9 +80,8 @@ fn check_times(transaction: &Transaction, claims: &Map<String, Value>) -> Result
     if time("iat").is_none_or(|issued| issued > now + LEEWAY) {
         return Err(Failure::check("ID token: issued in the future, or iat is missing"));
     }
-    let Some(max_age) = transaction.max_age else { return Ok(()) };
-    if time("auth_time").is_none_or(|login| login.saturating_add(max_age).saturating_add(LEEWAY) < transaction.started)
-    {
+    let Some(max_age) = expected.max_age else { return Ok(()) };
+    if time("auth_time").is_none_or(|login| login.saturating_add(max_age).saturating_add(LEEWAY) < expected.started) {
         return Err(Failure::check("ID token: the login is older than max_age, or auth_time is missing"));
     }
     Ok(())

@@ -145,7 +145,10 @@ fn with_host(mut request: Request<Full<Bytes>>) -> Result<Request<Full<Bytes>>, 
     Ok(request)
 }
 
-/// A back end's connections: kept open, one request at a time on each.
+/// How many requests share an HTTP/2 connection where many are under way.
+const SHARED_BY: usize = 64;
+
+/// A back end's connections: kept open, one request at a time on each unless it was widened.
 pub(crate) struct Pool {
     connector: Connector,
     idle: Mutex<Vec<Connection>>,
@@ -171,6 +174,19 @@ impl Pool {
         let answer = connection.send(request).await?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         Ok(answer)
+    }
+
+    /// Makes room for so many requests at once, on shared connections.
+    pub(crate) async fn widen(&self, requests: usize) -> Result<(), Failed> {
+        for _ in 0..requests.div_ceil(SHARED_BY) {
+            let Connection::H2(sender) = self.connector.open().await? else {
+                return Err("HTTP/1.1 connections carry one request at a time".to_owned());
+            };
+            self.opened.fetch_add(1, Ordering::Relaxed);
+            let seats = std::iter::repeat_with(|| Connection::H2(sender.clone())).take(SHARED_BY);
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).extend(seats);
+        }
+        Ok(())
     }
 
     /// Connections that it opened so far.

@@ -62,16 +62,27 @@ impl From<String> for Fault {
     }
 }
 
+/// A browser's cookies: name, path and value.
+pub(crate) type Cookies = Vec<(String, String, String)>;
+
 /// What a browser does next.
 enum Step {
     Get(String),
     Post(String, String),
 }
 
+/// How a person's way ends.
+enum End {
+    /// The browser is sent away, to a portal.
+    Sent(Url),
+    /// At a page that asks nothing more.
+    Here(Url, Answer),
+}
+
 /// A browser, its cookies and its one connection.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     site: &'a Site,
-    cookies: Vec<(String, String, String)>,
+    cookies: Cookies,
     connection: Option<Connection>,
     waited: Duration,
     requests: u32,
@@ -104,7 +115,8 @@ pub(crate) async fn code(site: &Site, asked: &Asked) -> Result<String, Fault> {
 }
 
 impl<'a> Browser<'a> {
-    fn new(site: &'a Site, intended: Instant) -> Self {
+    /// A new one, for somebody who wanted to begin then.
+    pub(crate) fn new(site: &'a Site, intended: Instant) -> Self {
         Self {
             site,
             cookies: Vec::new(),
@@ -119,14 +131,44 @@ impl<'a> Browser<'a> {
     }
 }
 
+impl<'a> Browser<'a> {
+    /// One that was used before, with what it kept: no connection, and the files that pages name.
+    pub(crate) fn picked_up(site: &'a Site, cookies: Cookies) -> Self {
+        Self { cookies, knows_assets: true, ..Self::new(site, Instant::now()) }
+    }
+
+    /// What is kept of it when nobody looks at it.
+    pub(crate) fn put_down(self) -> Cookies {
+        self.cookies
+    }
+}
+
 impl Browser<'_> {
     /// From the portal's request to the code it is sent back with.
-    async fn sign_in(&mut self, start: String, state: &str) -> Result<String, Fault> {
+    pub(crate) async fn sign_in(&mut self, start: String, state: &str) -> Result<String, Fault> {
+        match self.browse(start).await? {
+            End::Sent(target) => arrived(&target, state, &self.site.issuer),
+            End::Here(url, answer) => Err(refused(&url, &answer)),
+        }
+    }
+
+    /// Answers somebody who waits elsewhere: agrees to whatever is asked until nothing is asked any more.
+    pub(crate) async fn answer(&mut self, start: String) -> Result<(), Fault> {
+        match self.browse(start).await? {
+            End::Sent(target) => Err(Fault::with("sent away", target.to_string())),
+            End::Here(..) => Ok(()),
+        }
+    }
+
+    async fn browse(&mut self, start: String) -> Result<End, Fault> {
         let mut step = Step::Get(start);
         for _ in 0..20 {
             let (url, answer) = self.take(step).await?;
             if answer.status == StatusCode::OK {
-                step = self.read(&url, &answer).await?;
+                match self.read(&url, &answer).await? {
+                    Some(next) => step = next,
+                    None => return Ok(End::Here(url, answer)),
+                }
                 continue;
             }
             let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
@@ -136,7 +178,7 @@ impl Browser<'_> {
             let target = url.join(location).map_err(|_| Fault::new("a redirect to nowhere"))?;
             let upstream = &self.site.portal.upstream;
             if target.as_str().starts_with(REDIRECT) {
-                return arrived(&target, state, &self.site.issuer);
+                return Ok(End::Sent(target));
             }
             if target.as_str().starts_with(&upstream.origin) {
                 // Time goes by there, and the connection with it.
@@ -265,8 +307,8 @@ impl Browser<'_> {
         }
     }
 
-    /// Reads a page: follows the chooser's link, or submits the form with its first button.
-    async fn read(&mut self, url: &Url, answer: &Answer) -> Result<Step, Fault> {
+    /// Reads a page: follows the chooser's link, or submits the form with its first button. Nothing, where it has neither.
+    async fn read(&mut self, url: &Url, answer: &Answer) -> Result<Option<Step>, Fault> {
         if !self.knows_assets {
             self.knows_assets = true;
             for asset in self.site.kind.assets {
@@ -274,16 +316,16 @@ impl Browser<'_> {
             }
         }
         if url.path().ends_with("/wait") {
-            return self.wait(url).await;
+            return self.wait(url).await.map(Some);
         }
         let page = String::from_utf8_lossy(&answer.body);
         let join = |target: &str| url.join(target).map(String::from).map_err(|_| Fault::new("a link to nowhere"));
         if let Some(link) = self.site.kind.choice.and_then(|choice| link_to(&page, choice)) {
-            return Ok(Step::Get(join(link)?));
+            return Ok(Some(Step::Get(join(link)?)));
         }
         let form = page.split_once("<form method=\"post\"").map(|(_, form)| form);
         let Some(form) = form.and_then(|form| form.split_once("</form>")).map(|(form, _)| form) else {
-            return Err(refused(url, answer));
+            return Ok(None);
         };
         let action = form.split_once('>').and_then(|(tag, _)| value_of(tag, "action"));
         let mut fields = form_urlencoded::Serializer::new(String::new());
@@ -293,7 +335,7 @@ impl Browser<'_> {
             let tag = tag.split('>').next().unwrap_or_default();
             fields.append_pair(value_of(tag, "name").unwrap_or_default(), value_of(tag, "value").unwrap_or_default());
         }
-        Ok(Step::Post(join(action.unwrap_or(url.as_str()))?, fields.finish()))
+        Ok(Some(Step::Post(join(action.unwrap_or(url.as_str()))?, fields.finish())))
     }
 }
 

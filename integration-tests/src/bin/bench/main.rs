@@ -4,6 +4,7 @@
 //! binary in a process of its own, on a core of its own. Arrivals are open-loop: they do not wait for answers.
 
 mod calibrate;
+mod elsewhere;
 mod http;
 mod iam_smart;
 mod jose;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::elsewhere::without_a_browser;
 use crate::load::PATIENCE;
 use crate::login::{Fault, code, login};
 use crate::portal::{CLIENT, Profile, Rp, Tokens};
@@ -63,116 +64,6 @@ pub(crate) async fn prices(target: &Target, each: Duration) -> Result<Vec<Price>
     Ok(prices)
 }
 
-/// How many wait at once.
-const WAITING: usize = 10_000;
-
-/// What portals do for which nobody's browser is needed; and ten thousand terminals, and as many requests to people, that nobody
-/// has answered yet and that are all come for again and again.
-async fn without_a_browser(site: &Arc<Site>, pid: u32, each: Duration) -> Result<Vec<Price>, Fault> {
-    let rp = Arc::new(Rp::new(CLIENT, Profile::Baseline)?);
-    let tokens = Arc::new(offline(site, &rp).await?);
-    let shared = || (Arc::clone(site), Arc::clone(&rp));
-    let itself = many(pid, "client credentials, baseline", each, |_| {
-        let (site, rp) = shared();
-        async move { rp.client_credentials(&site).await }
-    });
-    let mut prices = vec![itself.await?];
-    let exchanged = many(pid, "token exchange, baseline", each, |_| {
-        let ((site, rp), tokens) = (shared(), Arc::clone(&tokens));
-        async move { rp.exchange(&site, &tokens).await }
-    });
-    prices.push(exchanged.await?);
-    prices.extend(terminals(site, pid, &rp).await?);
-    prices.extend(people(site, pid).await?);
-    Ok(prices)
-}
-
-type Collected = Arc<tokio::sync::Mutex<Vec<String>>>;
-
-/// Terminals that ask, and come again and again.
-async fn terminals(site: &Arc<Site>, pid: u32, rp: &Arc<Rp>) -> Result<Vec<Price>, Fault> {
-    let codes = Collected::default();
-    let before = Usage::of(pid).resident;
-    let asked = repeated(pid, "device authorization, baseline", WAITING, |_| {
-        let (site, rp, codes) = (Arc::clone(site), Arc::clone(rp), Arc::clone(&codes));
-        async move {
-            let code = rp.device(&site).await?;
-            codes.lock().await.push(code);
-            Ok(())
-        }
-    });
-    let mut prices = vec![asked.await?];
-    let by = ("urn:ietf:params:oauth:grant-type:device_code", "device_code");
-    prices.extend(polled(site, pid, rp, "device poll, baseline", (by, before), &codes).await?);
-    Ok(prices)
-}
-
-/// A counter that asks people whom it knows, two requests each, and comes again and again.
-async fn people(site: &Arc<Site>, pid: u32) -> Result<Vec<Price>, Fault> {
-    let rp = Arc::new(Rp::new(COUNTER, Profile::Baseline)?);
-    let (known, ids) = (Collected::default(), Collected::default());
-    let signed_in = repeated(pid, "login at a counter that may ask again", WAITING / 2, |_| {
-        let (site, rp, known) = (Arc::clone(site), Arc::clone(&rp), Arc::clone(&known));
-        async move {
-            let asked = rp.ask(&site, &[]).await?;
-            let code = code(&site, &asked).await?;
-            let tokens = rp.redeem(&site, &code, &asked).await?;
-            known.lock().await.push(tokens.subject);
-            Ok(())
-        }
-    });
-    let mut prices = vec![signed_in.await?];
-    let known = Arc::new(std::mem::take(&mut *known.lock().await));
-    let before = Usage::of(pid).resident;
-    let asked = repeated(pid, "back-channel authentication, baseline", 2 * known.len(), |at| {
-        let (site, rp, known, ids) = (Arc::clone(site), Arc::clone(&rp), Arc::clone(&known), Arc::clone(&ids));
-        async move {
-            let Some(subject) = known.get(at % known.len()) else { return Ok(()) };
-            let id = rp.backchannel(&site, subject).await?;
-            ids.lock().await.push(id);
-            Ok(())
-        }
-    });
-    prices.push(asked.await?);
-    let by = ("urn:openid:params:grant-type:ciba", "auth_req_id");
-    prices.extend(polled(site, pid, &rp, "back-channel poll, baseline", (by, before), &ids).await?);
-    Ok(prices)
-}
-
-/// Three rounds of polling by everybody who waits; the last one's price, and what memory did.
-async fn polled(
-    site: &Arc<Site>,
-    pid: u32,
-    rp: &Arc<Rp>,
-    name: &'static str,
-    (by, before): ((&'static str, &'static str), u64),
-    codes: &Collected,
-) -> Result<Option<Price>, Fault> {
-    let codes = Arc::new(std::mem::take(&mut *codes.lock().await));
-    let waiting = Usage::of(pid).resident;
-    let mut last = None;
-    for _ in 0..3 {
-        let round = repeated(pid, name, codes.len(), |at| {
-            let (site, rp, codes) = (Arc::clone(site), Arc::clone(rp), Arc::clone(&codes));
-            async move {
-                match codes.get(at) {
-                    Some(code) => rp.poll(&site, by, code).await,
-                    None => Ok(()),
-                }
-            }
-        });
-        last = Some(round.await?);
-    }
-    eprintln!(
-        "{name}: memory with {} that wait: {} MiB before, {} MiB when all wait, {} MiB after three rounds",
-        codes.len(),
-        before / 1024,
-        waiting / 1024,
-        Usage::of(pid).resident / 1024
-    );
-    Ok(last)
-}
-
 /// What is done with tokens, after one login for each that is under way at once.
 async fn of_tokens(
     site: &Arc<Site>,
@@ -219,7 +110,7 @@ async fn of_tokens(
 type Done = std::pin::Pin<Box<dyn Future<Output = Result<Tokens, Fault>> + Send>>;
 
 /// A login whose tokens can be refreshed.
-async fn offline(site: &Site, rp: &Rp) -> Result<Tokens, Fault> {
+pub(crate) async fn offline(site: &Site, rp: &Rp) -> Result<Tokens, Fault> {
     let scope = format!("{} offline_access", site.kind.scope);
     let asked = rp.ask(site, &[("scope", scope.as_str()), ("prompt", "consent")]).await?;
     let code = code(site, &asked).await?;
@@ -227,7 +118,12 @@ async fn offline(site: &Site, rp: &Rp) -> Result<Tokens, Fault> {
 }
 
 /// The price of something that is done over and over, a few at once, for so long.
-async fn many<F>(pid: u32, name: &'static str, each: Duration, what: impl Fn(usize) -> F) -> Result<Price, Fault>
+pub(crate) async fn many<F>(
+    pid: u32,
+    name: &'static str,
+    each: Duration,
+    what: impl Fn(usize) -> F,
+) -> Result<Price, Fault>
 where
     F: Future<Output = Result<(), Fault>> + Send + 'static,
 {
@@ -236,7 +132,12 @@ where
 }
 
 /// The price of something that is done so often, each time with another number.
-async fn repeated<F>(pid: u32, name: &'static str, times: usize, what: impl Fn(usize) -> F) -> Result<Price, Fault>
+pub(crate) async fn repeated<F>(
+    pid: u32,
+    name: &'static str,
+    times: usize,
+    what: impl Fn(usize) -> F,
+) -> Result<Price, Fault>
 where
     F: Future<Output = Result<(), Fault>> + Send + 'static,
 {

@@ -185,13 +185,14 @@ impl Rp {
         self.post(site, &site.token_endpoint, &form, true, StatusCode::OK).await.map(drop)
     }
 
-    /// Asks for a terminal; its device code.
-    pub(crate) async fn device(&self, site: &Site) -> Result<String, Fault> {
+    /// Asks for a terminal; its device code, and the address that its person opens.
+    pub(crate) async fn device(&self, site: &Site) -> Result<(String, String), Fault> {
         let form = [("scope", "openid"), ("resource", OTHER)];
         let url = format!("{}/device_authorization", site.issuer);
         let answer = self.post(site, &url, &form, false, StatusCode::OK).await?;
-        let code = answer.get("device_code").and_then(Value::as_str).map(str::to_owned);
-        code.ok_or_else(|| Fault::with("no device code", answer.to_string()))
+        let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
+        let asked = text("device_code").zip(text("verification_uri_complete"));
+        asked.ok_or_else(|| Fault::with("no device code", answer.to_string()))
     }
 
     /// Comes for the answer of a terminal that nobody has opened, or of somebody who has not answered.
@@ -201,6 +202,17 @@ impl Rp {
         match answer.get("error").and_then(Value::as_str) {
             Some("authorization_pending" | "slow_down") => Ok(()),
             _ => Err(Fault::with("the answer of a terminal does not hold", answer.to_string())),
+        }
+    }
+
+    /// Comes for the answer of somebody who has answered.
+    pub(crate) async fn collect(&self, site: &Site, (grant, name): (&str, &str), code: &str) -> Result<(), Fault> {
+        let form = [("grant_type", grant), (name, code)];
+        let answer = self.post(site, &site.token_endpoint, &form, true, StatusCode::OK).await?;
+        let claims = answer.get("id_token").and_then(Value::as_str).and_then(jose::claims).unwrap_or_default();
+        match claims.get("aud").and_then(Value::as_str) {
+            Some(audience) if audience == self.id => Ok(()),
+            _ => Err(Fault::with("the token answer does not hold", answer.to_string())),
         }
     }
 

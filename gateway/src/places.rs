@@ -1,5 +1,7 @@
 //! How many may be at something at once that strangers can make us do.
 
+use std::sync::Arc;
+
 use tokio::sync::Semaphore;
 
 /// How many requests by reference are fetched together: a small part of the calls that one host may have in flight.
@@ -8,6 +10,8 @@ const BY_REFERENCE: usize = 32;
 const CHECKLISTS: usize = 4;
 /// How many chains of federations are looked for together.
 const CLIMBS: usize = 16;
+/// How many codes that lead nowhere may be typed in a moment.
+const GUESSES: usize = 8;
 /// How many deliveries are looked at together.
 const DELIVERIES: usize = 256;
 
@@ -25,6 +29,8 @@ pub struct Places {
     pub renewals: Semaphore,
     /// Places for check lists, each of which makes many calls.
     pub checklists: Semaphore,
+    /// Places for codes that people type: whoever is wrong keeps one for a moment.
+    pub guesses: Arc<Semaphore>,
 }
 
 impl Default for Places {
@@ -36,6 +42,7 @@ impl Default for Places {
             climbs: Semaphore::new(CLIMBS),
             renewals: Semaphore::new(CLIMBS),
             checklists: Semaphore::new(CHECKLISTS),
+            guesses: Arc::new(Semaphore::new(GUESSES)),
         }
     }
 }

@@ -10,7 +10,7 @@ use axum::response::Response;
 use gateway_core::authorize::{AuthorizationRequest, Collection, Terminal, parse_collected};
 use gateway_core::circumstances::Place;
 use gateway_core::error::{Failure, OAuthCode, OAuthError};
-use gateway_core::ids::{ClientId, TransactionId};
+use gateway_core::ids::{ClientId, TransactionId, base64url};
 use gateway_core::params::Params;
 use gateway_core::registration::is_readable;
 use gateway_core::secret::Secret;
@@ -28,6 +28,7 @@ use super::token::{Caller, internal, replay};
 use crate::app::App;
 use crate::http::{reply, request};
 use crate::pages::{DeviceConfirm, DeviceEntry};
+use crate::seal::SealError;
 use crate::store::{Batch, Class, Key, StoreError, Write};
 
 /// Requests, by the device code's digest.
@@ -45,6 +46,13 @@ const LIFETIME: Duration = Duration::from_secs(600);
 const AT_KIOSK: Duration = Duration::from_secs(55);
 /// How long a code can be opened elsewhere.
 const ELSEWHERE: Duration = Duration::from_secs(300);
+
+/// What a code that leads nowhere is answered with.
+const UNKNOWN: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+/// How long somebody who types a code waits for a place.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a code that leads nowhere keeps its place.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The letters of user codes: no vowels, so that no code is a word (RFC 8628 section 6.1). Twenty, to the eighth power.
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
@@ -97,11 +105,12 @@ async fn ask(app: &App, parts: &Parts, form: &Params) -> Result<Value, OAuthErro
     let device = Device { client: client.id.clone(), collection, user_code, opens_until: now.plus(opens_for) };
     lay_down(app, &device_code, &device, &request).await.map_err(|error| internal(&*error))?;
     let shown = shown(device.user_code.expose());
+    let proof = proof(app, device.user_code.expose()).map_err(|error| internal(&error))?;
     Ok(json!({
         "device_code": device_code.expose(),
         "user_code": shown,
         "verification_uri": format!("{}/device", app.issuer),
-        "verification_uri_complete": format!("{}/device?user_code={shown}", app.issuer),
+        "verification_uri_complete": format!("{}/device?user_code={shown}&proof={}", app.issuer, proof.expose()),
         "expires_in": lives_for.as_secs(),
         "user_code_expires_in": opens_for.as_secs(),
         "interval": INTERVAL,
@@ -146,10 +155,40 @@ pub(super) fn letters(random: &[u8]) -> String {
     random.iter().take(LENGTH).filter_map(letter).collect()
 }
 
+/// What the terminal's picture says besides the code, so that it is no guess.
+fn proof(app: &App, code: &str) -> Result<Secret<String>, SealError> {
+    let digest = app.seals.derived("user-code", code)?;
+    Ok(Secret::new(base64url(digest.get(..12).unwrap_or_default())))
+}
+
 /// A user code as people read it.
 pub(super) fn shown(code: &str) -> String {
     let (first, second) = code.split_at_checked(LENGTH / 2).unwrap_or((code, ""));
     format!("{first}-{second}")
+}
+
+/// Looks a code up for whoever has the terminal's picture, or for one of a few who type it: codes that lead nowhere are answered
+/// only so fast, so that nobody finds one by trying (RFC 8628 section 5.1).
+async fn unless_guessing(
+    visit: &Visit<'_>,
+    (code, shown): (&str, &str),
+    look: impl Future<Output = Response>,
+) -> Response {
+    if proof(visit.app, code).is_ok_and(|own| own == Secret::new(shown.to_owned())) {
+        return look.await;
+    }
+    let place = Arc::clone(&visit.app.places.guesses).acquire_owned();
+    let Ok(Ok(place)) = tokio::time::timeout(PATIENCE, place).await else {
+        return visit.failure_page(StatusCode::SERVICE_UNAVAILABLE, Failure::Busy, None);
+    };
+    let answer = look.await;
+    if answer.status() == UNKNOWN {
+        tokio::spawn(async move {
+            tokio::time::sleep(PAUSE).await;
+            drop(place);
+        });
+    }
+    answer
 }
 
 /// A user code as people write it: in small letters, with spaces, or with another stroke between (RFC 8628 section 6.1).
@@ -199,10 +238,10 @@ pub async fn show(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     let (parts, _) = request.into_parts();
     let visit = Visit::new(&app, &parts);
     let params = request::query(&parts).unwrap_or_default();
-    match params.one("user_code").ok().flatten() {
-        Some(code) => visit.device_page(&written(code)).await,
-        None => visit.device_entry(false),
-    }
+    let one = |name| params.one(name).ok().flatten();
+    let Some(code) = one("user_code").map(written) else { return visit.device_entry(false) };
+    let came = (code.as_str(), one("proof").unwrap_or_default());
+    unless_guessing(&visit, came, visit.device_page(&code)).await
 }
 
 /// `POST /device`: the person stands before this terminal, or does not.
@@ -217,16 +256,19 @@ pub async fn answer(State(app): State<Arc<App>>, request: Request<Body>) -> Resp
     };
     let one = |name| form.one(name).ok().flatten().unwrap_or_default();
     let code = written(one("user_code"));
-    match one("decision") {
-        "yes" => visit.open_device(&code).await,
-        "no" => visit.refuse_device(&code).await,
-        _ => visit.device_page(&code).await,
-    }
+    let look = async {
+        match one("decision") {
+            "yes" => visit.open_device(&code).await,
+            "no" => visit.refuse_device(&code).await,
+            _ => visit.device_page(&code).await,
+        }
+    };
+    unless_guessing(&visit, (&code, one("proof")), look).await
 }
 
 impl Visit<'_> {
     fn device_entry(&self, unknown: bool) -> Response {
-        let status = if unknown { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+        let status = if unknown { UNKNOWN } else { StatusCode::OK };
         reply::page(status, DeviceEntry::new(self.chosen_locale(), unknown).html(), None)
     }
 
@@ -244,7 +286,11 @@ impl Visit<'_> {
             Err(error) => return self.internal(&*error, None),
         };
         let locale = self.chosen_locale();
-        match DeviceConfirm::new(&self.active, locale, &request, &shown(code)) {
+        let proof = match proof(self.app, code) {
+            Ok(proof) => proof,
+            Err(error) => return self.internal(&error, None),
+        };
+        match DeviceConfirm::new(&self.active, locale, &request, (&shown(code), proof.expose())) {
             Some(page) => reply::page(StatusCode::OK, page.html(), None),
             None => self.device_entry(true),
         }

@@ -41,24 +41,31 @@ pub struct DeviceConfirm {
     terminal: Terminal,
     operator: String,
     code: String,
+    proof: String,
     locale: &'static str,
 }
 
 impl DeviceConfirm {
-    /// The page for one request; nothing, when the bundle no longer knows who asks.
+    /// The page for one request, whose code comes with its proof; nothing, when the bundle no longer knows who asks.
     #[must_use]
-    pub fn new(active: &Active, locale: Locale, request: &AuthorizationRequest, code: &str) -> Option<Self> {
+    pub fn new(
+        active: &Active,
+        locale: Locale,
+        request: &AuthorizationRequest,
+        (code, proof): (&str, &str),
+    ) -> Option<Self> {
         let t = Texts(locale);
         let client = &active.client(&request.client)?.client;
         let service = active.catalog.policies().service(&request.service)?.name.get(locale);
         let portal = client.name.get(locale);
         Some(Self {
             t,
-            here: format!("/device?user_code={code}"),
+            here: format!("/device?user_code={code}&proof={proof}"),
             lead: t.with_all("chooser-lead", &[("portal", portal), ("service", service)]),
             terminal: request.collection()?.terminal.clone(),
             operator: client.operator.get(locale).to_owned(),
             code: code.to_owned(),
+            proof: proof.to_owned(),
             locale: locale.tag(),
         })
     }

@@ -370,6 +370,40 @@ async fn rfc8628_openid_client_at_a_kiosk() {
     assert_eq!(result["error"], "access_denied", "{result:#}");
 }
 
+/// RFC 8628 section 5.1: who tries many codes is answered slowly or not at all, and meanwhile nobody is kept out who stands before
+/// a terminal with its picture.
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc8628_5_1_codes_are_not_found_by_trying() {
+    let (world, rp) = world("").await;
+    let device = ask(&rp, &[]).await.json();
+    let at = |code: &str| format!("{}/device?user_code={code}", world.issuer());
+    let guesses: Vec<_> = (0..200)
+        .map(|_| {
+            let (mut browser, address) = (world.browser(), at("BBBB-BBBB"));
+            tokio::spawn(async move { browser.get(address).await })
+        })
+        .collect();
+    let complete = device["verification_uri_complete"].as_str().unwrap();
+    let page = world.browser().get(complete).await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    let mut answered = std::collections::BTreeMap::new();
+    for guess in guesses {
+        *answered.entry(guess.await.unwrap().status.as_u16()).or_insert(0) += 1;
+    }
+    assert!(answered[&422] >= 8 && answered[&503] >= 1 && answered.len() == 2, "{answered:?}");
+    // What proves one code proves no other, and is no code.
+    let proof = page.field("proof").unwrap();
+    let other = ask(&rp, &[]).await.json();
+    assert_ne!(
+        world.browser().get(other["verification_uri_complete"].as_str().unwrap()).await.field("proof"),
+        Some(proof)
+    );
+    // Afterwards people type again.
+    let typed = world.browser().get(at(device["user_code"].as_str().unwrap())).await;
+    assert_eq!(typed.status, 200, "{}", typed.body);
+    assert!(at(device["user_code"].as_str().unwrap()) != complete);
+}
+
 /// The pages on the phone, in four languages, with and without a script, held against axe; the screenshots are kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_of_a_terminal_in_a_real_browser() {

@@ -21,7 +21,7 @@ use crate::roll::{Record, Roll};
 pub type Adapters = HashMap<ProviderId, Arc<dyn Adapter>>;
 
 /// How long a portal stays on the roll for which no federation vouches any more: longer than any of its grants.
-const KEPT: Duration = Duration::from_secs(30 * 86_400);
+const KEPT: Duration = Duration::from_secs(2 * 86_400);
 
 /// A catalog with its adapters opened, and the clients that registered themselves.
 #[derive(Clone)]
@@ -93,6 +93,16 @@ impl Active {
         self.entities.contains_key(entity.as_str())
     }
 
+    /// Whoever joined by a federation that still vouches for them, and will not at `soon`; the first to end first.
+    #[must_use]
+    pub fn ending(&self, now: Timestamp, soon: Timestamp) -> Vec<&ClientId> {
+        let ends = |id: &ClientId| self.vouched_until(id).filter(|until| !until.is_past(now) && *until < soon);
+        let mut ending: Vec<(Timestamp, &ClientId)> =
+            self.joined.keys().filter_map(|id| ends(id).map(|until| (until, id))).collect();
+        ending.sort();
+        ending.into_iter().map(|(_, id)| id).collect()
+    }
+
     /// Whoever joined by a federation that has long stopped to vouch for them.
     pub fn long_ended(&self, now: Timestamp) -> impl Iterator<Item = &ClientId> {
         let ended = move |id: &&ClientId| self.vouched_until(id).is_some_and(|until| until.age(now) > KEPT);
@@ -115,6 +125,13 @@ impl Active {
     pub fn registered_under(&self, admission: &Admission, now: Timestamp) -> usize {
         let id = admission.template.id.as_str();
         self.roll.iter().filter(|(client, _)| client.in_policy() == id && self.has_place(client, now)).count()
+    }
+
+    /// How many stand on the roll under a document, whether they take a place or not.
+    #[must_use]
+    pub fn listed_under(&self, admission: &Admission) -> usize {
+        let id = admission.template.id.as_str();
+        self.roll.iter().filter(|(client, _)| client.in_policy() == id).count()
     }
 
     /// Whether a client takes one of the places under its document. Whoever joined by a federation does as long as that vouches

@@ -11,7 +11,7 @@ const CHECKLISTS: usize = 4;
 /// How many chains of federations are looked for together.
 const CLIMBS: usize = 16;
 /// How many codes that lead nowhere may be typed in a moment.
-const GUESSES: usize = 8;
+pub const GUESSES: usize = 64;
 /// How many deliveries are looked at together.
 const DELIVERIES: usize = 256;
 

@@ -86,12 +86,13 @@ impl Server {
         }
         let tending = tend(Arc::clone(&app), certificate, stopped.clone());
         let following = follow(Arc::clone(&app), stopped.clone());
+        let looking = look_after(Arc::clone(&app), stopped.clone());
         let rolling = follow_roll(Arc::clone(&app), stopped.clone());
         let taking_orders =
             orders.map(|listener| tokio::spawn(control::serve(listener, Arc::clone(&app), stopped.clone())));
         let serving = listener::serve(listener, tls, routes::router(Arc::clone(&app)), stopped);
         let serving = tokio::spawn(async move {
-            let loops = [tokio::spawn(tending), tokio::spawn(following), tokio::spawn(rolling)];
+            let loops = [tokio::spawn(tending), tokio::spawn(following), tokio::spawn(rolling), tokio::spawn(looking)];
             let others: Vec<_> =
                 [for_peers.map(tokio::spawn), for_clients.map(tokio::spawn)].into_iter().flatten().collect();
             serving.await;
@@ -161,11 +162,20 @@ async fn tend(app: Arc<App>, certificate: Arc<ReloadingCert>, mut stop: watch::R
         tokio::select! {
             () = tokio::time::sleep(TEND) => {
                 app.tend(Some(&certificate)).await;
-                joining::forget_long_ended(&app).await;
                 if let Err(error) = notices::send_due(&app).await {
                     tracing::warn!(%error, "logout notices");
                 }
             }
+            _ = stop.changed() => return,
+        }
+    }
+}
+
+/// A loop of its own: federations may take their time.
+async fn look_after(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TEND) => joining::look_after(&app).await,
             _ = stop.changed() => return,
         }
     }

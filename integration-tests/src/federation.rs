@@ -62,7 +62,7 @@ impl Federation {
     pub fn own(&self, who: usize, more: &Value) {
         let entity = self.entity(who);
         let mut said = json!({
-            "iss": entity, "sub": entity, "iat": Self::now(), "exp": Self::now() + 300, "jwks": self.jwks(who),
+            "iss": entity, "sub": entity, "iat": Self::now(), "exp": Self::now() + 900, "jwks": self.jwks(who),
             "metadata": {"federation_entity": {"federation_fetch_endpoint": format!("{entity}/fetch")}},
         });
         if who > 0 {
@@ -76,7 +76,7 @@ impl Federation {
     /// What the one above says of an entity.
     pub fn vouch(&self, who: usize, more: &Value) {
         let mut said = json!({
-            "iss": self.entity(who - 1), "sub": self.entity(who), "iat": Self::now(), "exp": Self::now() + 300,
+            "iss": self.entity(who - 1), "sub": self.entity(who), "iat": Self::now(), "exp": Self::now() + 900,
             "jwks": self.jwks(who),
         });
         said.as_object_mut().expect("sound").extend(object(more.clone()));

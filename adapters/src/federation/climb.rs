@@ -12,8 +12,10 @@ use http::header::ACCEPT;
 use super::{Anchor, LONGEST_CHAIN, asking, key_set, own_statement, statement};
 use crate::http::Http;
 
-/// The most statements that one climb reads: two for each superior of a deep chain, and some that lead nowhere.
-const STATEMENTS: usize = 32;
+/// The most calls of one climb: two for each superior of a deep chain, and some that lead nowhere.
+const CALLS: usize = 32;
+/// The most statements that one climb reads: the same may be on several ways.
+const STATEMENTS: usize = 128;
 
 /// What the anchor says of itself.
 #[derive(Clone)]
@@ -132,10 +134,13 @@ impl<'a> Climb<'a> {
 
     async fn fetch(&mut self, address: &str) -> Result<String, FederationError> {
         self.read += 1;
-        if self.read > STATEMENTS {
+        let known = self.answers.get(address);
+        if self.read > STATEMENTS || known.is_none() && self.answers.len() >= CALLS {
             return Err(FederationError(format!("{address}: too many statements would be needed")));
         }
-        if let Some(known) = self.answers.get(address) {
+        if let Some(known) = known {
+            // What costs no call may still cost a while.
+            tokio::task::yield_now().await;
             return known.clone();
         }
         let answer = fetch(self.http, self.anchor, address).await;

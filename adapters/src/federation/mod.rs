@@ -20,6 +20,7 @@ use gateway_core::ids::EntityId;
 use gateway_core::time::Timestamp;
 use moka::future::Cache;
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use self::climb::{Climb, Top};
@@ -27,8 +28,8 @@ use crate::http::Http;
 
 /// The longest that a chain serves, however long its statements would.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
-/// How long nobody asks again for whom nobody vouched, in seconds.
-const PAUSE: u64 = 10;
+/// How long nobody asks again for whom nobody vouched, in seconds: longer than finding out may take.
+const PAUSE: u64 = 3 * PATIENCE.as_secs();
 /// How long a climb may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most that is remembered, in bytes of statements.
@@ -95,21 +96,36 @@ impl Resolver {
         }
     }
 
-    /// The chain of an entity, as it was found before and still holds, or found now.
+    /// The chain of an entity, as it was found before and still holds, or found now. However many wait for it, finding out takes
+    /// one of `places`.
     ///
     /// # Errors
     /// Why the federation does not vouch for it, as far as can be seen.
-    pub async fn resolve(&self, entity: &EntityId, anchor: &Anchor, now: Timestamp) -> Attempt {
+    pub async fn resolve(&self, entity: &EntityId, anchor: &Anchor, places: &Semaphore, now: Timestamp) -> Attempt {
+        let who = (entity.clone(), anchor.version.clone());
+        match self.kept.get(&who).await.filter(|known| !known.expires_at.is_past(now)) {
+            Some(known) => Ok(known),
+            None => self.renew(entity, anchor, places, now).await,
+        }
+    }
+
+    /// The same, found now, whatever was found before.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn renew(&self, entity: &EntityId, anchor: &Anchor, places: &Semaphore, now: Timestamp) -> Attempt {
         if !anchor.may_call(entity.as_str()) {
             return Err(FederationError(format!("{entity} is at no host of this federation")));
         }
         let who = (entity.clone(), anchor.version.clone());
-        if let Some(known) = self.kept.get(&who).await.filter(|known| !known.expires_at.is_past(now)) {
-            return Ok(known);
-        }
         let late = |_| Err(FederationError(format!("{entity}: its federation takes too long")));
-        let climbed =
-            async { tokio::time::timeout(self.patience, self.climbed(entity, anchor, now)).await.unwrap_or_else(late) };
+        let climbed = async {
+            let climbed = async {
+                let _place = places.acquire().await;
+                self.climbed(entity, anchor, now).await
+            };
+            tokio::time::timeout(self.patience, climbed).await.unwrap_or_else(late)
+        };
         let attempt = self.attempts.get_with((who.clone(), now.0 / PAUSE), climbed).await;
         if let Ok(found) = &attempt {
             self.kept.insert(who, Arc::clone(found)).await;

@@ -7,6 +7,7 @@ use gateway_core::federation::{FederationError, PROVIDER};
 use gateway_core::ids::EntityId;
 use gateway_core::time::Timestamp;
 use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::Oidc;
@@ -24,6 +25,7 @@ pub struct Joined {
     pub resolver: Arc<Resolver>,
     /// Whom we believe.
     pub anchor: Anchor,
+    places: Semaphore,
     last: Mutex<Option<(Arc<Resolved>, Arc<Metadata>)>>,
 }
 
@@ -31,14 +33,14 @@ impl Joined {
     /// Nothing is found out yet.
     #[must_use]
     pub fn new(resolver: Arc<Resolver>, anchor: Anchor) -> Self {
-        Self { resolver, anchor, last: Mutex::default() }
+        Self { resolver, anchor, places: Semaphore::new(1), last: Mutex::default() }
     }
 
     /// The metadata of a provider, as its federation leaves it.
     pub(super) async fn metadata(&self, issuer: &str, now: Timestamp) -> Result<Arc<Metadata>, UpstreamError> {
         let refuse = |error: FederationError| UpstreamError::Refused(format!("federation: {error}"));
         let entity: EntityId = issuer.parse().map_err(|_| UpstreamError::misbehaved("its issuer is no entity"))?;
-        let found = self.resolver.resolve(&entity, &self.anchor, now).await.map_err(refuse)?;
+        let found = self.resolver.resolve(&entity, &self.anchor, &self.places, now).await.map_err(refuse)?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, metadata)) = last.as_ref().filter(|(known, _)| Arc::ptr_eq(known, &found)) {
             return Ok(Arc::clone(metadata));

@@ -189,7 +189,13 @@ impl ClaimsRequest {
     /// True when the claim is asked for among those verified under this trust framework.
     #[must_use]
     pub fn asks_as_verified_under(&self, claim: &str, trust_framework: &str) -> bool {
-        self.verified.iter().any(|request| request.asks_for(claim) && request.takes(trust_framework))
+        self.verified.iter().any(|request| request.asks_for(claim) && request.is_under(trust_framework))
+    }
+
+    /// True when the claim is asked for like that, and may have this value.
+    #[must_use]
+    pub fn takes_as_verified_under(&self, claim: &str, trust_framework: &str, value: &Value) -> bool {
+        self.verified.iter().any(|request| request.takes(claim, value) && request.is_under(trust_framework))
     }
 
     /// True when the client wants to come back without the person (OpenID Connect Core section 11).

@@ -3,6 +3,8 @@
 //! What a request asks for and cannot be had is left out without an error (section 6.5 there); a request of the wrong shape
 //! is one.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -15,23 +17,30 @@ pub struct VerifiedRequest {
     pub trust_frameworks: Vec<String>,
     /// The elements of the verification that are wanted besides the trust framework.
     pub elements: Vec<String>,
-    /// The claims.
-    pub claims: Vec<String>,
+    /// The claims, each with the values that it may have, as JSON; with none it may have any.
+    pub claims: BTreeMap<String, Vec<String>>,
     /// Whether it asks for a verification that is never like that.
     #[serde(default)]
     pub impossible: bool,
 }
 
 impl VerifiedRequest {
-    /// True when the claim is asked for.
+    /// True when the claim is asked for, in a way in which it can be had.
     #[must_use]
     pub fn asks_for(&self, claim: &str) -> bool {
-        self.claims.iter().any(|name| name == claim)
+        !self.impossible && self.claims.contains_key(claim)
+    }
+
+    /// True when this value of a claim serves.
+    #[must_use]
+    pub fn takes(&self, claim: &str, value: &Value) -> bool {
+        let fits = |values: &Vec<String>| values.is_empty() || values.contains(&value.to_string());
+        !self.impossible && self.claims.get(claim).is_some_and(fits)
     }
 
     /// True when claims verified under this trust framework serve.
     #[must_use]
-    pub fn takes(&self, trust_framework: &str) -> bool {
+    pub fn is_under(&self, trust_framework: &str) -> bool {
         self.trust_frameworks.is_empty() || self.trust_frameworks.iter().any(|wanted| wanted == trust_framework)
     }
 }
@@ -79,36 +88,56 @@ fn read_one(request: &Value, in_id_token: bool) -> Option<VerifiedRequest> {
     let elements = verification.keys().filter(|name| *name != "trust_framework").take(MOST).cloned().collect();
     let others = verification.iter().filter(|(name, _)| *name != "trust_framework");
     let impossible = others.into_iter().any(|(name, detail)| !can_be(name, detail));
-    let claims = claims.keys().cloned().collect();
+    let claims = claims.iter().filter_map(|(name, detail)| Some((name.clone(), values(detail)?))).collect();
     Some(VerifiedRequest { in_id_token, trust_frameworks, elements, claims, impossible })
+}
+
+/// The values that a claim may have; nothing for a request that no value meets.
+fn values(detail: &Value) -> Option<Vec<String>> {
+    match detail {
+        Value::Null => Some(Vec::new()),
+        Value::Object(detail) => match (detail.get("value"), detail.get("values")) {
+            (None, None) => Some(Vec::new()),
+            (Some(one), None) => Some(vec![one.to_string()]),
+            (None, Some(Value::Array(several))) if (1..=MOST).contains(&several.len()) => {
+                Some(several.iter().map(Value::to_string).collect())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Whether an element of a verification can be as it is asked for: a value that is asked for and not met leaves out the whole
 /// (section 6.5 there). Evidence is an electronic record; of nothing else is a value known.
 fn can_be(name: &str, detail: &Value) -> bool {
     match (name, detail) {
-        (_, Value::Null) => true,
-        ("evidence", Value::Array(several)) => several.is_empty() || several.iter().any(is_record),
-        (_, Value::Object(detail)) => !["value", "values", "max_age"].iter().any(|ask| detail.contains_key(*ask)),
-        _ => false,
+        ("evidence", Value::Array(several)) => {
+            several.is_empty() || several.iter().any(|one| is_met(one, &evidence(None)))
+        }
+        (_, detail) => is_met(detail, &Value::Null),
     }
 }
 
-fn is_record(evidence: &Value) -> bool {
-    let Some(evidence) = evidence.as_object() else { return false };
-    let kind = |detail: &Value| match detail {
-        Value::Null => true,
-        detail => {
-            let listed = detail.get("values").and_then(Value::as_array);
-            detail.get("value").is_some_and(|value| value == RECORD)
-                || listed.is_some_and(|values| values.iter().any(|value| value == RECORD))
-        }
-    };
-    evidence.iter().all(|(name, detail)| if name == "type" { kind(detail) } else { detail.is_null() })
+/// Whether what is told meets what is asked for: an element that is only named is told if there is one, and one that is to have a
+/// value has to have it.
+fn is_met(asked: &Value, told: &Value) -> bool {
+    let Value::Object(asked) = asked else { return asked.is_null() };
+    // No time is told of anything.
+    if asked.contains_key("max_age") {
+        return false;
+    }
+    if asked.contains_key("value") || asked.contains_key("values") {
+        return values(&Value::Object(asked.clone())).is_some_and(|values| values.contains(&told.to_string()));
+    }
+    let deeper = |(name, detail): (&String, &Value)| is_met(detail, told.get(name).unwrap_or(&Value::Null));
+    asked.iter().filter(|(name, _)| *name != "essential").all(deeper)
 }
 
-/// The kind of evidence that there is.
-const RECORD: &str = "electronic_record";
+/// The one kind of evidence that there is. Whose record it is depends on the provider, so nobody can insist on that beforehand.
+fn evidence(source: Option<&str>) -> Value {
+    json!({"type": "electronic_record", "record": {"type": "population_register", "source": {"name": source}}})
+}
 
 /// The answer to some requests: for each what of `available` it asks for; nothing where that is nothing.
 ///
@@ -132,14 +161,11 @@ fn answer_one(
     verification: &Verification<'_>,
     available: &Map<String, Value>,
 ) -> Option<Value> {
-    if request.impossible || !request.takes(verification.trust_framework) {
+    if !request.is_under(verification.trust_framework) {
         return None;
     }
-    let claims: Map<String, Value> = request
-        .claims
-        .iter()
-        .filter_map(|name| available.get(name).map(|value| (name.clone(), value.clone())))
-        .collect();
+    let mut claims = available.clone();
+    claims.retain(|name, value| request.takes(name, value));
     if claims.is_empty() {
         return None;
     }
@@ -148,10 +174,7 @@ fn answer_one(
     for element in &request.elements {
         let value = match element.as_str() {
             "verification_process" => verification.process.into(),
-            "evidence" => json!([{
-                "type": RECORD,
-                "record": {"type": "population_register", "source": {"name": verification.source}},
-            }]),
+            "evidence" => json!([evidence(Some(verification.source))]),
             _ => continue,
         };
         told.insert(element.clone(), value);
@@ -211,6 +234,34 @@ mod tests {
         assert_eq!(asked(several).unwrap()["claims"], json!({"birthdate": "1979-03-14"}));
     }
 
+    /// Identity Assurance section 6.5: a claim that is to have a value is told with that one, and left out with another.
+    #[test]
+    fn a_claim_with_another_value_than_the_one_asked_for_is_left_out() {
+        let with = |name: Value| {
+            asked(json!({"verification": {"trust_framework": null}, "claims": {"name": name, "birthdate": null}}))
+        };
+        let both = available();
+        for (detail, told) in [
+            (json!({"value": "CHAN, Tai Man"}), true),
+            (json!({"values": ["WONG", "CHAN, Tai Man"]}), true),
+            (json!({"essential": true}), true),
+            (json!({"value": "WONG"}), false),
+            (json!({"value": 1}), false),
+            (json!({"values": []}), false),
+            (json!({"value": "CHAN, Tai Man", "values": ["CHAN, Tai Man"]}), false),
+            (json!("CHAN, Tai Man"), false),
+        ] {
+            let claims = with(detail.clone()).unwrap()["claims"].as_object().unwrap().clone();
+            assert_eq!(
+                (claims.contains_key("name"), claims.get("birthdate")),
+                (told, both.get("birthdate")),
+                "{detail}"
+            );
+        }
+        let alone = asked(json!({"verification": {"trust_framework": null}, "claims": {"name": {"value": "WONG"}}}));
+        assert_eq!(alone, None);
+    }
+
     #[test]
     fn what_may_go_out_no_more_is_taken_out() {
         let one = |names: &[&str]| json!({"verification": {}, "claims": names.iter().map(|n| ((*n).to_owned(), json!(1))).collect::<Map<_, _>>()});
@@ -252,6 +303,9 @@ mod tests {
             json!({"evidence": [{"type": {"value": "document"}}, {"type": {"values": ["electronic_record"]}, "record": null}]}),
             json!({"time": null}),
             json!({"time": {"essential": true}}),
+            json!({"evidence": [{"type": {"value": "electronic_record"}, "record": {"type": {"value": "population_register"}}}]}),
+            json!({"evidence": [{"type": null, "record": {"source": null, "created_at": null}, "check_details": null}]}),
+            json!({"evidence": [{"type": {"essential": true, "value": "electronic_record"}, "record": {"source": {"name": null}}}]}),
         ] {
             assert!(with(fits.clone()).is_some(), "{fits}");
         }
@@ -260,6 +314,10 @@ mod tests {
             json!({"evidence": [{"type": {"value": "electronic_record"}, "record": {"type": {"value": "bank_account"}}}]}),
             json!({"evidence": "document"}),
             json!({"time": {"max_age": 60}}),
+            json!({"evidence": [{"type": null, "record": {"created_at": {"max_age": 60}}}]}),
+            json!({"evidence": [{"type": null, "record": {"source": {"name": {"value": "Another"}}}}]}),
+            json!({"evidence": [{"type": {"max_age": 60, "value": "electronic_record"}}]}),
+            json!({"evidence": [{"type": "electronic_record"}]}),
             json!({"assurance_level": {"value": "high"}}),
         ] {
             assert!(with(never.clone()).is_none(), "{never}");

@@ -143,7 +143,7 @@ impl Visit<'_> {
         request.claims.scopes.retain(|scope| service.is_some_and(|service| service.knows_scope(scope)));
         request.claims.id_token.retain(|name, _| releasable(name));
         request.claims.userinfo.retain(|name, _| releasable(name));
-        request.claims.verified.iter_mut().for_each(|verified| verified.claims.retain(releasable));
+        request.claims.verified.iter_mut().for_each(|verified| verified.claims.retain(|name, _| releasable(name)));
         request.claims.verified.retain(|verified| !verified.claims.is_empty());
     }
 

@@ -81,7 +81,7 @@ async fn list(app: &App, id: &str, request: Request<Body>, goes_live: bool) -> R
         let passed = checks.iter().all(|check| check.passed);
         if passed && goes_live && !record.live {
             let looked_at = record.clone();
-            enter(app, RegistrationChange::WentLive, |active| went_live(active, &id, &looked_at)).await?;
+            enter(app, (RegistrationChange::WentLive, ""), |active| went_live(active, &id, &looked_at)).await?;
             tracing::info!(client = %id, "went live");
         }
         Ok::<_, OAuthError>((id, record.live || passed && goes_live, checks))

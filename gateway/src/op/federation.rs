@@ -104,13 +104,11 @@ pub async fn resolve(State(app): State<Arc<App>>, request: Request<Body>) -> Res
         let federation = known.find(|federation| wanted.contains(&federation.anchor.entity.as_str()));
         let none = || OAuthError::new(OAuthCode::InvalidTrustAnchor, "that anchor is not believed here");
         let anchor = &federation.ok_or_else(none)?.anchor;
-        let busy = |_| OAuthError::new(OAuthCode::TemporarilyUnavailable, "too many are asked for at once: try again");
-        let _place = app.places.climbs.try_acquire().map_err(busy)?;
         let broken = |error: gateway_core::federation::FederationError| {
             tracing::info!(%error, "not resolved");
             OAuthError::new(OAuthCode::InvalidTrustChain, "no chain leads from it to that anchor")
         };
-        let found = app.federations.resolve(&sub, anchor, app.now()).await.map_err(broken)?;
+        let found = app.federations.resolve(&sub, anchor, &app.places.climbs, app.now()).await.map_err(broken)?;
         let own = found.chain.leaf().metadata.keys().filter(|kind| types.is_empty() || types.contains(&kind.as_str()));
         let metadata: Map<String, Value> =
             own.filter_map(|kind| Some((kind.clone(), found.chain.metadata(kind).ok()?.into()))).collect();

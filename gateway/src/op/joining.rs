@@ -6,22 +6,29 @@
 use std::time::Duration;
 
 use adapters::federation::Resolved;
+use futures_util::stream::{self, StreamExt as _};
 use gateway_core::audit::RegistrationChange;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::federation::{FederationError, RELYING_PARTY};
 use gateway_core::ids::{ClientId, EntityId};
 use gateway_core::registration::{Joining, is_within};
+use gateway_core::token::ACCESS_TOKEN_LIFETIME;
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
 use super::register::{check, enter};
 use crate::admission::Admission;
 use crate::app::{Active, App};
 use crate::roll::{Record, Vouched};
 
-/// How long anybody waits for a place.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How many are taken off the roll at a time.
-const FORGOTTEN_AT_ONCE: usize = 16;
+/// How long before a chain ends it is looked for again: so long its portal's tokens may live.
+const IN_GOOD_TIME: Duration = ACCESS_TOKEN_LIFETIME;
+/// How many are looked after at a time, so that federations of short words do not keep us busy.
+const AT_A_TIME: usize = 16;
+/// How many of them together.
+const TOGETHER: usize = 4;
+/// How many may have come and gone lately under a document, for each place that it has.
+const COME_AND_GONE: usize = 10;
 /// The shortest that a chain has to last: each is written down.
 const SHORTEST: Duration = Duration::from_secs(60);
 
@@ -34,32 +41,41 @@ pub(super) async fn admit(app: &App, id: &str) {
     }
     // Each of these makes calls. Who was let in before does not wait behind strangers.
     let places = if app.bundle().knew(&entity) { &app.places.renewals } else { &app.places.climbs };
-    let Ok(Ok(_place)) = tokio::time::timeout(PATIENCE, places.acquire()).await else {
-        return tracing::warn!(%entity, "too many are looked up at once");
-    };
-    // Somebody who waited for the same may have found it.
-    if is_served(app, &entity) {
-        return;
-    }
+    look_up(app, &entity, places, false).await;
+}
+
+/// Enters an entity under the first document that takes it; `anew` says whether its federation is asked whatever is known.
+async fn look_up(app: &App, entity: &EntityId, places: &Semaphore, anew: bool) {
     let active = app.bundle();
-    for admission in candidates(app, &active, &entity) {
-        match join(app, admission, &entity).await {
+    for admission in candidates(app, &active, entity) {
+        match join(app, admission, entity, (places, anew)).await {
             Ok(()) => return,
             Err(error) => tracing::info!(%entity, document = %admission.template.id, %error, "not joined"),
         }
     }
 }
 
+/// Looks after those who joined: in good time whether their federations still vouch for them, so that nothing of a portal's ends
+/// that goes on; and those are forgotten for whom none has for long.
+pub async fn look_after(app: &App) {
+    let (active, now) = (app.bundle(), app.now());
+    let ending = active.ending(now, now.plus(IN_GOOD_TIME)).into_iter().take(AT_A_TIME);
+    let ending = ending.filter_map(|id| id.entity()?.parse().ok());
+    let looking = ending.map(|entity: EntityId| async move { look_up(app, &entity, &app.places.renewals, true).await });
+    stream::iter(looking).for_each_concurrent(TOGETHER, |one| one).await;
+    forget_long_ended(app).await;
+}
+
 /// Takes those off the roll for whom no federation has vouched for long, a few at a time.
-pub async fn forget_long_ended(app: &App) {
-    let ended: Vec<ClientId> = app.bundle().long_ended(app.now()).take(FORGOTTEN_AT_ONCE).cloned().collect();
+async fn forget_long_ended(app: &App) {
+    let ended: Vec<ClientId> = app.bundle().long_ended(app.now()).take(AT_A_TIME).cloned().collect();
     for id in ended {
         // Another node may have done it, and the portal may have come back.
         let change = |active: &Active| {
             let still = active.long_ended(app.now()).any(|ended| *ended == id);
             if still { Ok((id.clone(), None)) } else { Err(OAuthError::new(OAuthCode::NotFound, "it is not there")) }
         };
-        match enter(app, RegistrationChange::Removed, change).await {
+        match enter(app, (RegistrationChange::Removed, "gateway"), change).await {
             Ok(_) => tracing::info!(client = %id, "forgotten: no federation has vouched for it for long"),
             Err(error) => tracing::info!(client = %id, %error, "not forgotten"),
         }
@@ -98,12 +114,20 @@ enum JoinError {
     Terms(&'static str),
 }
 
-async fn join(app: &App, admission: &Admission, entity: &EntityId) -> Result<(), JoinError> {
+async fn join(
+    app: &App,
+    admission: &Admission,
+    entity: &EntityId,
+    (places, anew): (&Semaphore, bool),
+) -> Result<(), JoinError> {
     let (active, now) = (app.bundle(), app.now());
     let terms = admission.terms.federation.as_ref().ok_or(JoinError::Terms("the document names no federation"))?;
     let federation = active.catalog.federation(&terms.federation);
     let anchor = &federation.ok_or(JoinError::Terms("the federation is not in the bundle"))?.anchor;
-    let found = app.federations.resolve(entity, anchor, now).await?;
+    let found = match anew {
+        true => app.federations.renew(entity, anchor, places, now).await?,
+        false => app.federations.resolve(entity, anchor, places, now).await?,
+    };
     let entered = enter_as(app, (admission, terms), (entity, &found), &anchor.version).await;
     if entered.is_err() {
         app.federations.forget(entity, anchor).await;
@@ -136,7 +160,9 @@ async fn enter_as(
     check(app, registered).await.map_err(JoinError::Metadata)?;
     let change = |active: &Active| {
         let before = active.joined(&id).map(|(before, _)| before);
-        if !active.has_place(&id, now) && active.registered_under(admission, now) >= admission.terms.most {
+        let full = active.registered_under(admission, now) >= admission.terms.most
+            || before.is_none() && active.listed_under(admission) >= COME_AND_GONE.saturating_mul(admission.terms.most);
+        if full && !active.has_place(&id, now) {
             return Err(OAuthError::new(OAuthCode::AccessDenied, "as many are registered as may be"));
         }
         let same = before.filter(|before| before.metadata == metadata);
@@ -154,7 +180,7 @@ async fn enter_as(
     };
     let kind =
         if app.bundle().joined(&id).is_some() { RegistrationChange::Updated } else { RegistrationChange::Registered };
-    enter(app, kind, change).await.map_err(JoinError::Metadata)?;
+    enter(app, (kind, ""), change).await.map_err(JoinError::Metadata)?;
     tracing::info!(client = %id, "joined by its federation");
     Ok(())
 }

@@ -80,7 +80,8 @@ pub async fn put(State(app): State<Arc<App>>, Path(id): Path<String>, request: R
 pub async fn delete(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
     let removed = async {
-        enter(&app, RegistrationChange::Removed, |active| own(active, &id, &parts).map(|(id, ..)| (id, None))).await
+        let gone = |active: &Active| own(active, &id, &parts).map(|(id, ..)| (id, None));
+        enter(&app, (RegistrationChange::Removed, ""), gone).await
     };
     match removed.await {
         Ok(_) => reply::empty(StatusCode::NO_CONTENT),
@@ -144,7 +145,7 @@ async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Resul
         live: false,
         vouched: None,
     };
-    enter(app, RegistrationChange::Registered, |active| {
+    enter(app, (RegistrationChange::Registered, ""), |active| {
         let admission = self::admission(app, active, token)?;
         if active.registered_under(admission, app.now()) >= admission.terms.most {
             return Err(OAuthError::new(OAuthCode::AccessDenied, "as many are registered as may be"));
@@ -193,7 +194,7 @@ async fn update(app: &App, id: &str, parts: &Parts, metadata: Map<String, Value>
         metadata,
         ..before.clone()
     };
-    enter(app, RegistrationChange::Updated, |active| {
+    enter(app, (RegistrationChange::Updated, ""), |active| {
         own(active, id.as_str(), parts).map(|(id, ..)| (id, Some(record.clone())))
     })
     .await?;
@@ -242,13 +243,13 @@ pub(super) async fn check(app: &App, registered: Registered) -> Result<(), OAuth
     }
 }
 
-/// Enters what `change` makes of the roll as it is, and waits until every node has it.
+/// Enters what `change` makes of the roll as it is, and waits until every node has it. `by` says who did it, if not the client.
 pub(super) async fn enter(
     app: &App,
-    kind: RegistrationChange,
+    (kind, by): (RegistrationChange, &str),
     change: impl Fn(&Active) -> Result<(ClientId, Option<Record>), OAuthError>,
 ) -> Result<ClientId, OAuthError> {
-    let _entering = app.entering.lock().await;
+    let entering = app.entering.lock().await;
     for _ in 0..TRIES {
         app.follow_roll().await.map_err(|error| internal(&error))?;
         let active = app.bundle();
@@ -258,9 +259,10 @@ pub(super) async fn enter(
             return Ok(id);
         }
         let entry = (&id, record.as_ref());
-        match active.roll().enter(&app.store, &app.seals, entry, (kind, ""), app.now()).await {
+        match active.roll().enter(&app.store, &app.seals, entry, (kind, by), app.now()).await {
             Ok(()) => {
                 app.follow_roll().await.map_err(|error| internal(&error))?;
+                drop(entering);
                 if matches!(*app.store, Store::Cluster(_)) {
                     tokio::time::sleep(2 * FOLLOW).await;
                 }

@@ -40,6 +40,13 @@ impl<V: Clone> Table<V> {
         entries.get(key).filter(|(expires, _)| *expires > now_unix()).map(|(_, value)| value.clone())
     }
 
+    /// Puts another value in the place of the live one under `key`.
+    pub(crate) fn replace(&self, key: &str, value: V) {
+        if let Some((_, known)) = self.lock().get_mut(key) {
+            *known = value;
+        }
+    }
+
     /// Removes the value under `key`; only one caller ever gets it.
     pub(crate) fn take(&self, key: &str) -> Option<V> {
         let taken = self.lock().remove(key);

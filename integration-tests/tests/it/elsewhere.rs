@@ -52,7 +52,7 @@ async fn the_demonstrations_kiosk_signs_people_in_on_their_phones() {
     let page = desk.get(&address).await;
     assert!(page.body.contains("<svg role=\"img\""), "{}", page.body);
     let (code, digits) = (between(&page.body, "<p><a href=\"", "\""), between(&page.body, "role=\"status\">", "<"));
-    let shown = phone.get(code).await;
+    let shown = phone.get(code.replace("&amp;", "&")).await;
     assert!(shown.body.contains(digits), "the same digits: {}", shown.body);
     let user_code = shown.field("user_code").unwrap();
     let device = format!("{}/device", world.issuer());

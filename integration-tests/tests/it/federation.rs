@@ -164,7 +164,7 @@ async fn oidfed_12_1_whoever_is_not_vouched_for_is_nobody() {
     for (why, wrong) in wrongs {
         sound();
         wrong();
-        world.clock.advance(11);
+        world.clock.advance(31);
         assert_eq!(failure(&signed(&stranger, &json!({}))).await, nobody, "{why}");
         assert_eq!(listed(&world).await, Vec::<Value>::new(), "{why}");
         let pushed = stranger.push(true, &[]).await;
@@ -172,7 +172,7 @@ async fn oidfed_12_1_whoever_is_not_vouched_for_is_nobody() {
     }
     // Who is vouched for and signs with another key.
     sound();
-    world.clock.advance(11);
+    world.clock.advance(31);
     let mut forger = stranger.clone();
     forger.key = std::sync::Arc::new(SigningKey::generate(Algorithm::ES256).unwrap());
     let refused = world.browser().get(signed(&forger, &json!({}))).await;

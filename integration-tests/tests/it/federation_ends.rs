@@ -1,11 +1,29 @@
 //! How long a portal that joined by its federation is one, and what ends that.
 
 use certs::key::{Algorithm, SigningKey};
-use gateway::op::joining::forget_long_ended;
+use gateway::op::joining::look_after;
 use integration_tests::federation::{
     ANCHOR, DOCUMENT, Federation, MARK, MIDDLE, NAMES, PORTAL, client, listed, redeem, signed, terms, world,
 };
 use serde_json::json;
+
+/// Everybody says the same as before, for so many seconds from now.
+fn lasting(federation: &Federation, seconds: u64) {
+    let long = json!({"exp": Federation::now() + seconds});
+    for who in [ANCHOR, MIDDLE, PORTAL] {
+        let mut own = long.clone();
+        match who {
+            ANCHOR => own["trust_mark_issuers"] = json!({MARK: [federation.entity(ANCHOR)]}),
+            MIDDLE => federation.vouch(MIDDLE, &long),
+            _ => {
+                federation.vouch(PORTAL, &long);
+                own["metadata"] = json!({"openid_relying_party": federation.metadata()});
+                own["trust_marks"] = json!([federation.mark(&json!({}))]);
+            }
+        }
+        federation.own(who, &own);
+    }
+}
 
 /// Section 10.4 and 12.1.4: what is known of a portal ends with its chain, and is then found out anew.
 #[tokio::test(flavor = "multi_thread")]
@@ -14,10 +32,11 @@ async fn oidfed_10_4_a_portal_is_known_as_long_as_its_chain_lasts() {
     let client = client(&world, &federation);
     assert_eq!(client.push(true, &[]).await.status, 201);
     let asked = federation.site.heard().len();
-    world.clock.advance(200);
+    world.clock.advance(500);
     assert_eq!(client.push(true, &[]).await.status, 201);
+    look_after(world.demo.gateway.app()).await;
     assert_eq!(federation.site.heard().len(), asked, "nobody is asked while it lasts");
-    world.clock.advance(101);
+    world.clock.advance(401);
     // Its superior does not vouch for it any more.
     federation.site.answers_at(&format!("/{}/fetch", NAMES[MIDDLE]), 404, vec![], "");
     federation.site.by_path.lock().unwrap().retain(|path, _| !path.starts_with("/middle/fetch?"));
@@ -40,7 +59,7 @@ async fn oidfed_10_4_a_portal_is_known_as_long_as_its_chain_lasts() {
     let types = json!({"openid_relying_party": federation.metadata()});
     let marks = json!([federation.mark(&json!({}))]);
     federation.own(PORTAL, &json!({"metadata": types, "trust_marks": marks, "exp": Federation::now() + 3_600}));
-    world.clock.advance(11);
+    world.clock.advance(31);
     assert_eq!(client.push(true, &[]).await.status, 201);
     assert_eq!(listed(&world).await[0]["name"], "新名");
 }
@@ -99,7 +118,7 @@ async fn strangers_make_us_write_nothing_twice() {
     }
     assert_eq!(records().await, before);
     federation.vouch(PORTAL, &json!({}));
-    world.clock.advance(11);
+    world.clock.advance(31);
     assert_eq!(client.push(true, &[]).await.status, 201);
     let once = records().await;
     // Of a profile that is given up nobody is a client, however often anybody asks.
@@ -112,7 +131,7 @@ async fn strangers_make_us_write_nothing_twice() {
     assert_eq!(records().await, once);
 }
 
-/// Nothing that a portal is given says that it serves for longer than the federation vouches for it.
+/// No access token says that it serves for longer than the federation vouches for its portal.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tokens_of_a_portal_end_with_its_chain() {
     let (world, federation) = world("").await;
@@ -130,6 +149,48 @@ async fn the_tokens_of_a_portal_end_with_its_chain() {
     assert_eq!(told["exp"], end, "{told}");
 }
 
+/// Section 10.4: nothing ends of a portal that goes on. Its federation is asked again in good time, whether anybody comes or not, and
+/// what it says then is written down once.
+#[tokio::test(flavor = "multi_thread")]
+async fn oidfed_10_4_a_portal_that_goes_on_is_looked_for_in_good_time() {
+    let (world, federation) = world("").await;
+    let app = world.demo.gateway.app();
+    let client = client(&world, &federation);
+    assert_eq!(client.push(true, &[]).await.status, 201);
+    let name = format!("{DOCUMENT}~{}", federation.entity(PORTAL)).parse().unwrap();
+    let until = || app.bundle().vouched_until(&name).unwrap().0;
+    let (first, asked) = (until(), federation.site.heard().len());
+    let records = async || {
+        let reports = app.store.verify_audit().await.unwrap();
+        reports.iter().map(|report| report.records).sum::<u64>()
+    };
+    let before = records().await;
+    world.clock.advance(650);
+    // It hears the same, and that is no news.
+    look_after(app).await;
+    assert_eq!((until(), records().await), (first, before));
+    assert!(federation.site.heard().len() > asked);
+    lasting(&federation, 3_600);
+    world.clock.advance(31);
+    for _ in 0..2 {
+        look_after(app).await;
+        assert_eq!(records().await, before + 1);
+    }
+    assert!(until() > first + 2_000, "{} {first}", until());
+    // Long after its first chain has ended it was never unknown, and nobody had to be asked.
+    let asked = federation.site.heard().len();
+    world.clock.advance(1_000);
+    assert_eq!(client.push(true, &[]).await.status, 201);
+    assert_eq!(federation.site.heard().len(), asked);
+    // Who is not vouched for any more ends all the same.
+    federation.site.by_path.lock().unwrap().retain(|path, _| !path.starts_with("/middle/fetch?"));
+    world.clock.advance(1_900);
+    look_after(app).await;
+    world.clock.advance(200);
+    look_after(app).await;
+    assert_ne!(client.push(true, &[]).await.status, 201);
+}
+
 /// Who has been gone for long leaves the roll, once, and may come back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_portal_that_is_long_gone_is_forgotten() {
@@ -142,28 +203,15 @@ async fn a_portal_that_is_long_gone_is_forgotten() {
         reports.iter().map(|report| report.records).sum::<u64>()
     };
     let before = records().await;
-    world.clock.advance(30 * 86_400);
-    forget_long_ended(app).await;
+    world.clock.advance(2 * 86_400);
+    look_after(app).await;
     assert_eq!((listed(&world).await.len(), records().await), (1, before));
-    world.clock.advance(600);
+    world.clock.advance(1_000);
     for _ in 0..2 {
-        forget_long_ended(app).await;
+        look_after(app).await;
         assert_eq!((listed(&world).await.len(), records().await), (0, before + 1));
     }
-    let long = json!({"exp": Federation::now() + 40 * 86_400});
-    for who in [ANCHOR, MIDDLE, PORTAL] {
-        let mut own = long.clone();
-        match who {
-            ANCHOR => own["trust_mark_issuers"] = json!({MARK: [federation.entity(ANCHOR)]}),
-            MIDDLE => federation.vouch(MIDDLE, &long),
-            _ => {
-                federation.vouch(PORTAL, &long);
-                own["metadata"] = json!({"openid_relying_party": federation.metadata()});
-                own["trust_marks"] = json!([federation.mark(&json!({}))]);
-            }
-        }
-        federation.own(who, &own);
-    }
+    lasting(&federation, 10 * 86_400);
     assert_eq!(client.push(true, &[]).await.status, 201);
     assert_eq!(listed(&world).await.len(), 1);
 }

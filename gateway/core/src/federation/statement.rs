@@ -148,8 +148,15 @@ fn entity(claims: &Map<String, Value>, name: &str) -> Result<EntityId, &'static 
 fn entities(list: Option<&Value>) -> Result<Vec<EntityId>, &'static str> {
     let Some(list) = list else { return Ok(Vec::new()) };
     let listed = list.as_array().filter(|listed| listed.len() <= MOST).ok_or("a list of entities is none")?;
-    let read = listed.iter().map(|entity| entity.as_str()?.parse().ok());
-    read.collect::<Option<_>>().ok_or("a list names what is no entity")
+    let mut read: Vec<EntityId> = Vec::new();
+    for entity in listed {
+        let entity = entity.as_str().and_then(|entity| entity.parse().ok()).ok_or("a list names what is no entity")?;
+        // Whoever is named twice is asked once.
+        if !read.contains(&entity) {
+            read.push(entity);
+        }
+    }
+    Ok(read)
 }
 
 fn marks(claims: &Map<String, Value>) -> Result<Vec<TrustMark>, &'static str> {

@@ -103,12 +103,14 @@ impl Waiting {
 
 /// `GET /elsewhere/{id}`: looks whether there is an answer, when it is time to.
 pub(super) async fn wait(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
-    let Some(mut waiting) = shared.waiting.take(&id) else {
+    // It stays where it is until there is an answer: whoever leaves the page, or has it open twice, loses nothing.
+    let Some(mut waiting) = shared.waiting.get(&id) else {
         return cannot_begin(&shared, &Failure::new("elsewhere", "unknown", "nobody waits for this any more"));
     };
     let came = if now_unix() < waiting.next { Ok(None) } else { look(&shared, &mut waiting).await };
     match came {
         Ok(Some(signed_in)) => {
+            shared.waiting.take(&id);
             let mut response = web::html(StatusCode::OK, page::signed_in(&shared, &signed_in));
             remember(&shared, &signed_in, &mut response);
             response
@@ -116,7 +118,7 @@ pub(super) async fn wait(State(shared): State<Arc<Shared>>, Path(id): Path<Strin
         Ok(None) => {
             let mut response = web::html(StatusCode::OK, page::waiting(&shared, &waiting));
             response.headers_mut().insert("refresh", HeaderValue::from_static(SHOWN_AGAIN));
-            shared.waiting.insert(&id, waiting.clone(), waiting.ends.saturating_sub(now_unix()));
+            shared.waiting.replace(&id, waiting);
             response
         }
         Err(failure) => web::html(StatusCode::BAD_REQUEST, page::failure(&shared, &failure)),
@@ -132,8 +134,8 @@ async fn look(shared: &Shared, waiting: &mut Waiting) -> Result<Option<SignedIn>
             let expected = verify::Expected { nonce: None, max_age: None, started: 0 };
             received(shared, &metadata, waiting.service, &expected, tokens).await.map(Some)
         }
-        Err(failure) if failure.error == "authorization_pending" || failure.error == "slow_down" => {
-            waiting.interval += if failure.error == "slow_down" { 5 } else { 0 };
+        Err(failure) if !["access_denied", "expired_token", "invalid_grant"].contains(&failure.error.as_str()) => {
+            waiting.interval += if failure.error == "authorization_pending" { 0 } else { 5 };
             waiting.next = now_unix() + waiting.interval;
             Ok(None)
         }

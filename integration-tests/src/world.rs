@@ -11,6 +11,7 @@ use gateway_core::time::Timestamp;
 use rustls::ClientConfig;
 use sandbox::demo::{Demo, Options, ProviderInfo, Simulator, Trust, Wire};
 use sandbox::provider::{Control, form_handle};
+use serde_json::Value;
 use url::Url;
 
 use crate::browser::{Browser, Reply};
@@ -192,6 +193,18 @@ impl World {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// What the gateway has on record, newest first.
+    pub async fn records(&self) -> Vec<Value> {
+        let records = self.demo.gateway.app().store.newest_records(1_000).await.expect("a store");
+        records.iter().map(|record| serde_json::to_value(record).expect("sound")).collect()
+    }
+
+    /// The newest of one kind.
+    pub async fn record(&self, event: &str) -> Value {
+        let records = self.records().await;
+        records.into_iter().find(|record| record["event"] == event).unwrap_or_else(|| panic!("no {event} on record"))
     }
 
     /// The gateway's issuer.

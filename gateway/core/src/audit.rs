@@ -63,24 +63,12 @@ pub enum Event {
         service: ServiceId,
         /// What it may do there.
         scopes: Vec<String>,
+        /// The bundle that lists it.
+        #[serde(default)]
+        policy_version: String,
     },
     /// A token was exchanged for a narrower one.
-    TokenExchanged {
-        /// The grant that both come from.
-        grant: String,
-        /// Who exchanged it.
-        client: ClientId,
-        /// The matter of the token that was given.
-        from: ServiceId,
-        /// The matter of the new one.
-        service: ServiceId,
-        /// What it may do there.
-        scopes: Vec<String>,
-        /// The claims it leads to.
-        released: Vec<String>,
-        /// How many act for the person.
-        actors: usize,
-    },
+    TokenExchanged(Box<ExchangeFacts>),
     /// A session ended; these clients are told.
     SessionEnded {
         /// Who is told.
@@ -217,10 +205,31 @@ pub struct LoginFacts {
     /// What the request says of its matter, where it says something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<DetailFacts>,
+    /// The terminal that asked, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<TerminalFacts>,
     /// The receipt that covers them.
     pub receipt: String,
     /// The border crossed, if any.
     pub crossing: Option<Crossing>,
+}
+
+/// An exchange that policy let pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeFacts {
+    /// The grant that both tokens come from.
+    pub grant: String,
+    /// The matter of the token that was given.
+    pub from: ServiceId,
+    /// The decision for the new one.
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// What it may do there.
+    pub scopes: Vec<String>,
+    /// The claims it leads to.
+    pub released: Vec<String>,
+    /// Who acts for the person, as the token's `act` names them, the nearest first.
+    pub helpers: Vec<String>,
 }
 
 /// What a request says of its matter, as it is recorded: names, and a keyed digest of all of it, so that whoever has the values
@@ -231,6 +240,15 @@ pub struct DetailFacts {
     pub fields: Vec<String>,
     /// The digest.
     pub digest: String,
+}
+
+/// A terminal or a counter, as it is recorded: what it wrote for one person is nobody else's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalFacts {
+    /// What it is called.
+    pub name: String,
+    /// Where it stands.
+    pub place: String,
 }
 
 /// Where a released claim comes from.
@@ -275,6 +293,14 @@ pub struct Record {
     pub event: Event,
 }
 
+/// What holds a chain together, whatever kinds of events there were when a record was written.
+#[derive(Deserialize)]
+struct Link {
+    node: String,
+    sequence: u64,
+    previous: String,
+}
+
 /// The end of a chain: everything needed to add the next record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
@@ -311,7 +337,7 @@ impl Head {
     /// [`Broken`] when the record is not the one that comes next.
     pub fn follow(&self, node: &str, bytes: &[u8]) -> Result<Self, Broken> {
         let at = self.sequence + 1;
-        let record: Record = serde_json::from_slice(bytes).map_err(|_| Broken::Unreadable { at })?;
+        let record: Link = serde_json::from_slice(bytes).map_err(|_| Broken::Unreadable { at })?;
         if record.node != node || record.sequence != at {
             return Err(Broken::Missing { at });
         }

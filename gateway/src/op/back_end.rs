@@ -39,6 +39,7 @@ pub(super) async fn token(caller: &Caller<'_>, request: &ClientRequest) -> Resul
         client: client.id.clone(),
         service: permit.service().id.clone(),
         scopes: scopes.clone(),
+        policy_version: active.catalog.policies().version().to_owned(),
     };
     let record = Batch::default().recording(event);
     app.store.commit(Class::Durable, record, app.now()).await.map_err(|error| internal(&error))?;

@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use gateway_core::audit::Event;
+use gateway_core::audit::{Event, ExchangeFacts};
 use gateway_core::circumstances::Login;
 use gateway_core::claims::of_scope;
 use gateway_core::consent::Mode;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::ids::PersonId;
+use gateway_core::subject::pairwise;
 use gateway_core::time::Timestamp;
 use gateway_core::token::{About, AccessGrant, ExchangeRequest, Passed};
 use policies::decide::Demand;
@@ -18,6 +19,7 @@ use policies::{Facts, Service};
 use serde_json::Value;
 
 use super::access::{Standing, access};
+use super::judge::recorded;
 use super::token::{Caller, internal};
 use super::{dpop, mint};
 use crate::store::{Batch, Class};
@@ -55,17 +57,17 @@ pub(super) async fn exchange(caller: &Caller<'_>, request: &ExchangeRequest) -> 
     let login = as_of_now(&about.login, held.issued_at, now);
     let facts = Facts { client: &client.id, service: &service.id, login: &login, demand: Demand::NONE };
     let permit = active.decide(&facts).map_err(|_| target("the policy of this service does not allow it"))?;
+    let decision = recorded(app, active, &facts, ("permit", permit.rules()));
     let source = active.catalog.policies().service(&held.service).ok_or_else(|| target("the service is gone"))?;
     let about = narrowed(caller, (source, service), (&held, about), login, &scopes);
-    let event = Event::TokenExchanged {
+    let event = Event::TokenExchanged(Box::new(ExchangeFacts {
         grant: held.grant.clone(),
-        client: client.id.clone(),
         from: held.service.clone(),
-        service: service.id.clone(),
+        decision,
         scopes: scopes.clone(),
         released: about.claims.iter().map(|(name, _)| name.to_owned()).collect(),
-        actors: actors.len(),
-    };
+        helpers: actors.iter().map(|helper| pairwise(&app.pairwise, helper, &client.sector)).collect(),
+    }));
     let mut through = held.through;
     through.push(Passed { id: held.id, service: held.service });
     let grant = AccessGrant {

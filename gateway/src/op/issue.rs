@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
-use gateway_core::audit::{self, DetailFacts, Event, LoginFacts};
+use gateway_core::audit::{self, DetailFacts, Event, LoginFacts, TerminalFacts};
 use gateway_core::authorize::{Answer, AuthorizationRequest};
 use gateway_core::claims::Claims;
 use gateway_core::client::GrantType;
@@ -297,6 +297,10 @@ impl Visit<'_> {
             reached: offer.permit.reached(),
             from_session: proof.session.is_some(),
             released: released.iter().map(origin).collect(),
+            terminal: transaction
+                .request
+                .collection()
+                .map(|asked| TerminalFacts { name: asked.terminal.name.clone(), place: asked.terminal.place.clone() }),
             details: transaction.request.details.as_ref().map(|details| self.detail_facts(details)),
             receipt: receipt.clone(),
             crossing: offer.proposal.crossing,

@@ -17,6 +17,7 @@ use policies::{Facts, Permit, Refusal};
 
 use super::Visit;
 use super::flow::Proof;
+use crate::app::{Active, App};
 use crate::store::{Batch, Class, StoreError};
 
 /// A proven login, judged: what policy knows of it, and the verdict.
@@ -73,25 +74,7 @@ impl Visit<'_> {
     ) -> Decision {
         let demand = Demand { acr: &request.acr, max_age: request.max_age };
         let facts = Facts { client: &request.client, service: &request.service, login, demand };
-        let shadow = self.app.shadow().and_then(|draft| {
-            let (would, rules) = match draft.decide(&facts) {
-                Ok(permit) => ("permit".to_owned(), permit.rules().to_vec()),
-                Err(refusal) => (refusal.failure.code().to_owned(), refusal.rules),
-            };
-            let shadow = Shadow { policy_version: draft.version().to_owned(), outcome: would, rules };
-            (shadow.outcome != outcome).then_some(shadow)
-        });
-        Decision {
-            client: request.client.clone(),
-            service: request.service.clone(),
-            login: login.clone(),
-            asked_acr: request.acr.clone(),
-            asked_max_age: request.max_age,
-            policy_version: self.active.catalog.policies().version().to_owned(),
-            outcome: outcome.to_owned(),
-            rules: rules.to_vec(),
-            shadow,
-        }
+        recorded(self.app, &self.active, &facts, (outcome, rules))
     }
 
     /// Leaves a record of a login that policy refused, or whose release it did. The person did prove it: it is no visit
@@ -175,5 +158,28 @@ impl Visit<'_> {
         let can = self.active.catalog.policies().provider(provider).map(|provider| provider.can);
         let anew = can.is_some_and(|can| can.reauthenticates_on_demand || can.reauthenticates_always);
         if anew || !request.demands_login() { Ok(()) } else { Err(Failure::NotFresh) }
+    }
+}
+
+/// A decision as it is recorded: everything it was made on, and what a draft in shadow would have said.
+pub(super) fn recorded(app: &App, active: &Active, facts: &Facts<'_>, (outcome, rules): (&str, &[String])) -> Decision {
+    let shadow = app.shadow().and_then(|draft| {
+        let (would, rules) = match draft.decide(facts) {
+            Ok(permit) => ("permit".to_owned(), permit.rules().to_vec()),
+            Err(refusal) => (refusal.failure.code().to_owned(), refusal.rules),
+        };
+        let shadow = Shadow { policy_version: draft.version().to_owned(), outcome: would, rules };
+        (shadow.outcome != outcome).then_some(shadow)
+    });
+    Decision {
+        client: facts.client.clone(),
+        service: facts.service.clone(),
+        login: facts.login.clone(),
+        asked_acr: facts.demand.acr.clone(),
+        asked_max_age: facts.demand.max_age,
+        policy_version: active.catalog.policies().version().to_owned(),
+        outcome: outcome.to_owned(),
+        rules: rules.to_vec(),
+        shadow,
     }
 }

@@ -275,6 +275,18 @@ impl Store {
         }
     }
 
+    /// The newest records of every node's audit chain that can be read, up to `last` of each.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn newest_records(&self, last: usize) -> Result<Vec<Record>, StoreError> {
+        let records = match self {
+            Self::Embedded(engine) => engine.newest_records(last)?,
+            Self::Cluster(engine) => engine.newest_records(last).await?,
+        };
+        Ok(records.iter().filter_map(|bytes| serde_json::from_slice(bytes).ok()).collect())
+    }
+
     /// Up to `last` recorded decisions of all nodes, newest first. Records of other kinds lie between them, so of very long
     /// runs without a decision not everything is looked at.
     ///
@@ -282,16 +294,15 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn decisions(&self, last: usize) -> Result<Vec<Recorded>, StoreError> {
         let looked_at = last.saturating_mul(4).saturating_add(1_000);
-        let records = match self {
-            Self::Embedded(engine) => engine.newest_records(looked_at)?,
-            Self::Cluster(engine) => engine.newest_records(looked_at).await?,
-        };
-        let records = records.iter().filter_map(|bytes| serde_json::from_slice::<Record>(bytes).ok());
+        let records = self.newest_records(looked_at).await?.into_iter();
         let decision = |record: Record| match record.event {
             Event::CodeIssued(facts) => {
                 Some(Recorded { time: record.time, decision: facts.decision, released: facts.released })
             }
             Event::SignInRefused(facts) => {
+                Some(Recorded { time: record.time, decision: facts.decision, released: Vec::new() })
+            }
+            Event::TokenExchanged(facts) => {
                 Some(Recorded { time: record.time, decision: facts.decision, released: Vec::new() })
             }
             _ => None,

@@ -112,6 +112,9 @@ async fn ciba_7_an_official_asks_and_the_resident_agrees_on_their_phone() {
     assert!(page.body.contains("Form B-12"), "{}", page.body);
     let done = world.agree_here(&mut phone, &page).await;
     assert_eq!((done.status.as_u16(), done.location()), (200, None), "{}", done.body);
+    let record = world.record("code_issued").await;
+    assert_eq!(record["terminal"], json!({"name": "Counter 7", "place": "Nansha service hall"}), "{record}");
+    assert!(!record.to_string().contains("Form B-12"), "what is written for one person is not on record: {record}");
     // Who is told comes at once, however lately they looked.
     let tokens = poll(&counter, &asked).await;
     assert_eq!(tokens.status, 200, "{}", tokens.body);

@@ -68,7 +68,12 @@ fn login_of(page: &Reply) -> String {
 /// The rest of it, up to the last page.
 async fn approve(world: &World, browser: &mut Browser, device: &Value, person: &str) -> Reply {
     let chooser = open(world, browser, device).await;
-    let login = login_of(&chooser);
+    answer(world, browser, &chooser, person).await
+}
+
+/// From the chooser to the last page.
+async fn answer(world: &World, browser: &mut Browser, chooser: &Reply, person: &str) -> Reply {
+    let login = login_of(chooser);
     let address = browser.get(format!("{}/login/{login}/to/hk-iam-smart", world.issuer())).await.target();
     let callback = world.sign_in_at_provider(browser, &address, person).await;
     let page = world.past_waiting(browser, callback).await;
@@ -280,7 +285,28 @@ async fn rfc8628_3_1_bad_requests_of_terminals() {
 async fn f34_one_answer_for_a_device_and_one_taker() {
     let (world, rp) = world("").await;
     let device = ask(&rp, &[]).await.json();
-    approve(&world, &mut world.browser(), &device, "hk-chan").await;
+    // Many press at once: one of them goes on.
+    let code = device["user_code"].as_str().unwrap().to_owned();
+    let opening: Vec<_> = (0..20)
+        .map(|_| {
+            let (mut phone, address, code) = (world.browser(), format!("{}/device", world.issuer()), code.clone());
+            tokio::spawn(
+                async move { (phone.post(address, &[("user_code", &code), ("decision", "yes")]).await, phone) },
+            )
+        })
+        .collect();
+    let mut through = Vec::new();
+    for one in opening {
+        let (reply, phone) = one.await.unwrap();
+        if reply.status != 422 {
+            through.push((reply, phone));
+        }
+    }
+    assert_eq!(through.len(), 1);
+    let (chooser, mut phone) = through.pop().unwrap();
+    answer(&world, &mut phone, &chooser, "hk-chan").await;
+    let record = world.record("code_issued").await;
+    assert_eq!(record["terminal"], json!({"name": "粤智助 0371", "place": "Shaxi village hall"}), "{record}");
     world.clock.advance(5);
     let rp = Arc::new(rp);
     let tasks: Vec<_> = (0..50)

@@ -47,7 +47,8 @@ async fn world() -> World {
         ),
         (
             "services/closed.toml",
-            service_document("closed", &["portal", "platform", "stranger"], &["hk-iam-smart"], "exchange_from = [\"licences\"]"),
+            service_document("closed", &["portal", "counter", "platform", "stranger"], &["hk-iam-smart"], "exchange_from = [\"licences\"]\ndelegation_depth = 2\naccess_token = \"jwt\"")
+                .replace("[[allow]]", "[[allow]]\ncapacities = [\"own\", \"assisted\"]"),
         ),
     ];
     let documents: Vec<(&str, &str)> = documents.iter().map(|(path, text)| (*path, text.as_str())).collect();
@@ -113,6 +114,9 @@ async fn rfc6749_4_4_a_back_end_acts_for_itself() {
     assert_eq!(introspect(&portal, token).await, json!({"active": false}));
     let narrow = ask(&platform, &[("scope", "licence.read"), ("resource", &at("licences"))]).await.json();
     assert_eq!(text(&narrow, "scope"), "licence.read");
+    let record = world.record("client_token_issued").await;
+    assert_eq!((&record["client"], &record["scopes"]), (&json!("platform"), &json!(["licence.read"])), "{record}");
+    assert!(record["policy_version"].as_str().is_some_and(|version| !version.is_empty()), "{record}");
     for (rp, more, error) in [
         (&platform, vec![("scope", "licence.write")], "invalid_scope"),
         (&platform, vec![("scope", "openid")], "invalid_scope"),
@@ -240,6 +244,11 @@ async fn rfc8693_4_1_who_helps_is_in_the_token() {
     assert_eq!(answer.status, 200, "{}", answer.body);
     let token = text(&answer.json(), "access_token").to_owned();
     let subject = claims(text(&helper, "id_token"))["sub"].clone();
+    let record = world.record("token_exchanged").await;
+    assert_eq!((&record["helpers"], &record["outcome"]), (&json!([subject]), &json!("permit")), "{record}");
+    assert_eq!((&record["from"], &record["service"]), (&json!("applications"), &json!("licences")));
+    assert_eq!((&record["client"], &record["released"]), (&json!("counter"), &json!(["name"])));
+    assert!(record["policy_version"].is_string() && !record.to_string().contains("CHAN"), "{record}");
     let told = introspect(&counter, &token).await;
     assert_eq!((&told["act"]["sub"], told["sub"] == subject), (&subject, false));
     assert_eq!(introspect(&platform, &token).await["active"], true);
@@ -260,6 +269,53 @@ async fn rfc8693_4_1_who_helps_is_in_the_token() {
     world.demo.gateway.app().tend(None).await;
     assert_eq!(exchange(&counter, own, "licences", &actor).await.json()["error"], "invalid_target");
     // And what is out already ends.
+    assert_eq!(introspect(&counter, &token).await, json!({"active": false}));
+}
+
+/// RFC 8693 section 4.1: further on, further helpers stand before those who helped so far, up to as many as the last service takes; and
+/// everything on the way counts for as long as any of it lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc8693_4_1_helpers_of_a_second_exchange_stand_in_front() {
+    let world = world().await;
+    let counter = rp(&world, "counter");
+    let person = signed_in(&world, &counter, "hk-chan").await;
+    let (first, second) = (signed_in(&world, &counter, "hk-wong").await, signed_in(&world, &counter, "hk-leung").await);
+    let name = |of: &Value| claims(text(of, "id_token"))["sub"].clone();
+    let by =
+        |of: &Value| [("actor_token", text(of, "access_token").to_owned()), ("actor_token_type", ACCESS.to_owned())];
+    let next = async |token: &str, service: &str, helper: &Value| {
+        let by = by(helper);
+        let by: Vec<(&str, &str)> = by.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        exchange(&counter, token, service, &by).await
+    };
+    let one = next(text(&person, "access_token"), "licences", &first).await.json();
+    let two = next(text(&one, "access_token"), "closed", &second).await;
+    assert_eq!(two.status, 200, "{}", two.body);
+    let token = text(&two.json(), "access_token").to_owned();
+    let act = json!({"sub": name(&second), "act": {"sub": name(&first)}});
+    assert_eq!(introspect(&counter, &token).await["act"], act);
+    assert_eq!(claims(&token)["act"], act, "whoever reads the token itself finds the same");
+    assert_eq!(world.record("token_exchanged").await["helpers"], json!([name(&second), name(&first)]));
+    // Nobody helps twice, and not the person themselves.
+    for helper in [&first, &person] {
+        assert_eq!(next(text(&one, "access_token"), "closed", helper).await.json()["error"], "invalid_request");
+    }
+    // Whoever stood before one service cannot leave it out.
+    assert_eq!(next(text(&person, "access_token"), "closed", &first).await.json()["error"], "invalid_target");
+    // A step in between that is not allowed any more ends what came after it.
+    let file = world.data.join("bundle/services/licences.toml");
+    let allowed = std::fs::read_to_string(&file).unwrap();
+    let shut = allowed.replace("exchange_from = [\"applications\"]", "exchange_from = []");
+    for (document, active) in [(&shut, false), (&allowed, true)] {
+        std::fs::write(&file, document).unwrap();
+        world.demo.gateway.app().tend(None).await;
+        assert_eq!(introspect(&counter, &token).await["active"], active);
+    }
+    // Two is one too many from today.
+    let file = world.data.join("bundle/services/closed.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("delegation_depth = 2", "delegation_depth = 1")).unwrap();
+    world.demo.gateway.app().tend(None).await;
     assert_eq!(introspect(&counter, &token).await, json!({"active": false}));
 }
 

@@ -459,6 +459,9 @@ async fn an_officer_takes_a_portal_off_the_roll() {
     assert!(order(remove()).await.is_ok());
     assert!(order(remove()).await.is_err(), "it is gone");
     assert_eq!(order(Order::Portals).await.unwrap(), json!([]));
+    let record = world.record("registration").await;
+    assert_eq!((&record["change"], &record["by"]), (&json!("removed"), &json!("officer")), "{record}");
+    assert_eq!(record["client"], registered["client_id"]);
     assert_eq!(manage(&world, Method::GET, &registered, None).await.status, 401);
     assert_eq!(world.browser().get(rp(&world, &registered).authorize(SERVICE, &[])).await.failure(), Some("CB-102"));
 }

@@ -8,7 +8,7 @@ use gateway_core::token::ClientRequest;
 use serde_json::Value;
 
 use super::token::{Caller, internal};
-use super::{dpop, mint};
+use super::{checklist, dpop, mint};
 use crate::store::{Batch, Class};
 
 /// The token of a client that acts for itself.
@@ -43,5 +43,7 @@ pub(super) async fn token(caller: &Caller<'_>, request: &ClientRequest) -> Resul
     };
     let record = Batch::default().recording(event);
     app.store.commit(Class::Durable, record, app.now()).await.map_err(|error| internal(&error))?;
-    mint::for_back_end(caller, &permit, id, scopes).await.map_err(|error| internal(&error))
+    let tokens = mint::for_back_end(caller, &permit, id, scopes).await.map_err(|error| internal(&error))?;
+    checklist::remember(app, active, &client.id, app.now()).await;
+    Ok(tokens)
 }

@@ -10,12 +10,12 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use futures_util::stream::{self, StreamExt as _};
 use gateway_core::audit::RegistrationChange;
-use gateway_core::client::Client;
+use gateway_core::client::{Client, GrantType};
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::ids::ClientId;
 use gateway_core::redirect::RedirectUri;
 use gateway_core::time::Timestamp;
-use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_FRAME_OPTIONS};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_FRAME_OPTIONS};
 use http::{Request, StatusCode};
 use serde::Serialize;
 use serde_json::json;
@@ -138,7 +138,10 @@ async fn look(app: &App, registered: &Registered, record: &Record) -> Result<Vec
     }
     checks.push(Check::new("keys", client.auth.method(), authenticates(app, registered).await));
     checks.extend(encrypts(app, registered).await);
-    checks.push(Check::new("sign-in", "a trial service", signed_in(app, client, record).await?));
+    checks.push(signed_in(app, client, record).await?);
+    if let Some(uri) = &client.ciba.notify {
+        checks.push(Check::new("notification", uri.as_str(), refuses_strangers(app, uri).await));
+    }
     if let Some(uri) = &client.backchannel_logout_uri {
         checks.push(Check::new("logout", uri.as_str(), hears_logout(app, uri).await));
     }
@@ -186,7 +189,7 @@ async fn authenticates(app: &App, registered: &Registered) -> Result<String, Str
         return Ok("its certificate names it".to_owned());
     }
     let keys = keys(app, registered, true).await.map_err(|error| error.to_string())?;
-    let wanted = [client.auth_alg, client.requests.alg].into_iter().flatten().map(algorithm);
+    let wanted = [client.auth_alg, client.requests.alg, client.ciba.alg].into_iter().flatten().map(algorithm);
     let has = |alg| keys.candidates(alg, None).next().is_some();
     if let Some(missing) = wanted.into_iter().find(|alg| !has(*alg)) {
         return Err(format!("no key signs with {}, which is registered", missing.name()));
@@ -216,24 +219,49 @@ async fn encrypts(app: &App, registered: &Registered) -> Vec<Check> {
     checks
 }
 
-async fn signed_in(app: &App, client: &Client, record: &Record) -> Result<Result<String, String>, StoreError> {
+/// Whether anybody got as far as the token endpoint with what is registered now: a person, where people sign in at this client,
+/// and otherwise the client for itself.
+async fn signed_in(app: &App, client: &Client, record: &Record) -> Result<Check, StoreError> {
     let mark = app.store.get(Class::Durable, &Key::new(TRIAL_LOGIN, client.id.as_str()), app.now()).await?;
     let at = mark.and_then(|mark| String::from_utf8(mark).ok()?.parse().ok()).map(Timestamp);
-    Ok(match at.filter(|at| *at > record.changed_at) {
-        Some(at) => Ok(format!("somebody signed in on {}", at.date())),
-        None => Err("nobody has signed in yet with what is registered now, as far as the token endpoint".to_owned()),
-    })
+    let people = client.grant_types.iter().any(|grant| *grant != GrantType::ClientCredentials);
+    let kind = if people { "sign-in" } else { "token" };
+    let found = match (at.filter(|at| *at > record.changed_at), people) {
+        (Some(at), _) => Ok(format!("the last was on {}", at.date())),
+        (None, true) => {
+            Err("nobody has signed in yet with what is registered now, as far as the token endpoint".to_owned())
+        }
+        (None, false) => Err("no token was asked for yet with what is registered now".to_owned()),
+    };
+    Ok(Check::new(kind, "a trial service", found))
 }
 
-/// Remembers that somebody signed in at a client that is not live yet, with what was registered `at` that moment.
-pub(super) async fn remember(app: &App, active: &Active, client: &ClientId, at: Timestamp) -> Result<(), StoreError> {
+/// Whether the portal refuses a notification that nobody sent (CIBA section 10.2).
+async fn refuses_strangers(app: &App, uri: &Url) -> Result<String, String> {
+    let request = http::Request::post(uri.as_str())
+        .header(CONTENT_TYPE, "application/json")
+        .header(AUTHORIZATION, "Bearer nobodys")
+        .body(b"{\"auth_req_id\":\"nobodys\"}".to_vec())
+        .map_err(|error| error.to_string())?;
+    match app.http().send(request).await.map_err(|error| error.to_string())?.status().as_u16() {
+        200..=299 => Err("takes a notification with a token that it never gave".to_owned()),
+        status @ (404 | 410 | 500..) => Err(format!("answers {status}: is anything there?")),
+        status => Ok(format!("answers {status} to a notification that nobody sent")),
+    }
+}
+
+/// Remembers that somebody signed in at a client that is not live yet, or that it got a token for itself, with what was registered
+/// `at` that moment.
+pub(super) async fn remember(app: &App, active: &Active, client: &ClientId, at: Timestamp) {
     if !client.registered_itself() || active.joined(client).is_none_or(|(record, _)| record.live) {
-        return Ok(());
+        return;
     }
     let now = app.now();
     let key = Key::new(TRIAL_LOGIN, client.as_str());
     let write = Write::Put(key, at.0.to_string().into_bytes(), Some(now.plus(TRIAL_COUNTS)));
-    app.store.commit(Class::Durable, Batch::of(write), now).await
+    if let Err(error) = app.store.commit(Class::Durable, Batch::of(write), now).await {
+        tracing::warn!(%error, "a trial sign-in is not remembered");
+    }
 }
 
 /// Whether the portal refuses a logout that nobody signed (Back-Channel Logout section 2.8).

@@ -150,9 +150,7 @@ pub(super) async fn take_and_mint(
         Ok(grant) => {
             let tokens = mint::tokens(caller, &permit, grant, refresh).await.map_err(|error| internal(&error))?;
             // The code is spent: what only the check list wants to know keeps nobody's tokens back.
-            if let Err(error) = checklist::remember(app, active, &client.id, issued_at).await {
-                tracing::warn!(%error, "a trial sign-in is not remembered");
-            }
+            checklist::remember(app, active, &client.id, issued_at).await;
             Ok(tokens)
         }
         Err(StoreError::Conflict) => Err(replay(app, &taken_key, &client.id, now, invalid_grant()).await),

@@ -5,6 +5,7 @@ use certs::key::{Algorithm, SigningKey};
 use http::Method;
 use integration_tests::rp::query;
 use integration_tests::servers::{Site, free_port};
+use integration_tests::world::World;
 use serde_json::{Value, json};
 
 use crate::register::{CLOSED, SERVICE, manage, register, rp, send, world};
@@ -142,4 +143,104 @@ async fn a_certificate_that_is_about_to_end_keeps_a_portal_from_going_live() {
     let found = certificate().await;
     assert_eq!((&found["passed"], found["of"].as_str()), (&json!(false), Some(format!("{site}/").as_str())));
     assert!(found["found"].as_str().unwrap().ends_with(" only"), "{found}");
+}
+
+/// A world whose portals register with these grant types, and where they may act for themselves at the service that is open to them.
+async fn world_for(port: u16, grants: &str) -> World {
+    let world = world(port, "").await;
+    let rewrite = |file: &str, change: &dyn Fn(String) -> String| {
+        let path = world.data.join("bundle").join(file);
+        std::fs::write(&path, change(std::fs::read_to_string(&path).unwrap())).unwrap();
+    };
+    rewrite("clients/joining.toml", &|text| {
+        text.replace("refresh_lifetime = \"8h\"", &format!("grant_types = [{grants}]")).replace("legacy", "baseline")
+    });
+    rewrite(&format!("services/{SERVICE}.toml"), &|text| {
+        text + "\n[[back_end]]\nclient = \"joining\"\nscopes = [\"read\"]\n"
+    });
+    world.demo.gateway.app().tend(None).await;
+    world
+}
+
+async fn checks(world: &World, registered: &Value, method: Method) -> Value {
+    let url = format!("{}/checks", registered["registration_client_uri"].as_str().unwrap());
+    send(world, method, &url, registered["registration_access_token"].as_str().unwrap(), None).await.json()
+}
+
+fn failing(list: &Value) -> Vec<&str> {
+    let checks = list["checks"].as_array().unwrap_or_else(|| panic!("{list}"));
+    checks.iter().filter(|check| check["passed"] == false).map(|check| check["check"].as_str().unwrap()).collect()
+}
+
+/// A back end has nobody to sign in: it shows that it can get a token of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_back_end_goes_live_by_a_token_of_its_own() {
+    let port = free_port();
+    let world = world_for(port, "\"client_credentials\"").await;
+    let host = Site::open(&world.data, port, 404, "").await;
+    let key = SigningKey::generate(Algorithm::ES256).unwrap();
+    host.answers_at("/jwks", 200, Vec::new(), &json!({"keys": [key.public_jwk()]}).to_string());
+    let registered = register(
+        &world,
+        &json!({
+            "grant_types": ["client_credentials"], "response_types": [], "jwks_uri": format!("https://localhost:{port}/jwks"),
+            "token_endpoint_auth_method": "private_key_jwt",
+        }),
+    )
+    .await;
+    assert_eq!(registered.status, 201, "{}", registered.body);
+    let registered = registered.json();
+    let list = checks(&world, &registered, Method::POST).await;
+    assert_eq!((failing(&list), &list["live"]), (vec!["token"], &json!(false)), "{list}");
+    world.clock.advance(3);
+    let id = registered["client_id"].as_str().unwrap();
+    let now = world.now().0;
+    let claims = json!({"iss": id, "sub": id, "aud": world.issuer(), "exp": now + 60, "jti": "one"});
+    let assertion = jws::sign(&key, "JWT", claims.as_object().unwrap()).unwrap();
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", id),
+        ("client_assertion_type", integration_tests::keyed::ASSERTION),
+        ("client_assertion", &assertion),
+    ];
+    let tokens = world.browser().post(format!("{}/token", world.issuer()), &form).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.body);
+    let list = checks(&world, &registered, Method::POST).await;
+    assert_eq!((failing(&list), &list["live"]), (vec![], &json!(true)), "{list}");
+}
+
+/// A counter shows keys for what it says that it signs, and that strangers cannot ring at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_counter_that_registers_itself_is_looked_at_as_one() {
+    let port = free_port();
+    let world = world_for(port, "\"urn:openid:params:grant-type:ciba\"").await;
+    let site = format!("https://localhost:{port}");
+    let host = Site::open(&world.data, port, 404, "").await;
+    let keys = |algorithms: &[Algorithm]| {
+        let keys = algorithms.iter().map(|alg| SigningKey::generate(*alg).unwrap().public_jwk().clone());
+        host.answers_at("/jwks", 200, Vec::new(), &json!({"keys": keys.collect::<Vec<_>>()}).to_string());
+    };
+    keys(&[Algorithm::ES256]);
+    let registered = register(
+        &world,
+        &json!({
+            "grant_types": ["urn:openid:params:grant-type:ciba"], "response_types": [], "jwks_uri": format!("{site}/jwks"),
+            "token_endpoint_auth_method": "private_key_jwt", "backchannel_token_delivery_mode": "ping",
+            "backchannel_client_notification_endpoint": format!("{site}/ring"),
+            "backchannel_authentication_request_signing_alg": "PS256",
+        }),
+    )
+    .await;
+    assert_eq!(registered.status, 201, "{}", registered.body);
+    let registered = registered.json();
+    for (status, fails) in [(404, true), (204, true), (500, true), (401, false), (400, false)] {
+        host.answers_at("/ring", status, Vec::new(), "");
+        let list = checks(&world, &registered, Method::GET).await;
+        assert_eq!(failing(&list).contains(&"notification"), fails, "{status}: {list}");
+        assert!(failing(&list).contains(&"keys") && failing(&list).contains(&"sign-in"), "{list}");
+    }
+    world.clock.advance(61);
+    keys(&[Algorithm::ES256, Algorithm::PS256]);
+    let list = checks(&world, &registered, Method::GET).await;
+    assert_eq!(failing(&list), ["sign-in"], "{list}");
 }

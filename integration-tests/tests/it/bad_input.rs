@@ -11,7 +11,8 @@ use integration_tests::{Reply, World};
 use serde_json::{Map, Value, json};
 
 /// Everything that an endpoint may say of a bad request (RFC 6749 section 5.2, RFC 8707, RFC 9101, RFC 9449).
-const ERRORS: [&str; 16] = [
+const ERRORS: [&str; 17] = [
+    "invalid_authorization_details",
     "unknown_user_id",
     "invalid_binding_message",
     "unauthorized_client",

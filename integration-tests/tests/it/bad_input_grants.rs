@@ -3,14 +3,15 @@
 
 use certs::key::{Algorithm, SigningKey};
 use http::Method;
-use integration_tests::World;
 use integration_tests::keyed::Keyed;
 use integration_tests::rp::{claims, query};
 use integration_tests::servers::free_port;
 use integration_tests::world::{client_document, service_document};
+use integration_tests::{Reply, World};
 use serde_json::{Value, json};
 
 use crate::bad_input::{Endpoint, pair};
+use crate::register::{manage, register};
 
 const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const CIBA: &str = "urn:openid:params:grant-type:ciba";
@@ -26,9 +27,16 @@ async fn world() -> (World, Keyed) {
     let lines = format!("{grants}\ndefault_service = \"first\"\njwks = '{}'", json!({"keys": [key.public_jwk()]}));
     let client = client_document("keyed", "https://keyed.example/callback", "private_key_jwt", &lines);
     let own = |text: String| text.replacen("ground = \"consent\"", "ground = \"statutory-duty\"", 1);
-    let first = own(service_document("first", &["keyed"], &["hk-iam-smart"], ""));
-    let second = own(service_document("second", &["keyed"], &["hk-iam-smart"], "exchange_from = [\"first\"]"))
-        .replace("[[allow]]", "[[back_end]]\nclient = \"keyed\"\nscopes = [\"read\"]\n[[allow]]");
+    let detail =
+        "[detail.about]\nkind = \"text\"\nname = { zh-Hans = \"甲\", zh-Hant-HK = \"甲\", pt = \"A\", en = \"A\" }\n";
+    let first = own(service_document("first", &["keyed"], &["hk-iam-smart"], "")) + detail;
+    let second = own(service_document(
+        "second",
+        &["keyed"],
+        &["hk-iam-smart"],
+        "exchange_from = [\"first\"]\ndelegation_depth = 1",
+    ))
+    .replace("[[allow]]", "[[back_end]]\nclient = \"keyed\"\nscopes = [\"read\"]\n[[allow]]");
     let documents = [("clients/keyed.toml", client), ("services/first.toml", first), ("services/second.toml", second)];
     let documents: Vec<(&str, &str)> = documents.iter().map(|(path, text)| (*path, text.as_str())).collect();
     let world = World::with(&documents).await;
@@ -45,6 +53,9 @@ async fn every_parameter_where_no_browser_is_needed() {
     let tokens = client.send("/token", &client.code_form(&query(&back, "code").unwrap()), &[]).await.json();
     let access = tokens["access_token"].as_str().unwrap_or_else(|| panic!("{tokens}")).to_owned();
     let subject = claims(tokens["id_token"].as_str().unwrap())["sub"].as_str().unwrap().to_owned();
+    let back = world.sign_in(&mut world.browser(), &asked, "hk-iam-smart", "hk-wong").await;
+    let helping = client.send("/token", &client.code_form(&query(&back, "code").unwrap()), &[]).await.json();
+    let helper = helping["access_token"].as_str().unwrap_or_else(|| panic!("{helping}")).to_owned();
     let plain = |path, form, optional, free| Endpoint { client: &client, path, form, proven: false, optional, free };
     let resource = |name: &str| pair("resource", &format!("https://services.example/{name}"));
     let asks = |more: &[(&str, &str)]| {
@@ -57,10 +68,20 @@ async fn every_parameter_where_no_browser_is_needed() {
             pair("terminal_name", "Counter 7"),
             pair("terminal_place", "Nansha"),
             pair("claims", "{\"userinfo\":{\"name\":null}}"),
+            pair("authorization_details", "[{\"type\":\"https://services.example/first\",\"about\":\"A-1\"}]"),
         ];
         same.into_iter().chain(more.iter().map(|(name, value)| pair(name, value))).collect::<Vec<_>>()
     };
-    let terminals = ["resource", "acr_values", "ui_locales", "max_age", "terminal_name", "terminal_place", "claims"];
+    let terminals = [
+        "resource",
+        "acr_values",
+        "ui_locales",
+        "max_age",
+        "terminal_name",
+        "terminal_place",
+        "claims",
+        "authorization_details",
+    ];
     // Members of `claims` that nobody knows are left out.
     let words = ["acr_values", "ui_locales", "terminal_name", "terminal_place", "claims"];
     let device = plain("/device_authorization", asks(&[]), &terminals, &words);
@@ -84,7 +105,7 @@ async fn every_parameter_where_no_browser_is_needed() {
     let ciba = client.send("/bc-authorize", &ciba.form, &[]).await;
     assert_eq!(ciba.status, 200, "{}", ciba.body);
 
-    let text = |reply: &integration_tests::Reply, name: &str| reply.json()[name].as_str().unwrap().to_owned();
+    let text = |reply: &Reply, name: &str| reply.json()[name].as_str().unwrap().to_owned();
     let grants = [
         (
             vec![pair("grant_type", DEVICE), pair("device_code", &text(&device, "device_code")), resource("first")],
@@ -97,6 +118,18 @@ async fn every_parameter_where_no_browser_is_needed() {
             "authorization_pending",
         ),
         (vec![pair("grant_type", "client_credentials"), pair("scope", "read"), resource("second")], vec!["scope"], ""),
+        (
+            vec![
+                pair("grant_type", EXCHANGE),
+                pair("subject_token", &access),
+                pair("subject_token_type", ACCESS),
+                pair("actor_token", &helper),
+                pair("actor_token_type", ACCESS),
+                resource("second"),
+            ],
+            vec![],
+            "",
+        ),
         (
             vec![
                 pair("grant_type", EXCHANGE),
@@ -148,7 +181,18 @@ async fn every_field_of_a_registration() {
         "request_object_signing_alg",
         "id_token_signed_response_alg",
         "userinfo_signed_response_alg",
+        "authorization_signed_response_alg",
+        "introspection_signed_response_alg",
         "id_token_encrypted_response_alg",
+        "id_token_encrypted_response_enc",
+        "userinfo_encrypted_response_alg",
+        "userinfo_encrypted_response_enc",
+        "tls_client_auth_subject_dn",
+        "tls_client_auth_san_dns",
+        "tls_client_auth_san_uri",
+        "software_id",
+        "software_version",
+        "backchannel_authentication_request_signing_alg",
         "backchannel_token_delivery_mode",
         "backchannel_client_notification_endpoint",
         "application_type",
@@ -163,8 +207,15 @@ async fn every_field_of_a_registration() {
         "contacts",
         "default_acr_values",
     ];
-    let flags =
-        ["require_pushed_authorization_requests", "dpop_bound_access_tokens", "backchannel_user_code_parameter"];
+    let flags = [
+        "require_pushed_authorization_requests",
+        "require_signed_request_object",
+        "dpop_bound_access_tokens",
+        "tls_client_certificate_bound_access_tokens",
+        "backchannel_user_code_parameter",
+        "backchannel_logout_session_required",
+        "frontchannel_logout_session_required",
+    ];
     let mut wrong: Vec<(&str, Value)> = Vec::new();
     for name in texts {
         wrong.extend([json!(7), json!([]), json!({}), json!(true)].map(|value| (name, value)));
@@ -190,25 +241,97 @@ async fn every_field_of_a_registration() {
             wrong.push((name, json!(address)));
         }
     }
+    let registered = register(&world, &sound).await;
+    assert_eq!(registered.status, 201, "{}", registered.body);
+    let registered = registered.json();
     for (name, value) in wrong {
         let mut metadata = sound.clone();
         metadata[name] = value.clone();
-        let refused = crate::register::register(&world, &metadata).await;
-        let error = refused.json()["error"].as_str().unwrap_or_default().to_owned();
-        let known = [
-            "invalid_client_metadata",
-            "invalid_redirect_uri",
-            "invalid_software_statement",
-            "unapproved_software_statement",
-        ];
-        assert!(
-            refused.status == 400 && known.contains(&&*error),
-            "{name} {value}: {} {}",
-            refused.status,
-            refused.body
-        );
+        refused(name, &value, &register(&world, &metadata).await);
+        // The same in an update, which changes nothing then.
+        metadata["client_id"] = registered["client_id"].clone();
+        refused(name, &value, &manage(&world, Method::PUT, &registered, Some(&metadata)).await);
     }
-    assert_eq!(crate::register::register(&world, &sound).await.status, 201);
+    let same = manage(&world, Method::GET, &registered, None).await.json();
+    for name in sound.as_object().unwrap().keys() {
+        assert_eq!(same[name], registered[name], "{same}");
+    }
+    // Bodies that are too long, and none.
+    let long = json!({"client_name": "x".repeat(70_000)});
+    refused("body", &json!("long"), &register(&world, &long).await);
+    refused("body", &json!("long"), &manage(&world, Method::PUT, &registered, Some(&long)).await);
+    refused("body", &json!("none"), &manage(&world, Method::PUT, &registered, None).await);
+    for method in [Method::PUT, Method::DELETE, Method::PATCH] {
+        let url = format!("{}/checks", registered["registration_client_uri"].as_str().unwrap());
+        assert_eq!(world.browser().send(method.clone(), &url, None, &[]).await.status, 405, "{method}");
+    }
+}
+
+/// The answer to metadata that cannot be.
+fn refused(name: &str, value: &Value, reply: &Reply) {
+    let known = [
+        "invalid_request",
+        "invalid_client_metadata",
+        "invalid_redirect_uri",
+        "invalid_software_statement",
+        "unapproved_software_statement",
+    ];
+    assert!(matches!(reply.status.as_u16(), 400 | 413), "{name} {value}: {} {}", reply.status, reply.body);
+    let error = reply.json()["error"].as_str().unwrap_or_default().to_owned();
+    assert!(known.contains(&&*error), "{name} {value}: {}", reply.body);
+}
+
+/// What people send back on their phones, in every wrong form: nothing is opened or answered by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_field_on_the_phone() {
+    let (world, client) = world().await;
+    let mut phone = world.browser();
+    let asked = client.rp.authorize("first", &[("prompt", "consent")]);
+    let back = world.sign_in(&mut phone, &asked, "hk-iam-smart", "hk-chan").await;
+    let tokens = client.send("/token", &client.code_form(&query(&back, "code").unwrap()), &[]).await.json();
+    let subject = claims(tokens["id_token"].as_str().unwrap())["sub"].as_str().unwrap().to_owned();
+    let hall = [pair("scope", "openid"), pair("terminal_name", "T"), pair("terminal_place", "Hall")];
+    let device = client.send("/device_authorization", &hall, &[]).await.json();
+    let ciba = client.send("/bc-authorize", &[&hall[..], &[pair("login_hint", &subject)]].concat(), &[]).await.json();
+    let code = device["user_code"].as_str().unwrap().to_owned();
+    let question = phone.get(format!("{}/requests", world.issuer())).await.field("question").unwrap();
+    let own = [
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("origin", world.issuer()),
+        ("sec-fetch-site", "same-origin"),
+    ];
+    for (path, name, value) in [("/device", "user_code", code.as_str()), ("/requests", "question", question.as_str())] {
+        let url = format!("{}{path}", world.issuer());
+        for body in [
+            String::new(),
+            format!("{name}={value}&{name}={value}&decision=yes"),
+            format!("{name}={value}&decision=yes&decision=no"),
+            format!("{name}={value}&decision=open&decision=no"),
+            format!("{name}={value}&decision=maybe"),
+            format!("{name}={value}&decision="),
+            format!("{name}=%ff&decision=yes"),
+            format!("{name}=%00&decision=open"),
+            format!("{name}=%zz&decision=no"),
+            format!("{name}=&decision=no"),
+            format!("{name}={}&decision=open", "B".repeat(9_000)),
+            format!("{name}={}&decision=yes", "B".repeat(70_000)),
+            "a=1&".repeat(65),
+        ] {
+            let reply = phone.send(Method::POST, &url, Some(body.clone()), &own).await;
+            assert!(
+                matches!(reply.status.as_u16(), 200 | 400 | 403 | 404 | 413 | 422) && reply.location().is_none(),
+                "{path} {body:.60}: {} {:?}",
+                reply.status,
+                reply.location()
+            );
+        }
+    }
+    for (grant, name, answer) in [(DEVICE, "device_code", &device), (CIBA, "auth_req_id", &ciba)] {
+        let form = [pair("grant_type", grant), pair(name, answer[name].as_str().unwrap())];
+        assert_eq!(client.send("/token", &form, &[]).await.json()["error"], "authorization_pending", "{name}");
+    }
+    let opened = phone.post(format!("{}/device", world.issuer()), &[("user_code", &code), ("decision", "yes")]).await;
+    assert!(opened.status == 303 || opened.body.contains("/login/"), "{}", opened.body);
 }
 
 /// What is asked of a federation's endpoints: methods that they do not have, and fields in every wrong form.
@@ -246,6 +369,16 @@ async fn every_parameter_of_a_federations_endpoints() {
                 assert!(reply.json()["error"].is_string(), "{path} {part:.60}: {}", reply.body);
             }
         }
+    }
+    for query in [
+        "intermediate=x",
+        "intermediate=true&intermediate=true",
+        "intermediate=%ff",
+        "trust_marked=true",
+        "trust_mark_type=x",
+    ] {
+        let reply = world.browser().get(format!("{}/federation/list?{query}", world.issuer())).await;
+        assert!(reply.status == 400 && reply.json()["error"].is_string(), "{query}: {}", reply.body);
     }
     for path in ["/.well-known/openid-federation", "/federation/fetch", "/federation/list", "/federation/resolve"] {
         for method in [Method::POST, Method::PUT, Method::DELETE] {

@@ -174,7 +174,8 @@ async fn cve_2026_4366_no_address_of_a_client_leads_elsewhere() {
         &world,
         &json!({
             "redirect_uris": [at("/cb")], "jwks_uri": at("/jwks"), "logo_uri": at("/logo.png"),
-            "backchannel_logout_uri": at("/logout"), "token_endpoint_auth_method": "private_key_jwt",
+            "backchannel_logout_uri": at("/logout"), "frontchannel_logout_uri": at("/frame"),
+            "post_logout_redirect_uris": [at("/bye")], "token_endpoint_auth_method": "private_key_jwt",
         }),
     )
     .await;
@@ -203,7 +204,7 @@ async fn cve_2026_4366_no_address_of_a_client_leads_elsewhere() {
     let listed = world.browser().send(http::Method::POST, &checks, None, &[("authorization", &bearer)]).await;
     assert_eq!(listed.json()["live"], false, "{}", listed.body);
     let asked: Vec<String> = site.heard().into_iter().map(|(path, _)| path).collect();
-    for path in ["/jwks", "/logo.png", "/logout"] {
+    for path in ["/jwks", "/logo.png", "/logout", "/frame", "/bye", "/cb"] {
         assert!(asked.iter().any(|heard| heard == path), "{path} was not called: {asked:?}");
     }
     assert!(other.heard().is_empty(), "a redirect was followed: {:?}", other.heard());

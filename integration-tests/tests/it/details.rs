@@ -97,6 +97,67 @@ async fn rfc9396_7_what_is_asked_is_shown_agreed_to_and_in_the_token() {
     assert!(!record.to_string().contains("A-2026-001") && !record.to_string().contains("daughter"), "{record}");
 }
 
+/// RFC 9396 sections 2 and 3: terminals and counters name the matter as well, and their people read it on their phones.
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc9396_2_a_terminal_and_a_counter_name_the_matter() {
+    let (world, school) = world("remember_consent = \"30d\"").await;
+    let path = world.data.join("bundle/clients/school.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let grants = "grant_types = [\"authorization_code\", \"refresh_token\", \"urn:ietf:params:oauth:grant-type:device_code\", \"urn:openid:params:grant-type:ciba\"]";
+    std::fs::write(&path, text.replace("refresh_lifetime", &format!("{grants}\nrefresh_lifetime"))).unwrap();
+    world.demo.gateway.app().tend(None).await;
+    let mut phone = world.browser();
+    world.sign_in(&mut phone, &school.authorize("plain", &[]), "hk-iam-smart", "hk-chan").await;
+    let at = |path: &str| format!("{}{path}", world.issuer());
+    let details = |reference: &str| json!({"type": KIND, "reference": reference, "for_child": "son"});
+    let shown = async |page: &integration_tests::browser::Reply, reference: &str| {
+        for text in ["申請編號", reference, "兒子"] {
+            assert!(page.body.contains(text), "{text}: {}", page.body);
+        }
+    };
+    let hall =
+        [("terminal_name", "T1"), ("terminal_place", "Hall"), ("scope", "openid profile"), ("ui_locales", "zh-HK")];
+    // At a terminal.
+    let matter = asked(&details("D-1"));
+    let form = [&hall[..], &[("authorization_details", matter.as_str())]].concat();
+    let device = school.post("/device_authorization", &form).await;
+    assert_eq!(device.status, 200, "{}", device.body);
+    let device = device.json();
+    let code = device["user_code"].as_str().unwrap();
+    let begun = phone.post(at("/device?lang=zh-Hant-HK"), &[("user_code", code), ("decision", "yes")]).await;
+    let page = world.past_waiting(&mut phone, begun.target()).await;
+    shown(&page, "D-1").await;
+    world.agree_here(&mut phone, &page).await;
+    let grant = "urn:ietf:params:oauth:grant-type:device_code";
+    let tokens = school.token(&[("grant_type", grant), ("device_code", device["device_code"].as_str().unwrap())]).await;
+    assert_eq!(tokens.json()["authorization_details"], json!([details("D-1")]), "{}", tokens.body);
+    // At a counter.
+    let page = phone.post(at("/requests?lang=zh-Hant-HK"), &[("decision", "code")]).await;
+    let hint = page.body.split_once("role=\"status\">").unwrap().1.split('<').next().unwrap().to_owned();
+    let matter = asked(&details("C-1"));
+    let form = [&hall[..], &[("authorization_details", matter.as_str()), ("login_hint", &hint)]].concat();
+    let request = school.post("/bc-authorize", &form).await;
+    assert_eq!(request.status, 200, "{}", request.body);
+    let page = phone.get(at("/requests?lang=zh-Hant-HK")).await;
+    let question = page.field("question").unwrap();
+    let begun = phone.post(at("/requests?lang=zh-Hant-HK"), &[("question", &question), ("decision", "open")]).await;
+    let page = world.past_waiting(&mut phone, begun.target()).await;
+    shown(&page, "C-1").await;
+    world.agree_here(&mut phone, &page).await;
+    let id = request.json()["auth_req_id"].as_str().unwrap().to_owned();
+    let tokens = school.token(&[("grant_type", "urn:openid:params:grant-type:ciba"), ("auth_req_id", &id)]).await;
+    assert_eq!(tokens.json()["authorization_details"], json!([details("C-1")]), "{}", tokens.body);
+    assert_eq!(world.record("code_issued").await["details"]["fields"], json!(["for_child", "reference"]));
+    // What is wrong with it is wrong there as well.
+    let matter = asked(&json!({"type": KIND}));
+    for (path, more) in [("/device_authorization", ("scope", "openid")), ("/bc-authorize", ("login_hint", "x"))] {
+        let mut form = hall.to_vec();
+        form.retain(|(name, _)| *name != more.0);
+        form.extend([more, ("authorization_details", matter.as_str())]);
+        assert_eq!(school.post(path, &form).await.json()["error"], "invalid_authorization_details", "{path}");
+    }
+}
+
 /// RFC 9396 section 5: everything that can be wrong with it, and nothing else happens.
 #[tokio::test(flavor = "multi_thread")]
 async fn rfc9396_5_details_that_are_not_what_their_type_asks_for() {

@@ -61,6 +61,21 @@ async fn oidfed_12_1_a_portal_joins_by_its_federation() {
     assert_eq!(asked, 5, "{:?}", federation.site.heard());
 }
 
+/// So may one that a browser posts.
+#[tokio::test(flavor = "multi_thread")]
+async fn oidfed_12_1_1_1_a_portal_joins_by_a_posted_request() {
+    let (world, federation) = world("").await;
+    let client = client(&world, &federation);
+    let asked = url::Url::parse(&signed(&client, &json!({}))).unwrap();
+    let form: Vec<(String, String)> = asked.query_pairs().into_owned().collect();
+    let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut browser = world.browser();
+    let begun = browser.post(format!("{}/authorize", world.issuer()), &form).await;
+    assert_eq!(begun.status, 303, "{}", begun.body);
+    let back = world.sign_in(&mut browser, begun.target().as_str(), "hk-iam-smart", "hk-chan").await;
+    assert_eq!(redeem(&client, &back).await.status, 200);
+}
+
 /// A pushed request may be the first that is ever heard of a portal.
 #[tokio::test(flavor = "multi_thread")]
 async fn oidfed_12_1_1_2_a_portal_joins_by_a_pushed_request() {

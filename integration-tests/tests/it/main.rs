@@ -23,6 +23,7 @@ mod direct;
 mod elsewhere;
 mod exchange;
 mod fapi;
+mod fapi_ciba;
 mod federation;
 mod federation_ends;
 mod federation_peers;

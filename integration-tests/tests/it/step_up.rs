@@ -104,3 +104,53 @@ async fn verified_claims_say_what_was_checked_and_nothing_else() {
     assert_eq!(metadata["verified_claims_supported"], true);
     assert!(metadata["trust_frameworks_supported"].as_array().unwrap().contains(&json!("urn:cbid:trust:gd-unified")));
 }
+
+/// Identity Assurance sections 5.5 and 6.5: what is asked for in a way in which it cannot be had is not fetched, shown or recorded either;
+/// and a value that is asked for is told where it is the one.
+#[tokio::test(flavor = "multi_thread")]
+async fn verified_claims_that_cannot_be_had_do_not_leave() {
+    let world = World::own(&[]).await;
+    let rp = world.rp();
+    let asked = async |member: &str, verification: Value, name: Value| {
+        let mut checked = json!({"trust_framework": null});
+        checked.as_object_mut().unwrap().extend(verification.as_object().unwrap().clone());
+        let wanted =
+            json!({member: {"verified_claims": {"verification": checked, "claims": {"name": name}}}}).to_string();
+        let authorize = rp.authorize("e-invoice", &[("scope", "openid"), ("claims", &wanted), ("prompt", "consent")]);
+        let mut browser = world.browser();
+        let page = world.to_consent(&mut browser, &authorize, "hk-iam-smart", "hk-chan").await;
+        let seen = page.body.contains("姓名");
+        let back = world.agree(&mut browser, &page, &[]).await;
+        let tokens = rp.redeem(&query(&back, "code").unwrap()).await.json();
+        let released: Vec<String> = world.record("code_issued").await["released"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|released| released["claim"].as_str().unwrap().to_owned())
+            .collect();
+        let userinfo = rp.userinfo(tokens["access_token"].as_str().unwrap()).await.json();
+        let id_token = claims(tokens["id_token"].as_str().unwrap());
+        (
+            seen,
+            released.contains(&"name".to_owned()),
+            userinfo["verified_claims"].clone(),
+            id_token["verified_claims"].clone(),
+        )
+    };
+    let record = json!({"evidence": [{"type": {"value": "electronic_record"}, "record": {"type": {"value": "population_register"}}}]});
+    let (seen, recorded, userinfo, id_token) =
+        asked("id_token", record.clone(), json!({"value": "CHAN, Tai Man"})).await;
+    assert_eq!((seen, recorded, &userinfo), (true, true, &Value::Null), "{id_token}");
+    assert_eq!(id_token["claims"], json!({"name": "CHAN, Tai Man"}));
+    assert_eq!(id_token["verification"]["evidence"][0]["record"]["type"], "population_register", "{id_token}");
+    for (verification, name) in [
+        (record, json!({"value": "WONG, Siu Ming"})),
+        (json!({"time": {"max_age": 60}}), Value::Null),
+        (json!({"evidence": [{"type": {"value": "document"}}]}), Value::Null),
+    ] {
+        for member in ["id_token", "userinfo"] {
+            let told = asked(member, verification.clone(), name.clone()).await;
+            assert_eq!(told, (false, false, Value::Null, Value::Null), "{verification} {name}");
+        }
+    }
+}

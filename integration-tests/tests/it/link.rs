@@ -24,7 +24,7 @@ async fn offer(world: &World, browser: &mut Browser, person: &str) -> Reply {
     page
 }
 
-async fn decide(world: &World, browser: &mut Browser, page: &Reply, decision: &str) -> Reply {
+pub(crate) async fn decide(world: &World, browser: &mut Browser, page: &Reply, decision: &str) -> Reply {
     let question = page.field("question").unwrap_or_else(|| panic!("no question: {}", page.body));
     let reply = browser.post(&page.url, &[("question", question.as_str()), ("decision", decision)]).await;
     match reply.location() {

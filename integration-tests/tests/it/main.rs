@@ -47,6 +47,7 @@ mod mutual_tls;
 mod oidc;
 mod outcome;
 mod peers;
+mod platforms;
 mod policy_flaws;
 mod portals;
 mod protected;

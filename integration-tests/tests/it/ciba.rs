@@ -15,7 +15,7 @@ const GRANT: &str = "urn:openid:params:grant-type:ciba";
 const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// A counter that asks people, and a portal by which they are signed in on their phones.
-async fn world(more: &str) -> (World, Rp, Rp) {
+pub(crate) async fn world(more: &str) -> (World, Rp, Rp) {
     let secret = secret_line();
     let counter = format!(
         "{secret}\ngrant_types = [\"{GRANT}\", \"{DEVICE}\"]\nplace = \"counter\"\ndefault_service = \"{SERVICE}\"\n{more}"
@@ -45,13 +45,13 @@ async fn phone(world: &World, portal: &Rp, person: &str) -> Browser {
 }
 
 /// The code that a phone shows.
-async fn code(world: &World, phone: &mut Browser) -> String {
+pub(crate) async fn code(world: &World, phone: &mut Browser) -> String {
     let page = phone.post(format!("{}/requests", world.issuer()), &[("decision", "code")]).await;
     let (_, rest) = page.body.split_once("role=\"status\">").unwrap_or_else(|| panic!("no code: {}", page.body));
     rest.split('<').next().unwrap().to_owned()
 }
 
-async fn ask(rp: &Rp, hint: &str, more: &[(&str, &str)]) -> Reply {
+pub(crate) async fn ask(rp: &Rp, hint: &str, more: &[(&str, &str)]) -> Reply {
     let mut form = vec![
         ("scope", "openid profile email"),
         ("login_hint", hint),
@@ -64,7 +64,7 @@ async fn ask(rp: &Rp, hint: &str, more: &[(&str, &str)]) -> Reply {
     rp.post("/bc-authorize", &form).await
 }
 
-async fn poll(rp: &Rp, asked: &Value) -> Reply {
+pub(crate) async fn poll(rp: &Rp, asked: &Value) -> Reply {
     rp.token(&[("grant_type", GRANT), ("auth_req_id", asked["auth_req_id"].as_str().unwrap())]).await
 }
 
@@ -72,7 +72,7 @@ fn error(reply: &Reply) -> String {
     reply.json()["error"].as_str().unwrap_or_else(|| panic!("{}", reply.body)).to_owned()
 }
 
-async fn open(world: &World, phone: &mut Browser) -> Reply {
+pub(crate) async fn open(world: &World, phone: &mut Browser) -> Reply {
     let page = phone.get(format!("{}/requests", world.issuer())).await;
     let question = page.field("question").unwrap_or_else(|| panic!("nothing waits: {}", page.body));
     let begun =

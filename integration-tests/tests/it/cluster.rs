@@ -15,7 +15,7 @@ use integration_tests::rp::query;
 use integration_tests::servers::{Running, free_port, postgres, postgres_address, redis};
 use integration_tests::{Browser, Keyed, Rp, World};
 
-use crate::register;
+use crate::{ciba, register};
 
 pub(crate) fn engine(postgres: &Running, redis: &Running) -> Engine {
     Engine::Cluster { postgres: postgres_address(postgres), redis: format!("redis://127.0.0.1:{}/", redis.port) }
@@ -190,6 +190,40 @@ async fn esignet_2418_assertions_and_proofs_are_used_up_on_every_node() {
     assert_eq!(client.redeem(&code).await.json()["error"], "invalid_grant");
     for _ in 0..2 {
         assert_eq!(client.userinfo(access).await.status, 401);
+    }
+}
+
+/// Terminals, and people who are asked: who asks, who answers and who comes for it are at another node each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_and_a_counter_whose_every_step_lands_on_the_other_node() {
+    let (world, mut counter, mut portal) = ciba::world("").await;
+    let cluster = cluster_of(world).await;
+    (counter.http, portal.http) = (cluster.browser(), cluster.browser());
+    let (world, mut phone) = (&cluster.world, cluster.browser());
+    world.sign_in(&mut phone, &portal.authorize("check-point", &[]), "hk-iam-smart", "hk-chan").await;
+    for _ in 0..2 {
+        let shown = ciba::code(world, &mut phone).await;
+        let asked = ciba::ask(&counter, &shown, &[]).await.json();
+        let page = ciba::open(world, &mut phone).await;
+        world.agree_here(&mut phone, &page).await;
+        let tokens = ciba::poll(&counter, &asked).await;
+        assert_eq!(tokens.status, 200, "{}", tokens.body);
+        for _ in 0..2 {
+            assert_eq!(ciba::poll(&counter, &asked).await.json()["error"], "invalid_grant", "once, everywhere");
+        }
+        let hall = [("scope", "openid profile"), ("terminal_name", "T"), ("terminal_place", "Hall")];
+        let device = counter.post("/device_authorization", &hall).await.json();
+        let yes = [("user_code", device["user_code"].as_str().unwrap()), ("decision", "yes")];
+        let begun = phone.post(format!("{}/device", world.issuer()), &yes).await;
+        let page = world.past_waiting(&mut phone, begun.target()).await;
+        world.agree_here(&mut phone, &page).await;
+        let grant = "urn:ietf:params:oauth:grant-type:device_code";
+        let form = [("grant_type", grant), ("device_code", device["device_code"].as_str().unwrap())];
+        let tokens = counter.token(&form).await;
+        assert_eq!(tokens.status, 200, "{}", tokens.body);
+        for _ in 0..2 {
+            assert_eq!(counter.token(&form).await.json()["error"], "invalid_grant");
+        }
     }
 }
 

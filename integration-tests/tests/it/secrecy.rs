@@ -10,6 +10,8 @@ use integration_tests::rp::query;
 use sandbox::provider::Misbehaviour;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::{ciba, register};
+
 #[derive(Clone, Default)]
 pub(crate) struct Buffer(pub(crate) Arc<Mutex<Vec<u8>>>);
 
@@ -41,7 +43,7 @@ pub(crate) fn files(folder: &Path, into: &mut Vec<u8>) {
 }
 
 pub(crate) fn holds(haystack: &[u8], needle: &str) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle.as_bytes())
+    memchr::memmem::find(haystack, needle.as_bytes()).is_some()
 }
 
 /// Everything that is logged from now on, at every level. Other tests of this binary log here as well; that only adds to
@@ -99,6 +101,59 @@ async fn cve_2024_39315_no_secret_and_no_personal_value_in_logs_or_at_rest() {
     let mut at_rest = Vec::new();
     files(&world.data.join("store"), &mut at_rest);
     assert!(holds(&at_rest, "code_issued"), "the store was looked at");
+    for canary in canaries {
+        assert!(!holds(&log, &canary), "{canary} is in the log");
+        assert!(!holds(&at_rest, &canary), "{canary} is at rest");
+    }
+}
+
+/// The same where no browser of the portal's is needed: what terminals, counters and portals that register themselves hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn cve_2024_39315_no_secret_of_terminals_counters_and_registrations() {
+    let log = listen();
+    let mut canaries = Vec::new();
+    let (world, counter, portal) = ciba::world("").await;
+    let mut phone = world.browser();
+    world.sign_in(&mut phone, &portal.authorize("check-point", &[]), "hk-iam-smart", "hk-leung").await;
+    let shown = ciba::code(&world, &mut phone).await;
+    let asked = ciba::ask(&counter, &shown, &[("binding_message", "Canary 4711")]).await.json();
+    let page = ciba::open(&world, &mut phone).await;
+    world.agree_here(&mut phone, &page).await;
+    let by_counter = ciba::poll(&counter, &asked).await.json();
+    let hall = [("scope", "openid profile"), ("terminal_name", "T"), ("terminal_place", "Hall")];
+    let device = counter.post("/device_authorization", &hall).await.json();
+    let yes = [("user_code", device["user_code"].as_str().unwrap()), ("decision", "yes")];
+    let begun = phone.post(format!("{}/device", world.issuer()), &yes).await;
+    let page = world.past_waiting(&mut phone, begun.target()).await;
+    world.agree_here(&mut phone, &page).await;
+    let grant = "urn:ietf:params:oauth:grant-type:device_code";
+    let by_terminal =
+        counter.token(&[("grant_type", grant), ("device_code", device["device_code"].as_str().unwrap())]).await.json();
+    let (_, proof) = device["verification_uri_complete"].as_str().unwrap().split_once("proof=").unwrap();
+    canaries.extend([shown, "Canary 4711".to_owned(), "LEUNG".to_owned(), proof.to_owned()]);
+    for (answer, names) in [
+        (&asked, vec!["auth_req_id"]),
+        (&device, vec!["device_code", "user_code"]),
+        (&by_counter, vec!["access_token", "id_token"]),
+        (&by_terminal, vec!["access_token", "id_token"]),
+    ] {
+        canaries.extend(
+            names.into_iter().map(|name| answer[name].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()),
+        );
+    }
+    canaries.extend(phone.cookies.values().cloned());
+    let joined = register::world(integration_tests::servers::free_port(), "").await;
+    let metadata = serde_json::json!({"redirect_uris": [format!("{}/cb", register::site(&joined))]});
+    let registered = register::register(&joined, &metadata).await.json();
+    canaries.extend(
+        ["client_secret", "registration_access_token"].map(|name| registered[name].as_str().unwrap().to_owned()),
+    );
+    let log = log.0.lock().unwrap().clone();
+    let mut at_rest = Vec::new();
+    for world in [&world, &joined] {
+        files(&world.data.join("store"), &mut at_rest);
+    }
+    assert!(holds(&at_rest, "code_issued") && holds(&at_rest, "registration"), "the stores were looked at");
     for canary in canaries {
         assert!(!holds(&log, &canary), "{canary} is in the log");
         assert!(!holds(&at_rest, &canary), "{canary} is at rest");

@@ -54,7 +54,8 @@ fn asked(details: &Value) -> String {
 async fn rfc9396_7_what_is_asked_is_shown_agreed_to_and_in_the_token() {
     let (world, rp) = world("access_token = \"jwt\"\nremember_consent = \"30d\"").await;
     let metadata = world.browser().get(format!("{}/.well-known/openid-configuration", world.issuer())).await.json();
-    assert_eq!(metadata["authorization_details_types_supported"], json!([KIND]));
+    let shipped = "https://services.example/driving-licence-exchange";
+    assert_eq!(metadata["authorization_details_types_supported"], json!([shipped, KIND]));
     let details = json!({"type": KIND, "reference": "A-2026-001", "for_child": "daughter", "begins": "2026-09-01"});
     let params = [
         ("authorization_details", asked(&details)),

@@ -103,10 +103,25 @@ impl Active {
         ending.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Whoever joined by a federation that has long stopped to vouch for them.
-    pub fn long_ended(&self, now: Timestamp) -> impl Iterator<Item = &ClientId> {
-        let ended = move |id: &&ClientId| self.vouched_until(id).is_some_and(|until| until.age(now) > KEPT);
-        self.roll.iter().map(|(id, _)| id).filter(ended)
+    /// Whoever joined by a federation that has long stopped to vouch for them; where many have come and gone under a document, those
+    /// who went first.
+    #[must_use]
+    pub fn long_ended(&self, now: Timestamp) -> Vec<&ClientId> {
+        let mut gone: HashMap<&str, Vec<(Timestamp, &ClientId)>> = HashMap::new();
+        for (id, _) in self.roll.iter() {
+            if let Some(until) = self.vouched_until(id).filter(|until| until.is_past(now)) {
+                gone.entry(id.in_policy()).or_default().push((until, id));
+            }
+        }
+        let mut ended = Vec::new();
+        for mut of_one in gone.into_values() {
+            of_one.sort_by(|a, b| b.cmp(a));
+            let most =
+                of_one.first().and_then(|(_, id)| self.catalog.admission(id)).map_or(0, |known| known.terms.most);
+            let goes = |(at, (until, _)): &(usize, (Timestamp, &ClientId))| *at >= most || until.age(now) > KEPT;
+            ended.extend(of_one.into_iter().enumerate().filter(goes).map(|(_, (_, id))| id));
+        }
+        ended
     }
 
     /// Every client.

@@ -10,6 +10,8 @@ const BY_REFERENCE: usize = 32;
 const CHECKLISTS: usize = 4;
 /// How many chains of federations are looked for together.
 const CLIMBS: usize = 16;
+/// How many are asked about at once by anybody who wants to know.
+const RESOLVING: usize = 8;
 /// How many codes that lead nowhere may be typed in a moment.
 pub const GUESSES: usize = 64;
 /// How many deliveries are looked at together.
@@ -27,6 +29,8 @@ pub struct Places {
     pub climbs: Semaphore,
     /// Places for those who look whether somebody is still in one.
     pub renewals: Semaphore,
+    /// Places for those who want to know what a federation says of somebody.
+    pub resolving: Semaphore,
     /// Places for check lists, each of which makes many calls.
     pub checklists: Semaphore,
     /// Places for codes that people type: whoever is wrong keeps one for a moment.
@@ -41,6 +45,7 @@ impl Default for Places {
             by_reference: Semaphore::new(BY_REFERENCE),
             climbs: Semaphore::new(CLIMBS),
             renewals: Semaphore::new(CLIMBS),
+            resolving: Semaphore::new(RESOLVING),
             checklists: Semaphore::new(CHECKLISTS),
             guesses: Arc::new(Semaphore::new(GUESSES)),
         }

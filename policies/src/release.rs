@@ -95,10 +95,6 @@ pub(crate) fn release(
         if row.yes_no && value.as_ref().is_some_and(|value| !value.is_boolean()) {
             return Err(ReleaseError::Failed(row.claim.to_string()));
         }
-        // As verified it may have been asked for with another value, and then it is not told.
-        if value.as_ref().is_some_and(|value| !takes(row, ask, value)) {
-            continue;
-        }
         let defaulted = value.is_none();
         let value = match (value, &row.on_missing) {
             (Some(value), _) => value,
@@ -136,21 +132,9 @@ pub(crate) fn wanted<'a>(service: &'a Service, ask: Requested<'a>) -> impl Itera
             claims.asks_as_verified_under(row.claim.as_str(), &checked.trust_framework) && checked.covers(row)
         })
     };
-    let named = move |row: &Release| is_named(row, claims) || as_verified(row);
+    let in_scope = |row: &Release| row.scope.as_ref().is_some_and(|scope| claims.scopes.contains(scope));
+    let named = move |row: &Release| claims.asks_for(row.claim.as_str()) || in_scope(row) || as_verified(row);
     service.release.iter().filter(move |row| row.serves(ask.yes_no, ask.today) && named(row))
-}
-
-/// Whether a row is asked for otherwise than as verified.
-fn is_named(row: &Release, claims: &ClaimsRequest) -> bool {
-    claims.asks_for(row.claim.as_str()) || row.scope.as_ref().is_some_and(|scope| claims.scopes.contains(scope))
-}
-
-/// Whether a row that is asked for may have this value.
-fn takes(row: &Release, ask: Requested<'_>, value: &Value) -> bool {
-    let checked = |checked: &Verification| {
-        ask.claims.takes_as_verified_under(row.claim.as_str(), &checked.trust_framework, value)
-    };
-    is_named(row, ask.claims) || ask.checked.is_some_and(checked)
 }
 
 #[cfg(test)]

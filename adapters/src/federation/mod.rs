@@ -120,15 +120,14 @@ impl Resolver {
         let who = (entity.clone(), anchor.version.clone());
         let late = |_| Err(FederationError(format!("{entity}: its federation takes too long")));
         let climbed = async {
-            let climbed = async {
-                let _place = places.acquire().await;
-                self.climbed(entity, anchor, now).await
-            };
-            tokio::time::timeout(self.patience, climbed).await.unwrap_or_else(late)
+            let Ok(_place) = tokio::time::timeout(self.patience, places.acquire()).await else { return Err(busy()) };
+            tokio::time::timeout(self.patience, self.climbed(entity, anchor, now)).await.unwrap_or_else(late)
         };
         let attempt = self.attempts.get_with((who.clone(), now.0 / PAUSE), climbed).await;
-        if let Ok(found) = &attempt {
-            self.kept.insert(who, Arc::clone(found)).await;
+        match &attempt {
+            Ok(found) => self.kept.insert(who, Arc::clone(found)).await,
+            Err(error) if *error == busy() => self.attempts.invalidate(&(who, now.0 / PAUSE)).await,
+            Err(_) => {}
         }
         attempt
     }
@@ -157,6 +156,11 @@ impl Resolver {
         }
         Ok(Arc::new(Resolved { chain, statements, marks, expires_at }))
     }
+}
+
+/// There was no place to find out, which says nothing about anybody.
+fn busy() -> FederationError {
+    FederationError("too many are looked up at once".to_owned())
 }
 
 /// Whether a mark is what it says, by somebody who may say so (section 7.3); until when.

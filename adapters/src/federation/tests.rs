@@ -284,6 +284,21 @@ async fn a_climb_that_takes_too_long_ends_and_is_not_begun_again_at_once() {
     }
 }
 
+/// Who finds no place learns nothing of anybody, and nothing is remembered of it.
+#[tokio::test]
+async fn no_place_to_find_out_is_no_answer() {
+    let (web, anchor) = web();
+    let mut resolver = Resolver::new(Arc::clone(&web) as Arc<dyn Http>);
+    resolver.patience = Duration::from_millis(50);
+    let leaf: EntityId = id("leaf").parse().unwrap();
+    let none = Semaphore::new(0);
+    let busy = resolver.resolve(&leaf, &anchor, &none, NOW).await.unwrap_err();
+    assert!(busy.0.contains("too many") && web.calls.load(Ordering::SeqCst) == 0, "{busy}");
+    assert!(resolver.resolve(&leaf, &anchor, &PLACES, NOW).await.is_ok());
+    // What is known needs no place.
+    assert!(resolver.resolve(&leaf, &anchor, &none, NOW).await.is_ok());
+}
+
 /// Section 17.2: nothing that an entity says sends us to a host that the federation does not have.
 #[tokio::test]
 async fn oidfed_17_ssrf_only_hosts_of_the_federation_are_called() {

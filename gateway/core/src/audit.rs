@@ -158,6 +158,9 @@ pub struct Decision {
     pub service: ServiceId,
     /// What was known of the login.
     pub login: Login,
+    /// Whether staff help people at that client.
+    #[serde(default)]
+    pub assisted: bool,
     /// The assurance that the client asked for.
     pub asked_acr: AcrRequest,
     /// The oldest login that the client accepts, in seconds.

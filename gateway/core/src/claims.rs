@@ -192,12 +192,6 @@ impl ClaimsRequest {
         self.verified.iter().any(|request| request.asks_for(claim) && request.is_under(trust_framework))
     }
 
-    /// True when the claim is asked for like that, and may have this value.
-    #[must_use]
-    pub fn takes_as_verified_under(&self, claim: &str, trust_framework: &str, value: &Value) -> bool {
-        self.verified.iter().any(|request| request.takes(claim, value) && request.is_under(trust_framework))
-    }
-
     /// True when the client wants to come back without the person (OpenID Connect Core section 11).
     #[must_use]
     pub fn wants_offline(&self) -> bool {

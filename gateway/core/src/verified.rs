@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::digest::sha256;
+use crate::ids::base64url;
+
 /// One request for verified claims.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifiedRequest {
@@ -17,7 +20,8 @@ pub struct VerifiedRequest {
     pub trust_frameworks: Vec<String>,
     /// The elements of the verification that are wanted besides the trust framework.
     pub elements: Vec<String>,
-    /// The claims, each with the values that it may have, as JSON; with none it may have any.
+    /// The claims, each with digests of the values that it may have; with none it may have any. Whoever names a value may know it, and
+    /// nobody else needs to.
     pub claims: BTreeMap<String, Vec<String>>,
     /// Whether it asks for a verification that is never like that.
     #[serde(default)]
@@ -34,7 +38,7 @@ impl VerifiedRequest {
     /// True when this value of a claim serves.
     #[must_use]
     pub fn takes(&self, claim: &str, value: &Value) -> bool {
-        let fits = |values: &Vec<String>| values.is_empty() || values.contains(&value.to_string());
+        let fits = |values: &Vec<String>| values.is_empty() || values.contains(&digest(value));
         !self.impossible && self.claims.get(claim).is_some_and(fits)
     }
 
@@ -58,6 +62,9 @@ pub struct Verification<'a> {
 
 /// The most claims and requests that one member may name.
 const MOST: usize = 32;
+
+/// The most values that one claim may have.
+const MOST_VALUES: usize = 4;
 
 /// Reads a `verified_claims` member of the `claims` parameter: one request, or several.
 #[must_use]
@@ -98,14 +105,19 @@ fn values(detail: &Value) -> Option<Vec<String>> {
         Value::Null => Some(Vec::new()),
         Value::Object(detail) => match (detail.get("value"), detail.get("values")) {
             (None, None) => Some(Vec::new()),
-            (Some(one), None) => Some(vec![one.to_string()]),
-            (None, Some(Value::Array(several))) if (1..=MOST).contains(&several.len()) => {
-                Some(several.iter().map(Value::to_string).collect())
+            (Some(one), None) => Some(vec![digest(one)]),
+            (None, Some(Value::Array(several))) if (1..=MOST_VALUES).contains(&several.len()) => {
+                Some(several.iter().map(digest).collect())
             }
             _ => None,
         },
         _ => None,
     }
+}
+
+fn digest(value: &Value) -> String {
+    let digest = sha256(value.to_string().as_bytes());
+    base64url(digest.get(..12).unwrap_or_default())
 }
 
 /// Whether an element of a verification can be as it is asked for: a value that is asked for and not met leaves out the whole
@@ -128,7 +140,7 @@ fn is_met(asked: &Value, told: &Value) -> bool {
         return false;
     }
     if asked.contains_key("value") || asked.contains_key("values") {
-        return values(&Value::Object(asked.clone())).is_some_and(|values| values.contains(&told.to_string()));
+        return values(&Value::Object(asked.clone())).is_some_and(|values| values.contains(&digest(told)));
     }
     let deeper = |(name, detail): (&String, &Value)| is_met(detail, told.get(name).unwrap_or(&Value::Null));
     asked.iter().filter(|(name, _)| *name != "essential").all(deeper)

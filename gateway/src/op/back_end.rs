@@ -14,6 +14,7 @@ use crate::store::{Batch, Class};
 /// The token of a client that acts for itself.
 pub(super) async fn token(caller: &Caller<'_>, request: &ClientRequest) -> Result<Value, OAuthError> {
     let (app, active, client) = (caller.app, caller.active, caller.client);
+    let began = app.now();
     // RFC 6749 section 4.4: for confidential clients only.
     if client.is_public() {
         return Err(OAuthError::new(OAuthCode::UnauthorizedClient, "a public client cannot act for itself"));
@@ -44,6 +45,6 @@ pub(super) async fn token(caller: &Caller<'_>, request: &ClientRequest) -> Resul
     let record = Batch::default().recording(event);
     app.store.commit(Class::Durable, record, app.now()).await.map_err(|error| internal(&error))?;
     let tokens = mint::for_back_end(caller, &permit, id, scopes).await.map_err(|error| internal(&error))?;
-    checklist::remember(app, active, &client.id, app.now()).await;
+    checklist::remember_back_end(app, active, client, began).await;
     Ok(tokens)
 }

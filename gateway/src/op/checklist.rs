@@ -224,7 +224,7 @@ async fn encrypts(app: &App, registered: &Registered) -> Vec<Check> {
 async fn signed_in(app: &App, client: &Client, record: &Record) -> Result<Check, StoreError> {
     let mark = app.store.get(Class::Durable, &Key::new(TRIAL_LOGIN, client.id.as_str()), app.now()).await?;
     let at = mark.and_then(|mark| String::from_utf8(mark).ok()?.parse().ok()).map(Timestamp);
-    let people = client.grant_types.iter().any(|grant| *grant != GrantType::ClientCredentials);
+    let people = has_people(client);
     let kind = if people { "sign-in" } else { "token" };
     let found = match (at.filter(|at| *at > record.changed_at), people) {
         (Some(at), _) => Ok(format!("the last was on {}", at.date())),
@@ -234,6 +234,19 @@ async fn signed_in(app: &App, client: &Client, record: &Record) -> Result<Check,
         (None, false) => Err("no token was asked for yet with what is registered now".to_owned()),
     };
     Ok(Check::new(kind, "a trial service", found))
+}
+
+/// Whether anybody signs in at a client at all.
+fn has_people(client: &Client) -> bool {
+    let by_person = [GrantType::AuthorizationCode, GrantType::DeviceCode, GrantType::Ciba];
+    client.grant_types.iter().any(|grant| by_person.contains(grant))
+}
+
+/// Remembers that a back end got a token for itself, where nobody signs in that could show more.
+pub(super) async fn remember_back_end(app: &App, active: &Active, client: &Client, at: Timestamp) {
+    if !has_people(client) {
+        remember(app, active, &client.id, at).await;
+    }
 }
 
 /// Whether the portal refuses a notification that nobody sent (CIBA section 10.2).
@@ -250,8 +263,7 @@ async fn refuses_strangers(app: &App, uri: &Url) -> Result<String, String> {
     }
 }
 
-/// Remembers that somebody signed in at a client that is not live yet, or that it got a token for itself, with what was registered
-/// `at` that moment.
+/// Remembers that somebody signed in at a client that is not live yet, with what was registered `at` that moment.
 pub(super) async fn remember(app: &App, active: &Active, client: &ClientId, at: Timestamp) {
     if !client.registered_itself() || active.joined(client).is_none_or(|(record, _)| record.live) {
         return;

@@ -324,7 +324,8 @@ impl Visit<'_> {
                 id_token_claims.set(claim.claim(), claim.value.clone());
             }
             // Whatever was asked for by a scope of ours alone goes to the userinfo endpoint.
-            let elsewhere = asked.id_token.contains_key(name) || asked.asks_as_verified(name);
+            let by_scope = claim.row.scope.as_ref().is_some_and(|scope| asked.scopes.contains(scope));
+            let elsewhere = asked.id_token.contains_key(name) || asked.asks_as_verified(name) && !by_scope;
             if asked.asks_in_userinfo(name) || !elsewhere {
                 userinfo_claims.set(claim.claim(), claim.value.clone());
             }

@@ -12,6 +12,7 @@ use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::federation::{FederationError, RELYING_PARTY};
 use gateway_core::ids::{ClientId, EntityId};
 use gateway_core::registration::{Joining, is_within};
+use gateway_core::time::Timestamp;
 use gateway_core::token::ACCESS_TOKEN_LIFETIME;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
@@ -25,6 +26,8 @@ use crate::roll::{Record, Vouched};
 const IN_GOOD_TIME: Duration = ACCESS_TOKEN_LIFETIME;
 /// How many are looked after at a time, so that federations of short words do not keep us busy.
 const AT_A_TIME: usize = 16;
+/// How long it is from one look to the next, in seconds.
+const TICK: u64 = 10;
 /// How many of them together.
 const TOGETHER: usize = 4;
 /// How many may have come and gone lately under a document, for each place that it has.
@@ -59,8 +62,11 @@ async fn look_up(app: &App, entity: &EntityId, places: &Semaphore, anew: bool) {
 /// that goes on; and those are forgotten for whom none has for long.
 pub async fn look_after(app: &App) {
     let (active, now) = (app.bundle(), app.now());
-    let ending = active.ending(now, now.plus(IN_GOOD_TIME)).into_iter().take(AT_A_TIME);
-    let ending = ending.filter_map(|id| id.entity()?.parse().ok());
+    let mut ending = active.ending(now, now.plus(IN_GOOD_TIME));
+    // Where there are many, those of whom nobody hears anything do not keep us from the others.
+    let first = usize::try_from(now.0 / TICK).unwrap_or_default().wrapping_mul(AT_A_TIME) % ending.len().max(1);
+    ending.rotate_left(first);
+    let ending = ending.into_iter().take(AT_A_TIME).filter_map(|id| id.entity()?.parse().ok());
     let looking = ending.map(|entity: EntityId| async move { look_up(app, &entity, &app.places.renewals, true).await });
     stream::iter(looking).for_each_concurrent(TOGETHER, |one| one).await;
     forget_long_ended(app).await;
@@ -68,11 +74,11 @@ pub async fn look_after(app: &App) {
 
 /// Takes those off the roll for whom no federation has vouched for long, a few at a time.
 async fn forget_long_ended(app: &App) {
-    let ended: Vec<ClientId> = app.bundle().long_ended(app.now()).take(AT_A_TIME).cloned().collect();
+    let ended: Vec<ClientId> = app.bundle().long_ended(app.now()).into_iter().take(AT_A_TIME).cloned().collect();
     for id in ended {
         // Another node may have done it, and the portal may have come back.
         let change = |active: &Active| {
-            let still = active.long_ended(app.now()).any(|ended| *ended == id);
+            let still = active.long_ended(app.now()).contains(&&id);
             if still { Ok((id.clone(), None)) } else { Err(OAuthError::new(OAuthCode::NotFound, "it is not there")) }
         };
         match enter(app, (RegistrationChange::Removed, "gateway"), change).await {
@@ -128,6 +134,10 @@ async fn join(
         true => app.federations.renew(entity, anchor, places, now).await?,
         false => app.federations.resolve(entity, anchor, places, now).await?,
     };
+    // Of all who waited for it one enters it.
+    if !anew && is_served(app, entity) {
+        return Ok(());
+    }
     let entered = enter_as(app, (admission, terms), (entity, &found), &anchor.version).await;
     if entered.is_err() {
         app.federations.forget(entity, anchor).await;
@@ -157,13 +167,14 @@ async fn enter_as(
     let metadata = admission.normalized(&metadata).map_err(JoinError::Metadata)?;
     let id = ClientId::joining(&admission.template.id, entity).map_err(|_| JoinError::Terms("the name is too long"))?;
     let registered = admission.client(&metadata, &id, None).map_err(JoinError::Metadata)?;
+    if is_full(&app.bundle(), admission, &id, now) {
+        return Err(JoinError::Terms(FULL));
+    }
     check(app, registered).await.map_err(JoinError::Metadata)?;
     let change = |active: &Active| {
         let before = active.joined(&id).map(|(before, _)| before);
-        let full = active.registered_under(admission, now) >= admission.terms.most
-            || before.is_none() && active.listed_under(admission) >= COME_AND_GONE.saturating_mul(admission.terms.most);
-        if full && !active.has_place(&id, now) {
-            return Err(OAuthError::new(OAuthCode::AccessDenied, "as many are registered as may be"));
+        if is_full(active, admission, &id, now) {
+            return Err(OAuthError::new(OAuthCode::AccessDenied, FULL));
         }
         let same = before.filter(|before| before.metadata == metadata);
         let record = Record {
@@ -183,6 +194,16 @@ async fn enter_as(
     enter(app, (kind, ""), change).await.map_err(JoinError::Metadata)?;
     tracing::info!(client = %id, "joined by its federation");
     Ok(())
+}
+
+const FULL: &str = "as many are registered as may be";
+
+/// Whether there is no place for a client under its document.
+fn is_full(active: &Active, admission: &Admission, id: &ClientId, now: Timestamp) -> bool {
+    let most = admission.terms.most;
+    let full = active.registered_under(admission, now) >= most
+        || active.joined(id).is_none() && active.listed_under(admission) >= COME_AND_GONE.saturating_mul(most);
+    full && !active.has_place(id, now)
 }
 
 /// What of resolved metadata makes a client here: one that wants to join like this, and proves who it is by a key.

@@ -3,7 +3,7 @@
 use gateway_core::assertion::Assertion;
 use gateway_core::audit::{Decision, Event, RefusedFacts, Shadow};
 use gateway_core::authorize::AuthorizationRequest;
-use gateway_core::circumstances::{Capacity, Login};
+use gateway_core::circumstances::Login;
 use gateway_core::client::Client;
 use gateway_core::consent::Mode;
 use gateway_core::error::Failure;
@@ -171,15 +171,12 @@ pub(super) fn recorded(app: &App, active: &Active, facts: &Facts<'_>, (outcome, 
         let shadow = Shadow { policy_version: draft.version().to_owned(), outcome: would, rules };
         (shadow.outcome != outcome).then_some(shadow)
     });
-    let mut login = facts.login.clone();
-    let helped = active.client(facts.client).is_some_and(|registered| registered.client.staff_assisted);
-    if helped && login.person.capacity == Capacity::Own {
-        login.person.capacity = Capacity::Assisted;
-    }
+    let assisted = active.client(facts.client).is_some_and(|registered| registered.client.staff_assisted);
     Decision {
         client: facts.client.clone(),
         service: facts.service.clone(),
-        login,
+        login: facts.login.clone(),
+        assisted,
         asked_acr: facts.demand.acr.clone(),
         asked_max_age: facts.demand.max_age,
         policy_version: active.catalog.policies().version().to_owned(),

@@ -176,37 +176,40 @@ fn failing(list: &Value) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_back_end_goes_live_by_a_token_of_its_own() {
     let port = free_port();
-    let world = world_for(port, "\"client_credentials\"").await;
+    let world = world_for(port, "\"client_credentials\", \"authorization_code\"").await;
     let host = Site::open(&world.data, port, 404, "").await;
     let key = SigningKey::generate(Algorithm::ES256).unwrap();
     host.answers_at("/jwks", 200, Vec::new(), &json!({"keys": [key.public_jwk()]}).to_string());
-    let registered = register(
-        &world,
-        &json!({
-            "grant_types": ["client_credentials"], "response_types": [], "jwks_uri": format!("https://localhost:{port}/jwks"),
-            "token_endpoint_auth_method": "private_key_jwt",
-        }),
-    )
-    .await;
-    assert_eq!(registered.status, 201, "{}", registered.body);
-    let registered = registered.json();
-    let list = checks(&world, &registered, Method::POST).await;
-    assert_eq!((failing(&list), &list["live"]), (vec!["token"], &json!(false)), "{list}");
-    world.clock.advance(3);
-    let id = registered["client_id"].as_str().unwrap();
-    let now = world.now().0;
-    let claims = json!({"iss": id, "sub": id, "aud": world.issuer(), "exp": now + 60, "jti": "one"});
-    let assertion = jws::sign(&key, "JWT", claims.as_object().unwrap()).unwrap();
-    let form = [
-        ("grant_type", "client_credentials"),
-        ("client_id", id),
-        ("client_assertion_type", integration_tests::keyed::ASSERTION),
-        ("client_assertion", &assertion),
-    ];
-    let tokens = world.browser().post(format!("{}/token", world.issuer()), &form).await;
-    assert_eq!(tokens.status, 200, "{}", tokens.body);
-    let list = checks(&world, &registered, Method::POST).await;
-    assert_eq!((failing(&list), &list["live"]), (vec![], &json!(true)), "{list}");
+    host.answers_at("/cb", 400, Vec::new(), "");
+    let (site, own) =
+        (format!("https://localhost:{port}"), json!({"grant_types": ["client_credentials"], "response_types": []}));
+    let both =
+        json!({"grant_types": ["client_credentials", "authorization_code"], "redirect_uris": [format!("{site}/cb")]});
+    // Where people sign in, a token of the client's own shows nothing of that.
+    for (more, missing, left) in [(own, "token", vec![]), (both, "sign-in", vec!["sign-in"])] {
+        let mut metadata = json!({"jwks_uri": format!("{site}/jwks"), "token_endpoint_auth_method": "private_key_jwt"});
+        metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let registered = register(&world, &metadata).await;
+        assert_eq!(registered.status, 201, "{}", registered.body);
+        let registered = registered.json();
+        let list = checks(&world, &registered, Method::POST).await;
+        assert_eq!((failing(&list), &list["live"]), (vec![missing], &json!(false)), "{list}");
+        world.clock.advance(3);
+        let id = registered["client_id"].as_str().unwrap();
+        let now = world.now().0;
+        let claims = json!({"iss": id, "sub": id, "aud": world.issuer(), "exp": now + 60, "jti": "one"});
+        let assertion = jws::sign(&key, "JWT", claims.as_object().unwrap()).unwrap();
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", id),
+            ("client_assertion_type", integration_tests::keyed::ASSERTION),
+            ("client_assertion", &assertion),
+        ];
+        let tokens = world.browser().post(format!("{}/token", world.issuer()), &form).await;
+        assert_eq!(tokens.status, 200, "{}", tokens.body);
+        let list = checks(&world, &registered, Method::POST).await;
+        assert_eq!((&list["live"], failing(&list)), (&json!(left.is_empty()), left), "{list}");
+    }
 }
 
 /// A counter shows keys for what it says that it signs, and that strangers cannot ring at it.

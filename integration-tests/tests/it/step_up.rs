@@ -143,8 +143,10 @@ async fn verified_claims_that_cannot_be_had_do_not_leave() {
     assert_eq!((seen, recorded, &userinfo), (true, true, &Value::Null), "{id_token}");
     assert_eq!(id_token["claims"], json!({"name": "CHAN, Tai Man"}));
     assert_eq!(id_token["verification"]["evidence"][0]["record"]["type"], "population_register", "{id_token}");
+    // Whether somebody has a value is said about them as well: they see that it is asked.
+    let told = asked("userinfo", record, json!({"value": "WONG, Siu Ming"})).await;
+    assert_eq!(told, (true, true, Value::Null, Value::Null));
     for (verification, name) in [
-        (record, json!({"value": "WONG, Siu Ming"})),
         (json!({"time": {"max_age": 60}}), Value::Null),
         (json!({"evidence": [{"type": {"value": "document"}}]}), Value::Null),
     ] {

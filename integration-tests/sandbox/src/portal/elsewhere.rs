@@ -107,7 +107,13 @@ pub(super) async fn wait(State(shared): State<Arc<Shared>>, Path(id): Path<Strin
     let Some(mut waiting) = shared.waiting.get(&id) else {
         return cannot_begin(&shared, &Failure::new("elsewhere", "unknown", "nobody waits for this any more"));
     };
-    let came = if now_unix() < waiting.next { Ok(None) } else { look(&shared, &mut waiting).await };
+    let due = now_unix() >= waiting.next;
+    // Whoever has the page open twice looks once.
+    waiting.next = now_unix() + waiting.interval;
+    if due {
+        shared.waiting.replace(&id, waiting.clone());
+    }
+    let came = if due { look(&shared, &mut waiting).await } else { Ok(None) };
     match came {
         Ok(Some(signed_in)) => {
             shared.waiting.take(&id);
@@ -118,7 +124,9 @@ pub(super) async fn wait(State(shared): State<Arc<Shared>>, Path(id): Path<Strin
         Ok(None) => {
             let mut response = web::html(StatusCode::OK, page::waiting(&shared, &waiting));
             response.headers_mut().insert("refresh", HeaderValue::from_static(SHOWN_AGAIN));
-            shared.waiting.replace(&id, waiting);
+            if due {
+                shared.waiting.replace(&id, waiting);
+            }
             response
         }
         Err(failure) => web::html(StatusCode::BAD_REQUEST, page::failure(&shared, &failure)),

@@ -68,11 +68,16 @@ impl PolicySet {
         ))
     }
 
-    /// A service that another's tokens may be exchanged from, and that is not there or knows nobody.
+    /// A service that another's tokens may be exchanged from, or that shows who helps, and that is not there or knows nobody.
     pub(crate) fn unknown_source(&self, service: &Service) -> Option<String> {
         let known = |id: &ServiceId| self.service(id).is_some_and(|from| from.consent != Mode::Anonymous);
         let anonymous = service.consent == Mode::Anonymous;
-        let from = service.exchange_from.iter().find(|from| anonymous || !known(from) || **from == service.id)?;
-        Some(format!("exchange_from: {from} is not another service, or one of the two knows nobody"))
+        let wrong = |from: &&ServiceId| anonymous || !known(from) || **from == service.id;
+        for (field, listed) in [("exchange_from", &service.exchange_from), ("helpers_from", &service.helpers_from)] {
+            if let Some(from) = listed.iter().find(wrong) {
+                return Some(format!("{field}: {from} is not another service, or one of the two knows nobody"));
+            }
+        }
+        None
     }
 }

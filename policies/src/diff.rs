@@ -309,6 +309,24 @@ fn weigh(was: &[Release], is: &[Release]) -> Direction {
     if same_but_for_choice && fewer_must && no_longer { Direction::Narrowing } else { Direction::Widening }
 }
 
+/// What lets tokens of other services become its own.
+fn compare_exchange(diff: &mut Diff, before: &Service, after: &Service) {
+    let id = &after.id;
+    for from in after.exchange_from.iter().filter(|from| !before.exchange_from.contains(from)) {
+        diff.tell(true, id, format!("tokens of {from} may now be exchanged for its own"), None);
+    }
+    for from in before.exchange_from.iter().filter(|from| !after.exchange_from.contains(from)) {
+        diff.tell(false, id, format!("tokens of {from} may no longer be exchanged for its own"), None);
+    }
+    if before.helpers_from != after.helpers_from {
+        diff.push(Direction::Widening, id, "other sign-ins than before show who helps a person".to_owned(), None);
+    }
+    if before.delegation_depth != after.delegation_depth {
+        let (was, is) = (before.delegation_depth, after.delegation_depth);
+        diff.tell(is > was, id, format!("{is} may act for a person, one for the other, and {was} could"), None);
+    }
+}
+
 fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
     let id = &after.id;
     if before.consent != after.consent {
@@ -357,16 +375,7 @@ fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
     if before.back_ends != after.back_ends {
         diff.push(Direction::Widening, id, "who may get its tokens without any person changed".to_owned(), None);
     }
-    for from in after.exchange_from.iter().filter(|from| !before.exchange_from.contains(from)) {
-        diff.tell(true, id, format!("tokens of {from} may now be exchanged for its own"), None);
-    }
-    for from in before.exchange_from.iter().filter(|from| !after.exchange_from.contains(from)) {
-        diff.tell(false, id, format!("tokens of {from} may no longer be exchanged for its own"), None);
-    }
-    if before.delegation_depth != after.delegation_depth {
-        let (was, is) = (before.delegation_depth, after.delegation_depth);
-        diff.tell(is > was, id, format!("{is} may act for a person, one for the other, and {was} could"), None);
-    }
+    compare_exchange(diff, before, after);
     if before.link != after.link {
         diff.push(Direction::Neutral, id, "offers to link another account than before, or none".to_owned(), None);
     }

@@ -117,6 +117,8 @@ pub struct Service {
     pub details: Vec<Detail>,
     /// The services whose tokens may be exchanged for one of its own.
     pub exchange_from: Vec<ServiceId>,
+    /// The services whose tokens show who helps a person; with none any token of the same client does.
+    pub helpers_from: Vec<ServiceId>,
     /// How many may act for a person with its tokens, one for the other.
     pub delegation_depth: usize,
     /// What people call it.
@@ -254,6 +256,7 @@ fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Optio
         back_ends: doc.sections("back_end").iter().filter_map(read_back_end).collect(),
         details: read_details(doc),
         exchange_from: doc.list("exchange_from"),
+        helpers_from: doc.list("helpers_from"),
         delegation_depth: doc.number("delegation_depth", 0..=3).map_or(0, |depth| usize::try_from(depth).unwrap_or(0)),
         name: name?,
         domain,

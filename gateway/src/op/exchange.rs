@@ -44,7 +44,7 @@ pub(super) async fn exchange(caller: &Caller<'_>, request: &ExchangeRequest) -> 
     let service = service.filter(|service| service.exchange_from.contains(&held.service)).ok_or_else(|| {
         target("resource must name a service of this client that takes tokens of the service they come from")
     })?;
-    let actors = actors(caller, request, (&held, &about)).await?;
+    let actors = actors(caller, request, service, (&held, &about)).await?;
     if actors.len() > service.delegation_depth {
         return Err(target("more help the person than this service takes"));
     }
@@ -103,6 +103,7 @@ async fn own(caller: &Caller<'_>, token: &str) -> Result<Option<(AccessGrant, Ab
 async fn actors(
     caller: &Caller<'_>,
     request: &ExchangeRequest,
+    service: &Service,
     (held, about): (&AccessGrant, &About),
 ) -> Result<Vec<PersonId>, OAuthError> {
     let mut actors = held.actors.clone();
@@ -113,9 +114,14 @@ async fn actors(
     };
     let policies = caller.active.catalog.policies();
     let known = |grant: &AccessGrant| policies.service(&grant.service).is_some_and(|s| s.consent != Mode::Anonymous);
+    let shows = |grant: &AccessGrant| service.helpers_from.is_empty() || service.helpers_from.contains(&grant.service);
     let helper = own(caller, token.expose()).await?.filter(|(grant, helper)| {
         // Nobody helps themselves, and whoever is helped does not help.
-        grant.actors.is_empty() && known(grant) && helper.person != about.person && !actors.contains(&helper.person)
+        grant.actors.is_empty()
+            && known(grant)
+            && shows(grant)
+            && helper.person != about.person
+            && !actors.contains(&helper.person)
     });
     let (_, helper) =
         helper.ok_or_else(|| invalid("actor_token is no good token of this client about somebody else"))?;

@@ -35,7 +35,8 @@ fn form(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 async fn signed_in(world: &World, client: &Keyed, service: &str, person: &str, more: &[(&str, &str)]) -> Value {
     let mut browser = world.browser();
     let authorize = client.rp.authorize(service, more);
-    let mut page = world.to_consent(&mut browser, &authorize, "hk-iam-smart", person).await;
+    let provider = if person.starts_with("gd") { "gd-unified" } else { "hk-iam-smart" };
+    let mut page = world.to_consent(&mut browser, &authorize, provider, person).await;
     if page.url.path().ends_with("/link") {
         page = decide(world, &mut browser, &page, "skip").await;
     }
@@ -53,7 +54,7 @@ async fn looked_at(store: &Keyed, token: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_licence_store_is_asked_for_people_and_by_platforms() {
-    let world = World::start().await;
+    let world = World::own(&[]).await;
     let (portal, store) =
         (client(&world, "gd-government-service-network").await, client(&world, "gd-electronic-licence").await);
     let (exchange, counter) = (client(&world, "gd-data-exchange").await, client(&world, "gd-counter").await);
@@ -92,8 +93,12 @@ async fn the_licence_store_is_asked_for_people_and_by_platforms() {
     assert_eq!(refused.json()["error"], "invalid_target", "{}", refused.body);
     // At a counter an officer helps, and has to be named.
     let person = signed_in(&world, &counter, "residence-permit-application", "hk-chan", &[]).await;
-    let officer = signed_in(&world, &counter, "residence-permit-application", "hk-wong", &[]).await;
+    let applicant = signed_in(&world, &counter, "residence-permit-application", "hk-wong", &[]).await;
+    let officer = signed_in(&world, &counter, "counter-desk", "gd-staff-liang", &[]).await;
     let (person, helper) = (text(&person, "access_token"), text(&officer, "access_token"));
+    let applicant = text(&applicant, "access_token");
+    let another = narrow(&person, &[("actor_token", &applicant), ("actor_token_type", ACCESS)]);
+    assert_eq!(counter.send("/token", &another, &[]).await.json()["error"], "invalid_request", "the next in the queue");
     assert_eq!(counter.send("/token", &narrow(&person, &[]), &[]).await.json()["error"], "invalid_request");
     let helped = narrow(&person, &[("actor_token", &helper), ("actor_token_type", ACCESS)]);
     let helped = counter.send("/token", &helped, &[]).await;

@@ -312,11 +312,10 @@ fn weigh(was: &[Release], is: &[Release]) -> Direction {
 /// What lets tokens of other services become its own.
 fn compare_exchange(diff: &mut Diff, before: &Service, after: &Service) {
     let id = &after.id;
-    for from in after.exchange_from.iter().filter(|from| !before.exchange_from.contains(from)) {
-        diff.tell(true, id, format!("tokens of {from} may now be exchanged for its own"), None);
-    }
-    for from in before.exchange_from.iter().filter(|from| !after.exchange_from.contains(from)) {
-        diff.tell(false, id, format!("tokens of {from} may no longer be exchanged for its own"), None);
+    for (more, has, lacks, may) in [(true, after, before, "may now"), (false, before, after, "may no longer")] {
+        for from in has.exchange_from.iter().filter(|from| !lacks.exchange_from.contains(from)) {
+            diff.tell(more, id, format!("tokens of {from} {may} be exchanged for its own"), None);
+        }
     }
     if before.helpers_from != after.helpers_from {
         diff.push(Direction::Widening, id, "other sign-ins than before show who helps a person".to_owned(), None);

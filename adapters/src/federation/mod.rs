@@ -123,10 +123,15 @@ impl Resolver {
             let Ok(_place) = tokio::time::timeout(self.patience, places.acquire()).await else { return Err(busy()) };
             tokio::time::timeout(self.patience, self.climbed(entity, anchor, now)).await.unwrap_or_else(late)
         };
-        let attempt = self.attempts.get_with((who.clone(), now.0 / PAUSE), climbed).await;
+        let key = (who.clone(), now.0 / PAUSE);
+        // What ended since it was found says nothing any more.
+        if self.attempts.get(&key).await.is_some_and(|known| known.is_ok_and(|found| found.expires_at.is_past(now))) {
+            self.attempts.invalidate(&key).await;
+        }
+        let attempt = self.attempts.get_with(key.clone(), climbed).await;
         match &attempt {
             Ok(found) => self.kept.insert(who, Arc::clone(found)).await,
-            Err(error) if *error == busy() => self.attempts.invalidate(&(who, now.0 / PAUSE)).await,
+            Err(error) if *error == busy() => self.attempts.invalidate(&key).await,
             Err(_) => {}
         }
         attempt

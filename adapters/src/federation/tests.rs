@@ -284,6 +284,19 @@ async fn a_climb_that_takes_too_long_ends_and_is_not_begun_again_at_once() {
     }
 }
 
+/// A chain that ended a moment ago is no answer, and is looked for again at once.
+#[tokio::test]
+async fn what_was_found_is_over_when_its_chain_is() {
+    let (web, anchor) = web();
+    let resolver = Resolver::new(Arc::clone(&web) as Arc<dyn Http>);
+    let leaf: EntityId = id("leaf").parse().unwrap();
+    web.vouch_as(("middle", "middle"), ("leaf", "leaf"), json!({"exp": NOW.0 + 3}));
+    assert_eq!(resolver.resolve(&leaf, &anchor, &PLACES, NOW).await.unwrap().expires_at.0, NOW.0 + 3);
+    web.vouch("middle", "leaf");
+    let again = resolver.resolve(&leaf, &anchor, &PLACES, Timestamp(NOW.0 + 4)).await.unwrap();
+    assert_eq!(again.expires_at.0, NOW.0 + 600);
+}
+
 /// Who finds no place learns nothing of anybody, and nothing is remembered of it.
 #[tokio::test]
 async fn no_place_to_find_out_is_no_answer() {

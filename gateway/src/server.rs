@@ -20,7 +20,7 @@ use crate::op::joining;
 use crate::ports::Clock;
 
 /// How often keys, certificate, bundle and expired records are looked after.
-const TEND: Duration = Duration::from_secs(10);
+pub(crate) const TEND: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether another bundle is in effect: often enough that all nodes have it within a second.
 pub(crate) const FOLLOW: Duration = Duration::from_millis(250);

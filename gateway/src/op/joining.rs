@@ -21,13 +21,12 @@ use super::register::{check, enter};
 use crate::admission::Admission;
 use crate::app::{Active, App};
 use crate::roll::{Record, Vouched};
+use crate::server::TEND;
 
 /// How long before a chain ends it is looked for again: so long its portal's tokens may live.
 const IN_GOOD_TIME: Duration = ACCESS_TOKEN_LIFETIME;
 /// How many are looked after at a time, so that federations of short words do not keep us busy.
 const AT_A_TIME: usize = 16;
-/// How long it is from one look to the next, in seconds.
-const TICK: u64 = 10;
 /// How many of them together.
 const TOGETHER: usize = 4;
 /// How many may have come and gone lately under a document, for each place that it has.
@@ -64,7 +63,8 @@ pub async fn look_after(app: &App) {
     let (active, now) = (app.bundle(), app.now());
     let mut ending = active.ending(now, now.plus(IN_GOOD_TIME));
     // Where there are many, those of whom nobody hears anything do not keep us from the others.
-    let first = usize::try_from(now.0 / TICK).unwrap_or_default().wrapping_mul(AT_A_TIME) % ending.len().max(1);
+    let first =
+        usize::try_from(now.0 / TEND.as_secs()).unwrap_or_default().wrapping_mul(AT_A_TIME) % ending.len().max(1);
     ending.rotate_left(first);
     let ending = ending.into_iter().take(AT_A_TIME).filter_map(|id| id.entity()?.parse().ok());
     let looking = ending.map(|entity: EntityId| async move { look_up(app, &entity, &app.places.renewals, true).await });

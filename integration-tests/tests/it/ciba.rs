@@ -80,6 +80,18 @@ pub(crate) async fn open(world: &World, phone: &mut Browser) -> Reply {
     world.past_waiting(phone, begun.target()).await
 }
 
+/// Somebody who is signed in answers a terminal of the same client: what it showed, and its request for the tokens.
+pub(crate) async fn at_terminal(world: &World, rp: &Rp, phone: &mut Browser) -> (Value, Vec<(&'static str, String)>) {
+    let hall = [("scope", "openid profile"), ("terminal_name", "T"), ("terminal_place", "Hall")];
+    let device = rp.post("/device_authorization", &hall).await.json();
+    let yes = [("user_code", device["user_code"].as_str().unwrap()), ("decision", "yes")];
+    let begun = phone.post(format!("{}/device", world.issuer()), &yes).await;
+    let page = world.past_waiting(phone, begun.target()).await;
+    world.agree_here(phone, &page).await;
+    let code = device["device_code"].as_str().unwrap().to_owned();
+    (device, vec![("grant_type", DEVICE.to_owned()), ("device_code", code)])
+}
+
 /// Section 7 to 10: an official asks, the resident sees it on their phone and agrees, the counter comes for it, once.
 #[tokio::test(flavor = "multi_thread")]
 async fn ciba_7_an_official_asks_and_the_resident_agrees_on_their_phone() {

@@ -211,14 +211,8 @@ async fn a_terminal_and_a_counter_whose_every_step_lands_on_the_other_node() {
         for _ in 0..2 {
             assert_eq!(ciba::poll(&counter, &asked).await.json()["error"], "invalid_grant", "once, everywhere");
         }
-        let hall = [("scope", "openid profile"), ("terminal_name", "T"), ("terminal_place", "Hall")];
-        let device = counter.post("/device_authorization", &hall).await.json();
-        let yes = [("user_code", device["user_code"].as_str().unwrap()), ("decision", "yes")];
-        let begun = phone.post(format!("{}/device", world.issuer()), &yes).await;
-        let page = world.past_waiting(&mut phone, begun.target()).await;
-        world.agree_here(&mut phone, &page).await;
-        let grant = "urn:ietf:params:oauth:grant-type:device_code";
-        let form = [("grant_type", grant), ("device_code", device["device_code"].as_str().unwrap())];
+        let (_, form) = ciba::at_terminal(world, &counter, &mut phone).await;
+        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let tokens = counter.token(&form).await;
         assert_eq!(tokens.status, 200, "{}", tokens.body);
         for _ in 0..2 {

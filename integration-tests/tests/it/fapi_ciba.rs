@@ -5,22 +5,13 @@ use integration_tests::world::{SECRET, World, client_document, secret_line, serv
 use integration_tests::{Browser, Keyed};
 use serde_json::{Map, Value, json};
 
-const GRANT: &str = "urn:openid:params:grant-type:ciba";
+use crate::ciba::{code, open};
 
-/// The code that a phone shows on which somebody is signed in.
-async fn code(world: &World, phone: &mut Browser) -> String {
-    let page = phone.post(format!("{}/requests", world.issuer()), &[("decision", "code")]).await;
-    let (_, rest) = page.body.split_once("role=\"status\">").unwrap_or_else(|| panic!("no code: {}", page.body));
-    rest.split('<').next().unwrap().to_owned()
-}
+const GRANT: &str = "urn:openid:params:grant-type:ciba";
 
 /// Opens what waits and agrees to it.
 async fn agree(world: &World, phone: &mut Browser) -> Reply {
-    let requests = format!("{}/requests", world.issuer());
-    let page = phone.get(&requests).await;
-    let question = page.field("question").unwrap_or_else(|| panic!("nothing waits: {}", page.body));
-    let begun = phone.post(requests, &[("question", &question), ("decision", "open")]).await;
-    let page = world.past_waiting(phone, begun.target()).await;
+    let page = open(world, phone).await;
     world.agree_here(phone, &page).await
 }
 

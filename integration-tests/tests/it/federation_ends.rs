@@ -106,10 +106,7 @@ async fn other_keys_of_the_anchor_end_what_rested_on_the_old_ones() {
 async fn strangers_make_us_write_nothing_twice() {
     let (world, federation) = world("").await;
     let client = client(&world, &federation);
-    let records = async || {
-        let reports = world.demo.gateway.app().store.verify_audit().await.unwrap();
-        reports.iter().map(|report| report.records).sum::<u64>()
-    };
+    let records = async || world.records().await.len();
     // Vouched for, and over in a moment.
     federation.vouch(PORTAL, &json!({"exp": Federation::now() + 30}));
     let before = records().await;
@@ -160,10 +157,7 @@ async fn oidfed_10_4_a_portal_that_goes_on_is_looked_for_in_good_time() {
     let name = format!("{DOCUMENT}~{}", federation.entity(PORTAL)).parse().unwrap();
     let until = || app.bundle().vouched_until(&name).unwrap().0;
     let (first, asked) = (until(), federation.site.heard().len());
-    let records = async || {
-        let reports = app.store.verify_audit().await.unwrap();
-        reports.iter().map(|report| report.records).sum::<u64>()
-    };
+    let records = async || world.records().await.len();
     let before = records().await;
     world.clock.advance(650);
     // It hears the same, and that is no news.
@@ -198,10 +192,7 @@ async fn a_portal_that_is_long_gone_is_forgotten() {
     let app = world.demo.gateway.app();
     let client = client(&world, &federation);
     assert_eq!(client.push(true, &[]).await.status, 201);
-    let records = async || {
-        let reports = app.store.verify_audit().await.unwrap();
-        reports.iter().map(|report| report.records).sum::<u64>()
-    };
+    let records = async || world.records().await.len();
     let before = records().await;
     world.clock.advance(2 * 86_400);
     look_after(app).await;

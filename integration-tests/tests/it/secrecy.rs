@@ -120,15 +120,9 @@ async fn cve_2024_39315_no_secret_of_terminals_counters_and_registrations() {
     let page = ciba::open(&world, &mut phone).await;
     world.agree_here(&mut phone, &page).await;
     let by_counter = ciba::poll(&counter, &asked).await.json();
-    let hall = [("scope", "openid profile"), ("terminal_name", "T"), ("terminal_place", "Hall")];
-    let device = counter.post("/device_authorization", &hall).await.json();
-    let yes = [("user_code", device["user_code"].as_str().unwrap()), ("decision", "yes")];
-    let begun = phone.post(format!("{}/device", world.issuer()), &yes).await;
-    let page = world.past_waiting(&mut phone, begun.target()).await;
-    world.agree_here(&mut phone, &page).await;
-    let grant = "urn:ietf:params:oauth:grant-type:device_code";
-    let by_terminal =
-        counter.token(&[("grant_type", grant), ("device_code", device["device_code"].as_str().unwrap())]).await.json();
+    let (device, form) = ciba::at_terminal(&world, &counter, &mut phone).await;
+    let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let by_terminal = counter.token(&form).await.json();
     let (_, proof) = device["verification_uri_complete"].as_str().unwrap().split_once("proof=").unwrap();
     canaries.extend([shown, "Canary 4711".to_owned(), "LEUNG".to_owned(), proof.to_owned()]);
     for (answer, names) in [

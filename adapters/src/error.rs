@@ -13,7 +13,7 @@ pub enum UpstreamError {
     Denied,
     /// It cannot be reached, or not in time.
     #[error("unavailable: {0}")]
-    Unavailable(#[from] HttpError),
+    Unavailable(HttpError),
     /// It answered something that must not be believed.
     #[error("misbehaved: {0}")]
     Misbehaved(String),
@@ -35,6 +35,15 @@ pub enum UpstreamError {
     /// The provider has no such thing.
     #[error("this provider has no such thing")]
     Unsupported,
+}
+
+impl From<HttpError> for UpstreamError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Unusable(why) => Self::Misbehaved(why.to_owned()),
+            error => Self::Unavailable(error),
+        }
+    }
 }
 
 impl UpstreamError {

@@ -23,6 +23,9 @@ pub enum HttpError {
     /// The answer has a status that promises no content.
     #[error("status {0}")]
     Status(u16),
+    /// What the peer answered is of no use; the reason is ours.
+    #[error("the answer is of no use: {0}")]
+    Unusable(&'static str),
 }
 
 /// Sends requests to configured hosts. An implementation limits time and size, checks certificates and addresses,

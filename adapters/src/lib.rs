@@ -38,6 +38,7 @@ mod port;
 pub mod registry;
 pub mod remote;
 pub mod shared;
+pub mod shares;
 
 pub use error::UpstreamError;
 
@@ -177,6 +178,17 @@ pub enum Approval {
     ThisDevice(Url),
 }
 
+/// Over which connections a provider delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deliveries {
+    /// It delivers nothing.
+    None,
+    /// Over any: what is delivered shows by itself who sent it.
+    Open,
+    /// Over those with the provider's client certificate.
+    Certified,
+}
+
 /// What a provider sent server to server.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery<'a> {
@@ -246,6 +258,11 @@ pub trait Adapter: Send + Sync {
     /// [`UpstreamError::Unsupported`] where there is no such thing.
     async fn direct(&self, _callback: &Params, _step: Step<'_>) -> Result<Answer, UpstreamError> {
         Err(UpstreamError::Unsupported)
+    }
+
+    /// Whether the provider delivers server to server, and over which connections.
+    fn deliveries(&self) -> Deliveries {
+        Deliveries::None
     }
 
     /// Whether a delivery is to be believed, and what it answers. Says the same to everybody who is not.

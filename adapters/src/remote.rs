@@ -1,5 +1,6 @@
 //! Documents that live at a peer (metadata, key sets), kept parsed.
 //!
+//! What is fetched is judged before it is kept: a document that is of no use is a fetch that failed, and the last good one serves.
 //! A document is fetched once however many logins wait for it (single flight), and again at most once a minute
 //! however often it is found wanting, so that a flood of unknown `kid`s reaches no peer. When a fetch fails, the last
 //! good document serves for up to a day.
@@ -34,28 +35,34 @@ impl<T> Clone for Kept<T> {
 }
 
 type Attempt<T> = Result<Kept<T>, HttpError>;
+/// Reads a document and checks it; or says why it is of no use.
+type Judge<T> = Box<dyn Fn(&[u8]) -> Result<T, &'static str> + Send + Sync>;
 
 /// A cache of remote documents of one kind.
 pub struct Remote<T> {
     http: Arc<dyn Http>,
-    parse: fn(&[u8]) -> Option<T>,
+    judge: Judge<T>,
     kept: Cache<Url, Kept<T>>,
     attempts: Cache<(Url, u64), Attempt<T>>,
 }
 
 impl<T: Send + Sync + 'static> Remote<T> {
-    /// A cache that reads documents with `parse`.
+    /// A cache of documents that `judge` reads and checks.
     #[must_use]
-    pub fn new(http: Arc<dyn Http>, parse: fn(&[u8]) -> Option<T>) -> Self {
-        Self::keeping(10_000, http, parse)
+    pub fn new(http: Arc<dyn Http>, judge: impl Fn(&[u8]) -> Result<T, &'static str> + Send + Sync + 'static) -> Self {
+        Self::keeping(10_000, http, judge)
     }
 
     /// The same, of at most `most` documents.
     #[must_use]
-    pub fn keeping(most: u64, http: Arc<dyn Http>, parse: fn(&[u8]) -> Option<T>) -> Self {
+    pub fn keeping(
+        most: u64,
+        http: Arc<dyn Http>,
+        judge: impl Fn(&[u8]) -> Result<T, &'static str> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             http,
-            parse,
+            judge: Box::new(judge),
             kept: Cache::builder().max_capacity(most).time_to_live(STALE).build(),
             attempts: Cache::builder().max_capacity(most).time_to_live(Duration::from_secs(2 * PAUSE)).build(),
         }
@@ -102,7 +109,10 @@ impl<T: Send + Sync + 'static> Remote<T> {
         if response.status() != http::StatusCode::OK {
             return Err(HttpError::Status(response.status().as_u16()));
         }
-        let document = (self.parse)(response.body()).ok_or(HttpError::Status(200))?;
+        let document = (self.judge)(response.body()).map_err(|why| {
+            tracing::warn!(%url, why, "a fetched document is of no use");
+            HttpError::Unusable(why)
+        })?;
         Ok(Kept { document: Arc::new(document), at: now })
     }
 }
@@ -135,7 +145,10 @@ mod tests {
 
     fn remote() -> (Arc<Counting>, Remote<String>, Url) {
         let http = Arc::new(Counting::default());
-        let remote = Remote::new(Arc::clone(&http) as Arc<dyn Http>, |bytes| String::from_utf8(bytes.to_vec()).ok());
+        let remote = Remote::new(Arc::clone(&http) as Arc<dyn Http>, |bytes| match bytes {
+            b"7" => Err("wrong"),
+            sound => String::from_utf8(sound.to_vec()).map_err(|_| "no text"),
+        });
         (http, remote, "https://peer.example/jwks".parse().unwrap())
     }
 
@@ -182,6 +195,23 @@ mod tests {
         http.broken.store(false, Ordering::SeqCst);
         let much_later = later.plus(Duration::from_secs(120));
         assert_ne!(*remote.get(&url, much_later).await.unwrap(), "0");
+    }
+
+    /// A document that is of no use takes nobody's place, and is looked at again after the usual pause.
+    #[tokio::test]
+    async fn what_fails_its_check_is_a_fetch_that_failed() {
+        let (http, remote, url) = remote();
+        http.calls.store(6, Ordering::SeqCst);
+        assert_eq!(*remote.get(&url, T0).await.unwrap(), "6");
+        let later = T0.plus(FRESH).plus(Duration::from_secs(1));
+        assert_eq!(*remote.get(&url, later).await.unwrap(), "6", "the next answer is wrong");
+        assert_eq!(http.calls.load(Ordering::SeqCst), 8);
+        assert_eq!(*remote.get(&url, later.plus(Duration::from_secs(60))).await.unwrap(), "8");
+        // Where there is none before, the failure is told and not kept.
+        let (http, remote, url) = self::remote();
+        http.calls.store(7, Ordering::SeqCst);
+        assert_eq!(remote.get(&url, T0).await.unwrap_err(), HttpError::Unusable("wrong"));
+        assert_eq!(*remote.get(&url, T0.plus(Duration::from_secs(2))).await.unwrap(), "8");
     }
 
     #[tokio::test]

@@ -422,6 +422,12 @@ impl KeySet {
     pub fn is_empty(&self) -> bool {
         self.verifying.is_empty()
     }
+
+    /// Whether there is a key to encrypt to.
+    #[must_use]
+    pub fn encrypts(&self) -> bool {
+        !self.encrypting.is_empty()
+    }
 }
 
 impl FromIterator<VerifyingKey> for KeySet {

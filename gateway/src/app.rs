@@ -34,8 +34,8 @@ use crate::config::Config;
 use crate::egress::{Egress, EgressError};
 use crate::exports::Exports;
 use crate::keys::{Keys, KeysError, lasting_secret};
+use crate::limits::Limits;
 use crate::op::logo::Logo;
-use crate::places::Places;
 use crate::ports::{Clock, Entropy, NoEntropy};
 use crate::roll::Roll;
 use crate::seal::{SealError, Seals};
@@ -83,9 +83,15 @@ pub enum StartError {
 }
 
 /// A list of redirect URIs; what could not be one is nobody's, and left out.
-fn redirect_uris(json: &[u8]) -> Option<Vec<RedirectUri>> {
-    let listed: Vec<String> = serde_json::from_slice(json).ok()?;
-    Some(listed.into_iter().filter_map(|uri| uri.parse().ok()).collect())
+fn redirect_uris(json: &[u8]) -> Result<Vec<RedirectUri>, &'static str> {
+    let listed: Vec<String> = serde_json::from_slice(json).map_err(|_| "it is no list of addresses")?;
+    Ok(listed.into_iter().filter_map(|uri| uri.parse().ok()).collect())
+}
+
+/// The keys of a client. A set without any is no set of keys: the last good one serves.
+fn keys_of_clients(json: &[u8]) -> Result<KeySet, &'static str> {
+    let keys = KeySet::parse(json).map_err(|_| "it is no JWK Set")?;
+    if keys.is_empty() && !keys.encrypts() { Err("it holds no key of use") } else { Ok(keys) }
 }
 
 /// How many pictures are kept.
@@ -119,8 +125,8 @@ pub struct App {
     pub mutual_tls: OnceLock<String>,
     /// Who certifies clients.
     pub client_authorities: Vec<CertificateDer<'static>>,
-    /// How many may be at something at once.
-    pub places: Places,
+    /// Bounds of concurrent work, and rates.
+    pub limits: Limits,
     active: ArcSwap<Active>,
     /// Held while a new snapshot is put together from the one before.
     changing: std::sync::Mutex<()>,
@@ -200,16 +206,16 @@ impl App {
             clock,
             entropy,
             pairwise,
-            client_keys: Remote::new(Arc::clone(&http), |json| KeySet::parse(json).ok()),
+            client_keys: Remote::new(Arc::clone(&http), keys_of_clients),
             sectors: Remote::new(Arc::clone(&http), redirect_uris),
-            logos: Remote::keeping(LOGOS, http, Logo::read),
+            logos: Remote::keeping(LOGOS, http, |bytes| Logo::read(bytes).ok_or("it is no picture")),
             mutual_tls: OnceLock::new(),
             client_authorities,
             active: ArcSwap::from_pointee(active),
             changing: std::sync::Mutex::default(),
             rolling: Mutex::default(),
             entering: Mutex::default(),
-            places: Places::default(),
+            limits: Limits::default(),
             usage: Usage::default(),
             federations,
             shadow: ArcSwapOption::empty(),

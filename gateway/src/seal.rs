@@ -5,7 +5,7 @@
 
 use certs::vault::{Sealer, Vault, VaultError};
 use gateway_core::digest::{Digest, keyed};
-use gateway_core::time::Timestamp;
+use gateway_core::time::{SKEW, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -65,14 +65,16 @@ impl Seals {
         Ok(sealer.seal(&postcard::to_stdvec(value)?, name.as_bytes(), self.entropy.bytes()?)?)
     }
 
-    /// Opens a cookie of this name, sealed under the current key or the one before.
+    /// Opens a cookie of this name, sealed under the current key, the one before, or, by a node whose clock is ahead, the next.
     ///
     /// # Errors
     /// [`SealError`].
     pub fn open_cookie<T: DeserializeOwned>(&self, name: &str, sealed: &[u8], now: Timestamp) -> Result<T, SealError> {
         let period = now.0 / COOKIE_KEY_PERIOD;
         let open = |period| Ok::<_, SealError>(self.cookie_sealer(period)?.open(sealed, name.as_bytes())?);
-        let plain = open(period).or_else(|_| open(period.saturating_sub(1)))?;
+        let ahead = now.plus(SKEW).0 / COOKIE_KEY_PERIOD;
+        let plain = open(period).or_else(|error| if ahead > period { open(ahead) } else { Err(error) });
+        let plain = plain.or_else(|_| open(period.saturating_sub(1)))?;
         Ok(postcard::from_bytes(&plain)?)
     }
 
@@ -134,6 +136,17 @@ mod tests {
         assert_eq!(open("a", Timestamp(now.0 + COOKIE_KEY_PERIOD)).as_deref(), Some("value"));
         assert_eq!(open("a", Timestamp(now.0 + 2 * COOKIE_KEY_PERIOD)), None);
         assert_eq!(open("b", now), None);
+    }
+
+    /// A node that is a few seconds behind at midnight opens what another one sealed.
+    #[test]
+    fn a_cookie_of_a_node_whose_clock_is_ahead_opens() {
+        let seals = Seals::new(Vault::new([1; 32]));
+        let midnight = Timestamp(COOKIE_KEY_PERIOD * 100);
+        let sealed = seals.cookie("a", &"value", midnight).unwrap();
+        let open = |at| seals.open_cookie::<String>("a", &sealed, at).ok();
+        assert_eq!(open(Timestamp(midnight.0 - 5)).as_deref(), Some("value"));
+        assert_eq!(open(Timestamp(midnight.0 - 600)), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use url::Url;
 use crate::app::{App, StartError};
 use crate::config::Config;
 use crate::control;
+use crate::http::connections::{self, Connections};
 use crate::http::{listener, routes};
 use crate::notices;
 use crate::op::joining;
@@ -24,6 +25,10 @@ pub(crate) const TEND: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether another bundle is in effect: often enough that all nodes have it within a second.
 pub(crate) const FOLLOW: Duration = Duration::from_millis(250);
+
+/// The fewest connections that a gateway is of use with, and the limit of open files that they need.
+const FEWEST: usize = 64;
+const LEAST_DESCRIPTORS: u64 = 192;
 
 /// A gateway that serves.
 pub struct Server {
@@ -65,6 +70,9 @@ impl Server {
     ) -> Result<Self, StartError> {
         let peers = peers(config).await?;
         let clients = clients(&app, config).await?;
+        // The listeners for peers and for clients with a certificate have room of their own, which no stranger takes.
+        let budget = connections::budget(descriptors()?);
+        let (own, others) = (Connections::new(budget - budget / 4), budget / 8);
         let orders = match &config.control {
             Some(socket) => Some(control::bind(socket).map_err(StartError::Listen)?),
             None => None,
@@ -77,12 +85,14 @@ impl Server {
         if let Some(peers) = peers {
             let tls = certs::tls::server_for_peers(Arc::clone(&certificate) as Arc<_>, peers.authorities)?;
             peers_address = peers.listener.local_addr().ok();
-            for_peers = Some(listener::serve(peers.listener, tls, routes::peers(Arc::clone(&app)), stopped.clone()));
+            let (router, room) = (routes::peers(Arc::clone(&app)), Connections::new(others));
+            for_peers = Some(listener::serve(peers.listener, tls, router, room, stopped.clone()));
         }
         let mut for_clients = None;
         if let Some(listener) = clients {
             let tls = certs::tls::server_for_clients(Arc::clone(&certificate) as Arc<_>)?;
-            for_clients = Some(listener::serve(listener, tls, routes::clients(Arc::clone(&app)), stopped.clone()));
+            let (router, room) = (routes::clients(Arc::clone(&app)), Connections::new(others));
+            for_clients = Some(listener::serve(listener, tls, router, room, stopped.clone()));
         }
         let tending = tend(Arc::clone(&app), certificate, stopped.clone());
         let following = follow(Arc::clone(&app), stopped.clone());
@@ -90,7 +100,7 @@ impl Server {
         let rolling = follow_roll(Arc::clone(&app), stopped.clone());
         let taking_orders =
             orders.map(|listener| tokio::spawn(control::serve(listener, Arc::clone(&app), stopped.clone())));
-        let serving = listener::serve(listener, tls, routes::router(Arc::clone(&app)), stopped);
+        let serving = listener::serve(listener, tls, routes::router(Arc::clone(&app)), own, stopped);
         let serving = tokio::spawn(async move {
             let loops = [tokio::spawn(tending), tokio::spawn(following), tokio::spawn(rolling), tokio::spawn(looking)];
             let others: Vec<_> =
@@ -131,6 +141,18 @@ impl Server {
         let _ = self.stop.send(true);
         let _ = self.serving.await;
     }
+}
+
+/// How many descriptors this process may open: the soft limit is raised to the hard one first.
+fn descriptors() -> Result<u64, StartError> {
+    let limit = |error: std::io::Error| StartError::Listen(format!("the limit of open files cannot be read: {error}"));
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX).map_err(limit)?;
+    if connections::budget(descriptors) < FEWEST {
+        let why =
+            format!("this process may open {descriptors} files; it needs at least {LEAST_DESCRIPTORS} (ulimit -n)");
+        return Err(StartError::Listen(why));
+    }
+    Ok(descriptors)
 }
 
 /// The listener for peers that show a client certificate, and who may certify them.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use gateway::http::connections::Connections;
 use gateway::http::listener;
 use tokio::sync::watch;
 
@@ -170,7 +171,7 @@ impl Site {
         let tls = certs::tls::server(certificate).expect("TLS");
         let listener = listener::bind(([127, 0, 0, 1], port).into()).await.expect("a port");
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(listener::serve(listener, tls, router, stopped));
+        tokio::spawn(listener::serve(listener, tls, router, Connections::new(4_096), stopped));
         Self { answer, by_path, asked, _stop: stop }
     }
 

@@ -20,11 +20,11 @@ use gateway_core::ids::EntityId;
 use gateway_core::time::Timestamp;
 use moka::future::Cache;
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 use url::Url;
 
 use self::climb::{Climb, Top};
 use crate::http::Http;
+use crate::shares::Shares;
 
 /// The longest that a chain serves, however long its statements would.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
@@ -97,11 +97,11 @@ impl Resolver {
     }
 
     /// The chain of an entity, as it was found before and still holds, or found now. However many wait for it, finding out takes
-    /// one of `places`.
+    /// one of `places`, of which no host has more than its share.
     ///
     /// # Errors
     /// Why the federation does not vouch for it, as far as can be seen.
-    pub async fn resolve(&self, entity: &EntityId, anchor: &Anchor, places: &Semaphore, now: Timestamp) -> Attempt {
+    pub async fn resolve(&self, entity: &EntityId, anchor: &Anchor, places: &Shares, now: Timestamp) -> Attempt {
         let who = (entity.clone(), anchor.version.clone());
         match self.kept.get(&who).await.filter(|known| !known.expires_at.is_past(now)) {
             Some(known) => Ok(known),
@@ -113,14 +113,15 @@ impl Resolver {
     ///
     /// # Errors
     /// As above.
-    pub async fn renew(&self, entity: &EntityId, anchor: &Anchor, places: &Semaphore, now: Timestamp) -> Attempt {
+    pub async fn renew(&self, entity: &EntityId, anchor: &Anchor, places: &Shares, now: Timestamp) -> Attempt {
         if !anchor.may_call(entity.as_str()) {
             return Err(FederationError(format!("{entity} is at no host of this federation")));
         }
         let who = (entity.clone(), anchor.version.clone());
         let late = |_| Err(FederationError(format!("{entity}: its federation takes too long")));
         let climbed = async {
-            let Ok(_place) = tokio::time::timeout(self.patience, places.acquire()).await else { return Err(busy()) };
+            let host = Url::parse(entity.as_str()).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+            let Some(_place) = places.take(&[&host], self.patience / 5).await else { return Err(busy()) };
             tokio::time::timeout(self.patience, self.climbed(entity, anchor, now)).await.unwrap_or_else(late)
         };
         let key = (who.clone(), now.0 / PAUSE);
@@ -131,7 +132,7 @@ impl Resolver {
         let attempt = self.attempts.get_with(key.clone(), climbed).await;
         match &attempt {
             Ok(found) => self.kept.insert(who, Arc::clone(found)).await,
-            Err(error) if *error == busy() => self.attempts.invalidate(&key).await,
+            Err(error) if is_busy(error) => self.attempts.invalidate(&key).await,
             Err(_) => {}
         }
         attempt
@@ -163,7 +164,12 @@ impl Resolver {
     }
 }
 
-/// There was no place to find out, which says nothing about anybody.
+/// Whether there was no place to find out, which says nothing about the entity.
+#[must_use]
+pub fn is_busy(error: &FederationError) -> bool {
+    *error == busy()
+}
+
 fn busy() -> FederationError {
     FederationError("too many are looked up at once".to_owned())
 }

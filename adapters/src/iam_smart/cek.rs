@@ -1,6 +1,6 @@
 //! The content key: fetched once for all nodes, renewed before it ends and whenever the provider does not know it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -45,22 +45,22 @@ struct Kept {
 pub(super) struct ContentKeys {
     kek: KeyEncryptionKey,
     kek_digest: String,
-    /// The lock is held while a key is fetched, so that a hundred logins fetch one.
-    kept: Mutex<Known>,
+    /// The keys that this node has at hand, newest first. Reading them waits for no call.
+    live: RwLock<Vec<Live>>,
+    /// Held while a key is fetched, so that a hundred logins fetch one.
+    asked: Mutex<Asked>,
 }
 
-/// What this node knows of keys.
+/// When the provider was asked for a key.
 #[derive(Default)]
-struct Known {
-    /// Newest first.
-    live: Vec<Live>,
+struct Asked {
     /// When the provider was last asked in vain.
     failed: Option<(Instant, HttpError)>,
     /// When it was last asked because of a delivery that no known key opens.
     looked: Option<Instant>,
 }
 
-impl Known {
+impl Asked {
     /// Whoever waited while somebody else asked in vain has their answer: a hundred do not wait one after the other.
     fn still_worth_asking(&self, since: Instant) -> Result<(), UpstreamError> {
         match &self.failed {
@@ -82,7 +82,15 @@ struct KeyContent {
 impl ContentKeys {
     /// Keys that come under `kek`.
     pub(super) fn new(kek: KeyEncryptionKey, kek_digest: String) -> Self {
-        Self { kek, kek_digest, kept: Mutex::default() }
+        Self { kek, kek_digest, live: RwLock::default(), asked: Mutex::default() }
+    }
+
+    fn live(&self) -> Vec<Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_live(&self, live: Vec<Live>) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
     }
 
     /// The key to seal and open with now. `label` keeps the randomness of this call apart: one step may need a key twice.
@@ -92,16 +100,20 @@ impl ContentKeys {
         step: Step<'_>,
         label: &str,
     ) -> Result<Arc<ContentKey>, UpstreamError> {
-        let asked = Instant::now();
-        let mut kept = self.kept.lock().await;
-        if let Some(key) = usable(&kept.live, step.now) {
+        let own = || usable(&self.live(), step.now);
+        if let Some(key) = own() {
             return Ok(key);
         }
-        kept.still_worth_asking(asked)?;
-        kept.live = self.load(api, step.now).await?;
-        match usable(&kept.live, step.now) {
+        let since = Instant::now();
+        let mut asked = self.asked.lock().await;
+        if let Some(key) = own() {
+            return Ok(key);
+        }
+        asked.still_worth_asking(since)?;
+        self.set_live(self.load(api, step.now).await?);
+        match own() {
             Some(key) => Ok(key),
-            None => self.fetch(api, &mut kept, None, (step, label)).await,
+            None => self.fetch(api, &mut asked, None, (step, label)).await,
         }
     }
 
@@ -113,17 +125,17 @@ impl ContentKeys {
         step: Step<'_>,
         label: &str,
     ) -> Result<Arc<ContentKey>, UpstreamError> {
-        let asked = Instant::now();
-        let mut kept = self.kept.lock().await;
-        let other = |live: &[Live]| usable(live, step.now).filter(|key| **key != *refused);
-        if let Some(key) = other(&kept.live) {
+        let since = Instant::now();
+        let mut asked = self.asked.lock().await;
+        let other = || usable(&self.live(), step.now).filter(|key| **key != *refused);
+        if let Some(key) = other() {
             return Ok(key);
         }
-        kept.still_worth_asking(asked)?;
-        kept.live = self.load(api, step.now).await?;
-        match other(&kept.live) {
+        asked.still_worth_asking(since)?;
+        self.set_live(self.load(api, step.now).await?);
+        match other() {
             Some(key) => Ok(key),
-            None => self.fetch(api, &mut kept, Some(refused), (step, label)).await,
+            None => self.fetch(api, &mut asked, Some(refused), (step, label)).await,
         }
     }
 
@@ -134,23 +146,21 @@ impl ContentKeys {
         Ok(known.into_iter().map(|live| live.key).collect())
     }
 
-    /// The ones that this node has at hand. The lock is not waited for: strangers come here, and it may be held by somebody
-    /// who waits for the provider.
+    /// The ones that this node has at hand.
     pub(super) fn at_hand(&self, now: Timestamp) -> Vec<Arc<ContentKey>> {
-        let Ok(kept) = self.kept.try_lock() else { return Vec::new() };
-        kept.live.iter().filter(|live| !live.ends_at.is_past(now)).map(|live| Arc::clone(&live.key)).collect()
+        self.live().into_iter().filter(|live| !live.ends_at.is_past(now)).map(|live| live.key).collect()
     }
 
     /// The provider's key of now, for a delivery that none of ours opens: it may have changed while the person thought.
-    /// Strangers bring this about as well, so the provider is asked once in a while and nobody waits for the answer of
-    /// another's question.
+    /// Strangers bring this about as well, so the provider is asked once in a while, and a login that has a usable key waits
+    /// for none of these calls.
     pub(super) async fn of_now(&self, api: &Api, step: Step<'_>) -> Option<Arc<ContentKey>> {
-        let mut kept = self.kept.try_lock().ok()?;
-        if kept.looked.is_some_and(|at| at.elapsed() < PAUSE) {
+        let mut asked = self.asked.try_lock().ok()?;
+        if asked.looked.is_some_and(|at| at.elapsed() < PAUSE) {
             return None;
         }
-        kept.looked = Some(Instant::now());
-        self.fetch(api, &mut kept, None, (step, "delivery")).await.ok()
+        asked.looked = Some(Instant::now());
+        self.fetch(api, &mut asked, None, (step, "delivery")).await.ok()
     }
 
     /// The key in a `secretKey` that an authenticated peer sent.
@@ -161,18 +171,17 @@ impl ContentKeys {
     async fn fetch(
         &self,
         api: &Api,
-        kept: &mut Known,
+        asked: &mut Asked,
         refused: Option<&ContentKey>,
         (step, label): (Step<'_>, &str),
     ) -> Result<Arc<ContentKey>, UpstreamError> {
         let mut content = match self.ask(api, step.fresh, &format!("{label}/get-key")).await {
             Err(UpstreamError::Unavailable(error)) => {
-                kept.failed = Some((Instant::now(), error.clone()));
+                asked.failed = Some((Instant::now(), error.clone()));
                 return Err(error.into());
             }
             answer => answer?,
         };
-        let live = &mut kept.live;
         let mut key = self.open(content.secret_key.expose());
         if key.as_ref().is_none_or(|key| Some(key) == refused) {
             // A key that lives under an earlier key-encryption key, or that is broken, stays until it is revoked.
@@ -183,10 +192,13 @@ impl ContentKeys {
         let key = key.ok_or_else(|| UpstreamError::misbehaved("the content key cannot be opened"))?;
         let new = Live { key: Arc::new(key), ends_at: ends_at(&content, step.now) };
         tracing::info!(client = api.client_id(), until = new.ends_at.0, "content key fetched");
+        let mut live = self.live();
         live.retain(|old| old.key != new.key && !old.ends_at.is_past(step.now));
         live.insert(0, new.clone());
         live.truncate(2);
-        self.keep(api, live, step.now).await?;
+        // Laid down before it is used: any node may get the delivery that is sealed under it.
+        self.keep(api, &live, step.now).await?;
+        self.set_live(live);
         Ok(new.key)
     }
 

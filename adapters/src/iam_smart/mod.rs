@@ -48,7 +48,7 @@ pub use settings::{DeliveryTrust, Settings, StepUp};
 use crate::error::UpstreamError;
 use crate::http::Http;
 use crate::shared::Shared;
-use crate::{Adapter, Answer, Approval, Delivery, Departure, Progress, Received, Step, Waiting, Wish};
+use crate::{Adapter, Answer, Approval, Deliveries, Delivery, Departure, Progress, Received, Step, Waiting, Wish};
 use call::{Api, Attempt};
 use cek::ContentKeys;
 use code::{Code, SUCCESS};
@@ -403,6 +403,13 @@ impl Adapter for IamSmart {
         let login = self.exchange(&code_in(callback)?, step).await?;
         let plan = Plan { source: String::new(), fields: Vec::new(), asked: Vec::new(), method: None };
         answer(&plan, &login, Claims::default())
+    }
+
+    fn deliveries(&self) -> Deliveries {
+        match self.settings.deliveries {
+            DeliveryTrust::ContentKey => Deliveries::Open,
+            DeliveryTrust::MutualTls(_) => Deliveries::Certified,
+        }
     }
 
     async fn receive(&self, delivery: Delivery<'_>, step: Step<'_>) -> Result<Received, UpstreamError> {

@@ -7,14 +7,15 @@ use gateway_core::federation::{FederationError, PROVIDER};
 use gateway_core::ids::EntityId;
 use gateway_core::time::Timestamp;
 use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
 use url::Url;
 
 use super::Oidc;
 use super::metadata::Metadata;
+use super::settings::Settings;
 use crate::Step;
 use crate::error::UpstreamError;
 use crate::federation::{Anchor, Resolved, Resolver};
+use crate::shares::Shares;
 
 /// How long a signed request may be used, in seconds.
 const LIFETIME: u64 = 120;
@@ -25,7 +26,7 @@ pub struct Joined {
     pub resolver: Arc<Resolver>,
     /// Whom we believe.
     pub anchor: Anchor,
-    places: Semaphore,
+    places: Shares,
     last: Mutex<Option<(Arc<Resolved>, Arc<Metadata>)>>,
 }
 
@@ -33,28 +34,49 @@ impl Joined {
     /// Nothing is found out yet.
     #[must_use]
     pub fn new(resolver: Arc<Resolver>, anchor: Anchor) -> Self {
-        Self { resolver, anchor, places: Semaphore::new(1), last: Mutex::default() }
+        Self { resolver, anchor, places: Shares::new("provider's federation", 4, 4), last: Mutex::default() }
     }
 
-    /// The metadata of a provider, as its federation leaves it.
-    pub(super) async fn metadata(&self, issuer: &str, now: Timestamp) -> Result<Arc<Metadata>, UpstreamError> {
+    /// The metadata of a provider, as its federation leaves it. Where that is of no use, the last that was serves as long as its
+    /// chain does.
+    pub(super) async fn metadata(&self, settings: &Settings, now: Timestamp) -> Result<Arc<Metadata>, UpstreamError> {
         let refuse = |error: FederationError| UpstreamError::Refused(format!("federation: {error}"));
-        let entity: EntityId = issuer.parse().map_err(|_| UpstreamError::misbehaved("its issuer is no entity"))?;
+        let entity: EntityId =
+            settings.issuer_text().parse().map_err(|_| UpstreamError::misbehaved("its issuer is no entity"))?;
         let found = self.resolver.resolve(&entity, &self.anchor, &self.places, now).await.map_err(refuse)?;
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, metadata)) = last.as_ref().filter(|(known, _)| Arc::ptr_eq(known, &found)) {
-            return Ok(Arc::clone(metadata));
+        let judged = match self.known(|known| Arc::ptr_eq(known, &found)) {
+            Some(metadata) => return Ok(metadata),
+            None => judged(&found, settings),
+        };
+        match judged {
+            Ok(metadata) => {
+                let metadata = Arc::new(metadata);
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((found, Arc::clone(&metadata)));
+                Ok(metadata)
+            }
+            Err(error) => {
+                tracing::warn!(%entity, %error, "a provider's metadata is of no use");
+                self.resolver.forget(&entity, &self.anchor).await;
+                self.known(|known| !known.expires_at.is_past(now)).ok_or(error)
+            }
         }
-        let said = found.chain.metadata(PROVIDER).map_err(refuse)?;
-        let takes = said.get("client_registration_types_supported").and_then(Value::as_array);
-        if !takes.is_some_and(|types| types.iter().any(|kind| kind == "automatic")) {
-            return Err(UpstreamError::misbehaved("it takes nobody whom it was not told of"));
-        }
-        let metadata = Metadata::parse(Value::Object(said).to_string().as_bytes());
-        let metadata = Arc::new(metadata.ok_or_else(|| UpstreamError::misbehaved("its metadata cannot be read"))?);
-        *last = Some((found, Arc::clone(&metadata)));
-        Ok(metadata)
     }
+
+    fn known(&self, serves: impl FnOnce(&Arc<Resolved>) -> bool) -> Option<Arc<Metadata>> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (found, metadata) = last.as_ref()?;
+        serves(found).then(|| Arc::clone(metadata))
+    }
+}
+
+fn judged(found: &Resolved, settings: &Settings) -> Result<Metadata, UpstreamError> {
+    let said = found.chain.metadata(PROVIDER);
+    let said = said.map_err(|error| UpstreamError::Refused(format!("federation: {error}")))?;
+    let takes = said.get("client_registration_types_supported").and_then(Value::as_array);
+    if !takes.is_some_and(|types| types.iter().any(|kind| kind == "automatic")) {
+        return Err(UpstreamError::misbehaved("it takes nobody whom it was not told of"));
+    }
+    Metadata::judged(Value::Object(said).to_string().as_bytes(), settings).map_err(UpstreamError::misbehaved)
 }
 
 impl Oidc {

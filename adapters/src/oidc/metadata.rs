@@ -13,7 +13,6 @@ use url::Url;
 
 use super::key::Key;
 use super::settings::Settings;
-use crate::error::UpstreamError;
 
 /// The members that OpenID Connect Discovery does not have.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -73,8 +72,17 @@ fn address(stated: &Value) -> Option<Url> {
 }
 
 impl Metadata {
-    /// Reads a metadata document; `None` when it is not one.
-    pub(super) fn parse(json: &[u8]) -> Option<Self> {
+    /// Reads a metadata document and checks it against the settings.
+    ///
+    /// # Errors
+    /// Why it is of no use.
+    pub(super) fn judged(json: &[u8], settings: &Settings) -> Result<Self, &'static str> {
+        let metadata = Self::parse(json).ok_or("the metadata cannot be read")?;
+        metadata.check(settings)?;
+        Ok(metadata)
+    }
+
+    fn parse(json: &[u8]) -> Option<Self> {
         let document: OidcMetadata = serde_json::from_slice(json).ok()?;
         Some(Self {
             issuer: document.issuer().clone(),
@@ -90,9 +98,9 @@ impl Metadata {
 
     /// The issuer must be the configured one to the letter (Discovery section 4.3), and every endpoint at a configured
     /// host: metadata cannot send us anywhere else.
-    pub(super) fn check(&self, settings: &Settings) -> Result<(), UpstreamError> {
+    fn check(&self, settings: &Settings) -> Result<(), &'static str> {
         if self.issuer.as_str() != settings.issuer_text() && self.issuer.as_str() != settings.issuer.as_str() {
-            return Err(UpstreamError::misbehaved("the metadata is of another issuer"));
+            return Err("the metadata is of another issuer");
         }
         let allowed: Vec<url::Origin> = settings.hosts().iter().map(Url::origin).collect();
         let userinfo = self.userinfo_endpoint.iter().map(|url| url.url());
@@ -100,7 +108,7 @@ impl Metadata {
         let pushed = self.push_endpoint.iter().filter(|_| settings.fapi);
         for endpoint in endpoints.into_iter().chain(userinfo).chain(pushed) {
             if endpoint.scheme() != "https" || !allowed.contains(&endpoint.origin()) {
-                return Err(UpstreamError::misbehaved("the metadata names a host that is not configured"));
+                return Err("the metadata names a host that is not configured");
             }
         }
         Ok(())

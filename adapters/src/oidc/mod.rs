@@ -121,8 +121,9 @@ impl Oidc {
             let issuer = callback.as_str().rsplit_once("/callback/").map(|(issuer, _)| issuer.to_owned());
             settings.client_id = issuer.unwrap_or_default();
         }
-        let metadata = Remote::new(Arc::clone(&http), Metadata::parse);
-        let keys = || Remote::new(Arc::clone(&http), |json| KeySet::parse(json).ok());
+        let own = settings.clone();
+        let metadata = Remote::new(Arc::clone(&http), move |json| Metadata::judged(json, &own));
+        let keys = || Remote::new(Arc::clone(&http), verify::keys);
         let (keys, logout_keys) = (keys(), keys());
         Self {
             settings,
@@ -139,12 +140,10 @@ impl Oidc {
     }
 
     async fn metadata(&self, now: Timestamp) -> Result<Arc<Metadata>, UpstreamError> {
-        let metadata = match &self.joined {
-            Some(joined) => joined.metadata(&self.settings.issuer_text(), now).await?,
-            None => self.metadata.get(&self.settings.discovery_url(), now).await?,
-        };
-        metadata.check(&self.settings)?;
-        Ok(metadata)
+        match &self.joined {
+            Some(joined) => joined.metadata(&self.settings, now).await,
+            None => Ok(self.metadata.get(&self.settings.discovery_url(), now).await?),
+        }
     }
 
     fn client(&self, metadata: &Metadata) -> OidcClient {

@@ -65,6 +65,14 @@ words!(
     }
 );
 
+impl Place {
+    /// Whether many people use the same machine there, one after the other. It keeps no session.
+    #[must_use]
+    pub fn is_shared(self) -> bool {
+        matches!(self, Self::Kiosk | Self::Counter)
+    }
+}
+
 words!(
     /// In which capacity a person acts.
     Capacity, "capacity" {

@@ -20,6 +20,8 @@ pub(crate) struct Asked {
 
 /// The most assurances that are kept: there are no more.
 pub(crate) const MOST_ACR: usize = 9;
+/// The longest subject, in bytes.
+const MOST_SUBJECT: usize = 255;
 /// The most claims of one member.
 const MOST_CLAIMS: usize = 64;
 
@@ -69,7 +71,8 @@ fn is_essential(detail: &Value) -> Option<bool> {
 fn subject(detail: &Value) -> Option<Option<String>> {
     match (detail.get("value"), detail.get("values")) {
         (None, None) => Some(None),
-        (Some(Value::String(subject)), None) => Some(Some(subject.clone())),
+        // No subject is longer (OpenID Connect Core section 2).
+        (Some(Value::String(subject)), None) if subject.len() <= MOST_SUBJECT => Some(Some(subject.clone())),
         _ => None,
     }
 }

@@ -84,6 +84,16 @@ impl Proposal {
     }
 }
 
+/// The answer that something rests on, so that it ends when the answer is taken back: which question, and which of the answers
+/// to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentRef {
+    /// The question.
+    pub question: String,
+    /// Counts the answers.
+    pub generation: u64,
+}
+
 /// The durable record of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {

@@ -28,6 +28,8 @@ pub struct Transaction {
     pub id: TransactionId,
     /// What the client asked.
     pub request: AuthorizationRequest,
+    /// The key under which the request is kept, where it is too large to travel.
+    pub kept: Option<Secret<String>>,
     /// How far it is.
     pub stage: Stage,
     /// The language the person chose on our pages, if they did.

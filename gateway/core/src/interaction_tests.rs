@@ -100,6 +100,7 @@ fn a_preferred_provider_is_used_only_when_it_is_eligible() {
 #[test]
 fn a_transaction_ends_and_waiting_for_a_provider_puts_the_end_off() {
     let mut transaction = Transaction {
+        kept: None,
         id: TransactionId::from_random([1; 16]),
         request: request(),
         stage: Stage::Choosing,

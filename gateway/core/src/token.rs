@@ -10,6 +10,7 @@ use crate::assurance::Assurance;
 use crate::authorize::AcrRequest;
 use crate::circumstances::Login;
 use crate::claims::Claims;
+use crate::consent::ConsentRef;
 use crate::details::Details;
 use crate::error::{OAuthCode, OAuthError};
 use crate::ids::{ClientId, PersonId, ServiceId};
@@ -75,8 +76,8 @@ pub struct CodeGrant {
     pub service: ServiceId,
     /// What the decision rested on.
     pub login: Login,
-    /// The receipt that covers its release; empty where nothing needed one.
-    pub receipt: String,
+    /// The answer that covers its release; none where nothing needed one.
+    pub consent: Option<ConsentRef>,
     /// The person, and the account they proved: a refresh is about this person only while the account is theirs.
     pub person: PersonId,
     /// The keyed name of that account.
@@ -192,8 +193,8 @@ pub struct Passed {
 pub struct About {
     /// What the decision rested on.
     pub login: Login,
-    /// The receipt that covers its release; empty where nothing needed one.
-    pub receipt: String,
+    /// The answer that covers its release; none where nothing needed one.
+    pub consent: Option<ConsentRef>,
     /// The rule by which each claim was released.
     pub rules: BTreeMap<String, String>,
     /// What it says of the matter.
@@ -317,7 +318,7 @@ mod tests {
                 person: Person { population: None, age: None, capacity: Capacity::Own },
                 at: WeekMinute::at(0, 0),
             },
-            receipt: String::new(),
+            consent: None,
             person: PersonId::from_random([1; 24]),
             account: "account".into(),
             asked_acr: AcrRequest::default(),

@@ -1,7 +1,10 @@
 //! Accepting connections: TLS, limits, deadlines, and an orderly end.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,28 +13,43 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tower_service::Service as _;
+use tokio_rustls::server::TlsStream;
 
-/// Open connections at most; the next ones wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 65_536;
+use super::body;
+use super::connections::{Connections, Seat};
+
 /// The time a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// The time a request's header may take: a slow sender is cut off (fault F30).
+/// The time a request's header may take from its first byte on: a slow sender is cut off (fault F30).
 const HEADER: Duration = Duration::from_secs(5);
-/// The largest header block.
-const MAX_HEADER: usize = 16 * 1024;
-/// How long a connection may carry no request. Pings keep no idle connection open.
-const IDLE: Duration = Duration::from_secs(60);
+/// The largest header block: cookies of several sign-ins, and a long request in the query.
+const MAX_HEADER: usize = 32 * 1024;
+/// How long a connection may carry no request: well above the interval at which terminals poll. Pings keep no idle connection
+/// open.
+const IDLE: Duration = Duration::from_secs(75);
 /// The time that running requests get when the process ends.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// The client certificate of a connection: the handshake proved that the peer holds its key.
 #[derive(Debug, Clone)]
 pub struct PeerCertificate(pub Arc<ClientCertificate>);
+
+/// The address of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddress(IpAddr);
+
+impl PeerAddress {
+    /// The address as limits count it.
+    #[must_use]
+    pub fn counted(self) -> IpAddr {
+        self.0
+    }
+}
 
 /// Binds an address.
 ///
@@ -45,14 +63,18 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Serves `router` over TLS until `stop` says so, then lets running requests finish.
-pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, router: Router, mut stop: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    router: Router,
+    connections: Arc<Connections>,
+    mut stop: watch::Receiver<bool>,
+) {
     let acceptor = TlsAcceptor::from(tls);
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-        let tcp = tokio::select! {
+        let (tcp, address) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((tcp, _)) => tcp,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, most likely: wait for some to come back instead of spinning.
                     tracing::warn!(%error, "accept");
@@ -62,33 +84,43 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, router: Router
             },
             _ = stop.changed() => break,
         };
+        let Some(seat) = connections.admit(address.ip()) else { continue };
         let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
-        tokio::spawn(async move {
-            connection(tcp, acceptor, router, stop).await;
-            drop(place);
-        });
+        tokio::spawn(connection(tcp, acceptor, router, Arc::new(seat), stop));
     }
     drop(listener);
-    // Every place comes back when its connection ends.
-    let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
-    let _ = timeout(DRAIN, places.acquire_many(all)).await;
+    let _ = timeout(DRAIN, connections.drained()).await;
 }
 
-async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, router: Router, mut stop: watch::Receiver<bool>) {
+async fn connection(
+    tcp: TcpStream,
+    acceptor: TlsAcceptor,
+    router: Router,
+    seat: Arc<Seat>,
+    mut stop: watch::Receiver<bool>,
+) {
     let _ = tcp.set_nodelay(true);
-    let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(tcp)).await else { return };
+    let accepted = tokio::select! {
+        accepted = timeout(HANDSHAKE, acceptor.accept(tcp)) => accepted,
+        () = seat.makes_way() => return,
+    };
+    let Ok(Ok(stream)) = accepted else { return };
     // The protocol is what TLS agreed on; nothing is guessed from the first bytes, which might never come.
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let shown = stream.get_ref().1.peer_certificates().and_then(ClientCertificate::of);
     let certificate = shown.map(|shown| PeerCertificate(Arc::new(shown)));
-    let (activity, idle) = Activity::new();
+    let address = PeerAddress(seat.address());
+    let (activity, watched) = Activity::new(Arc::clone(&seat));
+    let stream = Observed { stream, activity: activity.clone(), h2 };
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        let running = activity.begin();
+        request.extensions_mut().insert(address);
         if let Some(certificate) = certificate.clone() {
             request.extensions_mut().insert(certificate);
         }
-        let (answer, running) = (router.clone().call(request), activity.begin());
+        let router = router.clone();
         async move {
-            let answer = answer.await;
+            let answer = body::answered(request, router).await;
             drop(running);
             answer
         }
@@ -98,7 +130,8 @@ async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, router: Router, mut s
     tokio::pin!(served);
     tokio::select! {
         _ = served.as_mut() => return,
-        () = idle.passed(IDLE) => {}
+        end = watched.ended() => if end == End::Cut { return },
+        () = seat.makes_way() => {}
         _ = stop.changed() => {}
     }
     served.as_mut().graceful_shutdown();
@@ -108,12 +141,13 @@ async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, router: Router, mut s
 fn builder(h2: bool) -> Builder<TokioExecutor> {
     let builder = Builder::new(TokioExecutor::new());
     let mut builder = if h2 { builder.http2_only() } else { builder.http1_only() };
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER).max_buf_size(MAX_HEADER).max_headers(64);
+    // This timer runs while a connection is idle as well: slow headers are cut by our own.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(2 * IDLE).max_buf_size(MAX_HEADER).max_headers(64);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(64)
-        .max_header_list_size(16 * 1024)
+        .max_header_list_size(32 * 1024)
         // Set by hand: a default once became "unlimited" unnoticed.
         .max_pending_accept_reset_streams(Some(20))
         .max_local_error_reset_streams(Some(64))
@@ -122,43 +156,118 @@ fn builder(h2: bool) -> Builder<TokioExecutor> {
     builder
 }
 
-/// Whether requests are running on a connection, told by the service.
+/// What happens on a connection, told by its service and its stream.
 #[derive(Clone)]
-struct Activity(Arc<watch::Sender<usize>>);
+struct Activity {
+    now: Arc<watch::Sender<Now>>,
+    seat: Arc<Seat>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Now {
+    /// Requests that run.
+    running: usize,
+    /// Bytes came since the last request, and no new request yet.
+    header_began: bool,
+}
 
 /// The same, watched by the connection.
-struct Idle(watch::Receiver<usize>);
+struct Watched(watch::Receiver<Now>);
+
+/// How a quiet connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Nothing came for long: it is closed in order.
+    Idle,
+    /// A header took too long: it is cut.
+    Cut,
+}
 
 /// A request that runs.
 struct RunningRequest(Activity);
 
 impl Activity {
-    fn new() -> (Self, Idle) {
-        let (sender, receiver) = watch::channel(0);
-        (Self(Arc::new(sender)), Idle(receiver))
+    fn new(seat: Arc<Seat>) -> (Self, Watched) {
+        let (sender, receiver) = watch::channel(Now::default());
+        (Self { now: Arc::new(sender), seat }, Watched(receiver))
     }
 
     fn begin(&self) -> RunningRequest {
-        self.0.send_modify(|running| *running += 1);
+        self.seat.begin();
+        self.now.send_modify(|now| *now = Now { running: now.running + 1, header_began: false });
         RunningRequest(self.clone())
+    }
+
+    fn bytes_came(&self) {
+        self.now.send_if_modified(|now| {
+            let begins = now.running == 0 && !now.header_began;
+            now.header_began |= begins;
+            begins
+        });
     }
 }
 
 impl Drop for RunningRequest {
     fn drop(&mut self) {
-        self.0.0.send_modify(|running| *running = running.saturating_sub(1));
+        self.0.seat.end();
+        self.0.now.send_modify(|now| now.running = now.running.saturating_sub(1));
     }
 }
 
-impl Idle {
-    /// Returns once nothing has run for `span`.
-    async fn passed(mut self, span: Duration) {
+impl Watched {
+    /// Returns once the connection was quiet for too long.
+    async fn ended(mut self) -> End {
         loop {
-            let busy = *self.0.borrow_and_update() > 0;
+            let now = *self.0.borrow_and_update();
+            let (span, end) = if now.header_began { (HEADER, End::Cut) } else { (IDLE, End::Idle) };
             let changed = timeout(span, self.0.changed()).await;
-            if !busy && changed.is_err() {
-                return;
+            if now.running == 0 && changed.is_err() {
+                return end;
             }
         }
+    }
+}
+
+/// A connection's stream that tells when bytes come. Over HTTP/2 they may be no request's.
+struct Observed {
+    stream: TlsStream<TcpStream>,
+    activity: Activity,
+    h2: bool,
+}
+
+impl AsyncRead for Observed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if !self.h2 && buf.filled().len() > before {
+            self.activity.bytes_came();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Observed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -1,5 +1,7 @@
 //! HTTP: what comes in, what goes out, and the route table.
 
+pub mod body;
+pub mod connections;
 pub mod listener;
 pub mod reply;
 pub mod request;

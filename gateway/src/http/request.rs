@@ -1,7 +1,5 @@
 //! Reading a request: limits, forms, cookies, the language of the reader.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::locale::Locale;
@@ -9,12 +7,9 @@ use gateway_core::params::{Malformed, Params};
 use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HOST, ORIGIN};
 use http::request::Parts;
 use http::{Request, Version};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 
-/// The largest body, in bytes.
-pub const MAX_BODY: usize = 64 * 1024;
-/// How long a body may take to arrive.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
+use super::listener::PeerAddress;
 
 /// Why a form cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,12 +17,15 @@ pub enum FormError {
     /// The content type is not `application/x-www-form-urlencoded`.
     #[error("the content type must be application/x-www-form-urlencoded")]
     ContentType,
-    /// Larger than [`MAX_BODY`].
+    /// Larger than [`super::body::MAX_BODY`].
     #[error("the body is too large")]
     TooLarge,
     /// It did not arrive in time.
     #[error("the body did not arrive in time")]
     Slow,
+    /// The connection broke in its middle.
+    #[error("the body is not whole")]
+    Broken,
     /// Its parameters break a rule.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -51,13 +49,13 @@ pub async fn form(parts: &Parts, body: Body) -> Result<Params, FormError> {
     Ok(Params::parse(&bytes(body).await?)?)
 }
 
-/// A whole body.
+/// A whole body; the listener read it, within its bounds.
 ///
 /// # Errors
-/// [`FormError::TooLarge`], [`FormError::Slow`].
+/// [`FormError::TooLarge`], [`FormError::Slow`], [`FormError::Broken`].
 pub async fn bytes(body: Body) -> Result<axum::body::Bytes, FormError> {
-    let collected = tokio::time::timeout(BODY_DEADLINE, Limited::new(body, MAX_BODY).collect()).await;
-    Ok(collected.map_err(|_| FormError::Slow)?.map_err(|_| FormError::TooLarge)?.to_bytes())
+    let why = |error: axum::Error| error.into_inner().downcast().map_or(FormError::Broken, |why| *why);
+    Ok(body.collect().await.map_err(why)?.to_bytes())
 }
 
 /// The query's parameters.
@@ -89,6 +87,11 @@ pub fn header(parts: &Parts, name: http::HeaderName) -> Option<&str> {
     let mut values = parts.headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(value)
+}
+
+/// The address that a request came from, as limits count it: IPv6 by its network of 64 bits, which one host may fill.
+pub fn address(parts: &Parts) -> String {
+    parts.extensions.get::<PeerAddress>().map_or_else(|| "-".to_owned(), |peer| peer.counted().to_string())
 }
 
 /// The cookies of a request, name and value.

@@ -50,7 +50,7 @@ pub(super) async fn access(app: &App, active: &Active, token: &str) -> Result<St
         let has = |permit: BackEndPermit<'_>| grant.scopes.iter().all(|scope| permit.scopes().contains(scope));
         return Ok(if permitted.is_ok_and(has) { Standing::Good(grant) } else { Standing::Dead });
     };
-    if is_withdrawn(&app.store, &about.receipt, now).await? {
+    if is_withdrawn(&app.store, about.consent.as_ref(), now).await? {
         return Ok(Standing::Dead);
     }
     if !passes_still(app, active, &grant, about, now).await? {

@@ -18,7 +18,6 @@ use crate::app::App;
 use crate::http::{reply, request};
 use crate::links::LinkError;
 use crate::pages::Account;
-use crate::receipts::ReceiptError;
 use crate::store::StoreError;
 
 /// `GET /account`.
@@ -72,7 +71,7 @@ pub async fn withdraw(State(app): State<Arc<App>>, request: Request<Body>) -> Re
     };
     match visit.receipts().withdraw(&session.person, &receipt, visit.now).await {
         // Posted twice: it is taken back.
-        Ok(_) | Err(ReceiptError::Store(StoreError::Conflict)) => reply::see_other(&format!("{}/account", app.issuer)),
+        Ok(_) => reply::see_other(&format!("{}/account", app.issuer)),
         Err(error) => visit.internal(&error, None),
     }
 }

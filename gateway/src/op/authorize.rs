@@ -20,9 +20,14 @@ use policies::detail;
 use serde_json::{Map, Value};
 
 use super::pushed::{self, Opened};
+use super::session::SessionError;
+use super::transaction::is_large;
 use super::{Visit, joining, request_object};
 use crate::app::App;
 use crate::http::{reply, request};
+
+/// The longest query that a POST is sent on with, in bytes: it has to fit into a header beside the cookies.
+const LONGEST_QUERY: usize = 16 * 1024;
 
 /// `GET /authorize`.
 pub async fn get(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
@@ -50,15 +55,16 @@ pub async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     };
     admit(&app, &params).await;
     let visit = Visit::new(&app, &parts);
+    let query = params.encode();
+    if query.len() > LONGEST_QUERY {
+        return visit.failure_page(StatusCode::URI_TOO_LONG, Failure::MalformedRequest, None);
+    }
     // What lies elsewhere is fetched once, when the browser comes again.
     let elsewhere = params.one("request_uri").is_ok_and(|uri| uri.is_some_and(|uri| !uri.starts_with(pushed::PREFIX)));
-    if elsewhere {
-        return reply::see_other(&format!("{}/authorize?{}", app.issuer, params.encode()));
+    if !elsewhere && let Err(response) = visit.parsed(params).await {
+        return *response;
     }
-    match visit.open(params.clone()).await {
-        Ok(_) => reply::see_other(&format!("{}/authorize?{}", app.issuer, params.encode())),
-        Err(response) => *response,
-    }
+    reply::see_other(&format!("{}/authorize?{query}", app.issuer))
 }
 
 /// Lets a client in that nobody here has met, where it is an entity of a federation and signs what it asks.
@@ -73,12 +79,22 @@ async fn admit(app: &App, params: &Params) {
 impl Visit<'_> {
     /// Checks a request and opens its transaction, or answers why not.
     async fn open(&self, params: Params) -> Result<Transaction, Box<Response>> {
+        let request = self.parsed(params).await?;
+        // Anybody can bring about that such a request is kept.
+        if is_large(&request) && !self.app.limits.large_requests.allows(&request::address(self.parts), self.now) {
+            return Err(Box::new(self.failure_page(StatusCode::SERVICE_UNAVAILABLE, Failure::Busy, None)));
+        }
+        self.transaction_for(request).await.map_err(|error| Box::new(self.internal(&error, None)))
+    }
+
+    /// Reads and checks a request, or answers why not.
+    async fn parsed(&self, params: Params) -> Result<AuthorizationRequest, Box<Response>> {
         let Opened { params, arrival, digest } = self.arrived(params).await?;
         let parsed = self.checked(&params, arrival).await;
         let mut request = parsed.map_err(|refusal| Box::new(self.refused(refusal)))?;
         request.pushed = Some(digest).filter(|digest| !digest.is_empty());
         self.keep_releasable(&mut request);
-        self.transaction_for(request).map_err(|error| Box::new(self.internal(&error, None)))
+        Ok(request)
     }
 
     fn refused(&self, refusal: Refusal) -> Response {
@@ -147,15 +163,15 @@ impl Visit<'_> {
         request.claims.verified.retain(|verified| !verified.claims.is_empty());
     }
 
-    pub(super) fn transaction_for(
-        &self,
-        request: AuthorizationRequest,
-    ) -> Result<Transaction, crate::ports::NoEntropy> {
+    /// A new sign-in. A request that is too large to travel is kept.
+    pub(super) async fn transaction_for(&self, request: AuthorizationRequest) -> Result<Transaction, SessionError> {
+        let kept = if is_large(&request) { Some(self.keep_request(&request).await?) } else { None };
         let id = TransactionId::from_random(self.app.entropy.bytes()?);
         let expires_at = self.now.plus(TRANSACTION_LIFETIME);
         let transaction = Transaction {
             id,
             request,
+            kept,
             stage: Stage::Choosing,
             locale: None,
             failure: None,

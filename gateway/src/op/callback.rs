@@ -45,7 +45,7 @@ pub async fn post(State(app): State<Arc<App>>, Path(provider): Path<String>, req
 
 impl Visit<'_> {
     async fn callback(&self, provider: &str, params: &Params) -> Response {
-        let transaction = match self.returning(params) {
+        let transaction = match self.returning(params).await {
             Ok(transaction) => transaction,
             Err(response) => return *response,
         };
@@ -70,12 +70,12 @@ impl Visit<'_> {
     }
 
     /// The transaction that `state` names, if this browser has it.
-    fn returning(&self, params: &Params) -> Result<Transaction, Box<Response>> {
+    async fn returning(&self, params: &Params) -> Result<Transaction, Box<Response>> {
         let state = state(params);
         let id = state.as_ref().and_then(|state| state.expose().get(..TransactionId::LENGTH));
         let id =
             id.ok_or_else(|| Box::new(self.failure_page(StatusCode::BAD_REQUEST, Failure::ProviderMisbehaved, None)))?;
-        self.running(id)
+        self.running(id).await
     }
 
     /// One answer is looked at once, whatever comes of it: the gate before the code is exchanged.

@@ -36,6 +36,8 @@ use crate::store::{Batch, Class, Key, StoreError, Write};
 const TRIAL_LOGIN: &str = "trial-login";
 /// How long a sign-in counts as proof.
 const TRIAL_COUNTS: Duration = Duration::from_secs(30 * 86_400);
+/// How long one check list may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a certificate has to hold from now.
 const CERTIFICATE_HOLDS: u64 = 14 * 86_400;
 
@@ -73,11 +75,13 @@ async fn list(app: &App, id: &str, request: Request<Body>, goes_live: bool) -> R
     let _ = request::bytes(body).await;
     let looked = async {
         let active = app.bundle();
-        let (id, record, _) = own(&active, id, &parts)?;
-        let _place =
-            app.places.checklists.try_acquire().map_err(|_| busy("too many check lists at once: try again"))?;
+        let (id, record, admission) = own(&active, id, &parts)?;
+        let place = app.limits.checklists.try_take(&[id.as_str(), admission.template.id.as_str()]);
+        let _place = place.ok_or_else(|| busy("too many check lists at once: try again"))?;
         let registered = active.client(&id).ok_or_else(super::register::no_token)?;
-        let checks = look(app, registered, record).await.map_err(|error| internal(&error))?;
+        let looked = tokio::time::timeout(PATIENCE, look(app, registered, record)).await;
+        let checks = looked.map_err(|_| busy("the registered addresses answer too slowly: try again"))?;
+        let checks = checks.map_err(|error| internal(&error))?;
         let passed = checks.iter().all(|check| check.passed);
         if passed && goes_live && !record.live {
             let looked_at = record.clone();

@@ -11,6 +11,7 @@ use axum::response::Response;
 use gateway_core::authorize::{Answer, AuthorizationRequest, Collection, Terminal, parse_collected};
 use gateway_core::ciba::{BackchannelRequest, Hint, read};
 use gateway_core::client::{Client, GrantType};
+use gateway_core::consent::ConsentRef;
 use gateway_core::digest::keyed;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::ids::{ClientId, PersonId, base64url};
@@ -28,7 +29,7 @@ use super::client_auth::{self, authenticate};
 use super::collected::{self, INTERVAL, Ping, lay_down_ping};
 use super::device::{letters, shown, terminal, written};
 use super::request_object::{self, Of};
-use super::token::{Caller, internal, replay};
+use super::token::{Caller, internal, unless_replayed};
 use crate::app::App;
 use crate::http::{reply, request};
 use crate::receipts::is_withdrawn;
@@ -156,7 +157,7 @@ pub(super) struct KnownAs {
     /// The account that was proved: it may be another person's since.
     pub(super) account: String,
     /// What was agreed to: it may have been taken back since.
-    pub(super) receipt: String,
+    pub(super) consent: Option<ConsentRef>,
 }
 
 impl KnownAs {
@@ -236,7 +237,7 @@ impl Visit<'_> {
         let Some(sealed) = self.app.store.get(Class::Durable, &key, self.now).await? else { return Ok(None) };
         let known: KnownAs = serde_json::from_slice(&self.app.seals.open_at_rest(key.as_str(), &sealed)?)?;
         let theirs = self.links().person(&known.account, self.now).await?.as_ref() == Some(&known.person);
-        let withdrawn = is_withdrawn(&self.app.store, &known.receipt, self.now).await?;
+        let withdrawn = is_withdrawn(&self.app.store, known.consent.as_ref(), self.now).await?;
         Ok(Some(known).filter(|_| theirs && !withdrawn))
     }
 
@@ -335,12 +336,11 @@ pub(super) async fn collect(caller: &Caller<'_>, request: &CibaRequest) -> Resul
     let (app, id, now) = (caller.app, request.id.expose(), caller.app.now());
     let stored = app.store.get(Class::Ephemeral, &Key::of_secret(ASKED, id), now).await;
     let taken = Key::of_secret(TAKEN, id);
-    let Some(sealed) = stored.map_err(|error| internal(&error))? else {
-        return Err(replay(app, &taken, &caller.client.id, now, invalid_grant()).await);
+    let asked = stored.map_err(|error| internal(&error))?;
+    let asked = asked.map(|sealed| app.seals.open_record::<Asked>(id, &sealed));
+    let asked = asked.transpose().map_err(|error| internal(&error))?;
+    let Some(asked) = asked.filter(|asked| asked.client == caller.client.id) else {
+        return unless_replayed(app, &taken, &caller.client.id, Err(invalid_grant())).await;
     };
-    let asked: Asked = app.seals.open_record(id, &sealed).map_err(|error| internal(&error))?;
-    if asked.client != caller.client.id {
-        return Err(invalid_grant());
-    }
     collected::collect(caller, &request.id, &asked.collection, false, (taken, request.resource.as_deref())).await
 }

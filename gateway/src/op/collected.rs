@@ -22,7 +22,7 @@ use url::Url;
 
 use super::Visit;
 use super::ciba::ASKED_OF;
-use super::token::{Caller, internal, take_and_mint};
+use super::token::{Caller, internal, take_and_mint, unless_replayed};
 use crate::app::App;
 use crate::http::reply;
 use crate::pages;
@@ -169,6 +169,20 @@ async fn keep_pace(app: &App, secret: &str, until: Timestamp) -> Result<(), OAut
 
 /// The tokens for whoever comes with `secret`, once the person agreed. `over` says that nobody can agree any more.
 pub(super) async fn collect(
+    caller: &Caller<'_>,
+    secret: &Secret<String>,
+    collection: &Collection,
+    over: bool,
+    (taken, resource): (Key, Option<&str>),
+) -> Result<Value, OAuthError> {
+    match try_collect(caller, secret, collection, over, (taken.clone(), resource)).await {
+        // Nothing was answered yet, so nothing was taken.
+        Err(error) if matches!(error.code, OAuthCode::AuthorizationPending | OAuthCode::SlowDown) => Err(error),
+        outcome => unless_replayed(caller.app, &taken, &caller.client.id, outcome).await,
+    }
+}
+
+async fn try_collect(
     caller: &Caller<'_>,
     secret: &Secret<String>,
     collection: &Collection,

@@ -52,7 +52,7 @@ pub async fn answer(State(app): State<Arc<App>>, Path(id): Path<String>, request
 impl Visit<'_> {
     /// The transaction, proof and release that wait for an answer, all of them judged anew.
     async fn offered(&self, id: &str) -> Result<(Transaction, Proof, Offer), Box<Response>> {
-        let transaction = self.running(id)?;
+        let transaction = self.running(id).await?;
         if !matches!(transaction.stage, Stage::Answered { .. }) {
             return Err(Box::new(self.stop(transaction, Failure::WrongStep)));
         }

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use super::Visit;
 use super::client_auth::{self, authenticate};
 use super::collected::{INTERVAL, collect as collect_answer};
-use super::token::{Caller, internal, replay};
+use super::token::{Caller, internal, unless_replayed};
 use crate::app::App;
 use crate::http::{reply, request};
 use crate::pages::{DeviceConfirm, DeviceEntry};
@@ -167,8 +167,8 @@ pub(super) fn shown(code: &str) -> String {
     format!("{first}-{second}")
 }
 
-/// Looks a code up for whoever has the terminal's picture, or for one of a few who type it: codes that lead nowhere are answered
-/// only so fast, so that nobody finds one by trying (RFC 8628 section 5.1).
+/// Looks a code up: at once with the proof of the terminal's picture; typed ones within a bound, of which one address has a share.
+/// A code that leads nowhere keeps its place for a moment, so that nobody finds one by trying (RFC 8628 section 5.1).
 async fn unless_guessing(
     visit: &Visit<'_>,
     (code, shown): (&str, &str),
@@ -179,8 +179,8 @@ async fn unless_guessing(
     if impossible || proof(visit.app, code).is_ok_and(|own| own == Secret::new(shown.to_owned())) {
         return look.await;
     }
-    let place = Arc::clone(&visit.app.places.guesses).acquire_owned();
-    let Ok(Ok(place)) = tokio::time::timeout(PATIENCE, place).await else {
+    let address = request::address(visit.parts);
+    let Some(place) = visit.app.limits.guesses.take(&[&address], PATIENCE).await else {
         return visit.failure_page(StatusCode::SERVICE_UNAVAILABLE, Failure::Busy, None);
     };
     let answer = look.await;
@@ -219,13 +219,12 @@ pub(super) async fn collect(caller: &Caller<'_>, request: &DeviceRequest) -> Res
     let now = app.now();
     let stored = app.store.get(Class::Ephemeral, &Key::of_secret(DEVICES, code), now).await;
     let taken = Key::of_secret(TAKEN, code);
-    let Some(sealed) = stored.map_err(|error| internal(&error))? else {
-        return Err(replay(app, &taken, &caller.client.id, now, invalid_grant()).await);
+    let device = stored.map_err(|error| internal(&error))?;
+    let device = device.map(|sealed| app.seals.open_record::<Device>(code, &sealed));
+    let device = device.transpose().map_err(|error| internal(&error))?;
+    let Some(device) = device.filter(|device| device.client == caller.client.id) else {
+        return unless_replayed(app, &taken, &caller.client.id, Err(invalid_grant())).await;
     };
-    let device: Device = app.seals.open_record(code, &sealed).map_err(|error| internal(&error))?;
-    if device.client != caller.client.id {
-        return Err(invalid_grant());
-    }
     let over = device.opens_until.is_past(now) && !was_opened(app, &device.user_code, now).await?;
     collect_answer(caller, &request.code, &device.collection, over, (taken, request.resource.as_deref())).await
 }
@@ -304,7 +303,7 @@ impl Visit<'_> {
             let Some(mut request) = self.asked(code).await? else { return Ok(None) };
             request.received_at = self.now;
             self.keep_releasable(&mut request);
-            let mut transaction = self.transaction_for(request)?;
+            let mut transaction = self.transaction_for(request).await?;
             transaction.locale = Some(self.chosen_locale());
             Ok::<_, super::access::Error>(
                 self.use_code(code, &transaction.id, &transaction.request).await?.then_some(transaction),
@@ -337,9 +336,14 @@ impl Visit<'_> {
     async fn opened_before(&self, code: &str) -> Response {
         let opened = self.app.store.get(Class::Ephemeral, &Key::of_secret(OPENED, code), self.now).await;
         let by = opened.ok().flatten().and_then(|by| String::from_utf8(by).ok()?.parse::<TransactionId>().ok());
-        match by.and_then(|by| self.transaction(&by)) {
-            Some(own) => reply::see_other(&format!("{}/login/{}", self.app.issuer, own.id)),
-            None => self.device_entry(true),
+        let own = match by {
+            Some(by) => self.transaction(&by).await,
+            None => Ok(None),
+        };
+        match own {
+            Ok(Some(own)) => reply::see_other(&format!("{}/login/{}", self.app.issuer, own.id)),
+            Ok(None) => self.device_entry(true),
+            Err(error) => self.internal(&error, None),
         }
     }
 

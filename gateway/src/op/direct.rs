@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
+use gateway_core::circumstances::Place;
 use gateway_core::digest::sha256;
 use gateway_core::error::Failure;
 use gateway_core::ids::{ProviderId, base64url};
@@ -90,6 +91,13 @@ impl Visit<'_> {
         if self.offered_to(provider).is_empty() {
             return self.failure_page(StatusCode::NOT_FOUND, Failure::NotFound, None);
         }
+        // Strangers can make us call the provider: so often for one address, and never all that may call at once.
+        let (limits, address) = (&self.app.limits, request::address(self.parts));
+        let allowed = limits.direct_rate.allows(&address, self.now);
+        let place = limits.direct.try_take(&[provider.as_str(), &address]).filter(|_| allowed);
+        let Some(_place) = place else {
+            return self.failure_page(StatusCode::SERVICE_UNAVAILABLE, Failure::Busy, None);
+        };
         let fresh = match self.fresh() {
             Ok(fresh) => fresh,
             Err(error) => return self.internal(&error, None),
@@ -136,11 +144,14 @@ impl Visit<'_> {
         Ok(Some((Secret::new(secret.to_owned()), self.app.seals.open_record(secret, &sealed)?)))
     }
 
-    /// The services that accept this provider, at portals that can begin a sign-in when they are told to.
+    /// The services that accept this provider, at portals that can begin a sign-in when they are told to. Those on shared
+    /// machines would not use the session that this makes.
     fn offered_to(&self, provider: &ProviderId) -> Vec<DirectChoice> {
         let catalog = &self.active.catalog;
         let mut choices = Vec::new();
-        for client in self.active.clients().filter(|client| client.initiate_login_uri.is_some()) {
+        for client in
+            self.active.clients().filter(|client| client.initiate_login_uri.is_some() && !client.place.is_shared())
+        {
             let services = catalog.policies().services().filter(|service| service.is_offered_by(&client.id));
             let services = services.filter(|service| self.active.admits(&client.id, &service.id));
             for service in services.filter(|service| service.trusted().contains(&provider)) {
@@ -165,7 +176,7 @@ impl Visit<'_> {
             return response;
         }
         let choice = self.offered_to(&assertion.provider).into_iter().find(|choice| choice.value() == chosen);
-        let Some(address) = choice.as_ref().and_then(|choice| self.initiation(choice)) else {
+        let Some((choice, address)) = choice.and_then(|choice| self.initiation(&choice).map(|at| (choice, at))) else {
             return self.failure_page(StatusCode::BAD_REQUEST, Failure::WrongStep, None);
         };
         let entered = async {
@@ -178,7 +189,8 @@ impl Visit<'_> {
             }
             let mut response = reply::see_other(address.as_str());
             let id = self.session_of(&known.person, self.app.entropy.token()?.expose().clone()).await?;
-            self.begin_session(&mut response, id, &known.person, &assertion).await?;
+            let place = self.active.client(&choice.client).map_or(Place::Browser, |found| found.client.place);
+            self.begin_session(&mut response, id, place, (&known.person, &assertion)).await?;
             reply::drop_cookie(&mut response, COOKIE);
             Ok::<_, Error>(response)
         };

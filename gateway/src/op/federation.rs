@@ -12,7 +12,6 @@ use gateway_core::ids::EntityId;
 use gateway_core::params::Params;
 use http::{Request, StatusCode};
 use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
 
 use super::discovery::provider_metadata;
 use super::token::internal;
@@ -107,13 +106,14 @@ pub async fn resolve(State(app): State<Arc<App>>, request: Request<Body>) -> Res
         let anchor = &federation.ok_or_else(none)?.anchor;
         let broken = |error: gateway_core::federation::FederationError| {
             tracing::info!(%error, "not resolved");
+            if adapters::federation::is_busy(&error) {
+                let why = "too many are asked for at once: try again";
+                return OAuthError::new(OAuthCode::TemporarilyUnavailable, why);
+            }
             OAuthError::new(OAuthCode::InvalidTrustChain, "no chain leads from it to that anchor")
         };
-        let busy = |_| OAuthError::new(OAuthCode::TemporarilyUnavailable, "too many are asked for at once: try again");
-        let _place = app.places.resolving.try_acquire().map_err(busy)?;
-        // Whoever has that place waits behind nobody who joins, and keeps none of them waiting.
-        let own = Semaphore::new(1);
-        let found = app.federations.resolve(&sub, anchor, &own, app.now()).await.map_err(broken)?;
+        // Another bound than that of clients who join: neither keeps the other waiting.
+        let found = app.federations.resolve(&sub, anchor, &app.limits.resolving, app.now()).await.map_err(broken)?;
         let own = found.chain.leaf().metadata.keys().filter(|kind| types.is_empty() || types.contains(&kind.as_str()));
         let metadata: Map<String, Value> =
             own.filter_map(|kind| Some((kind.clone(), found.chain.metadata(kind).ok()?.into()))).collect();

@@ -5,7 +5,7 @@ use axum::response::Response;
 use gateway_core::assertion::Assertion;
 use gateway_core::authorize::AuthorizationRequest;
 use gateway_core::circumstances::Login;
-use gateway_core::consent::{Item, Mode, Proposal, Receipt};
+use gateway_core::consent::{Item, Mode, Proposal};
 use gateway_core::digest::sha256;
 use gateway_core::error::Failure;
 use gateway_core::ids::{PersonId, ProviderId, base64url};
@@ -28,8 +28,8 @@ use super::session::SessionError;
 use crate::http::{reply, request};
 use crate::pages;
 use crate::ports::NoEntropy;
-use crate::receipts::ReceiptError;
-use crate::store::{Batch, Class, Key, Write};
+use crate::receipts::{self, Line};
+use crate::store::{Batch, Class, Key, StoreError, Write};
 
 /// A proven login on its way to a release.
 #[derive(Debug, Clone)]
@@ -64,24 +64,29 @@ pub(super) struct Offer {
     pub(super) proposal: Proposal,
     pub(super) released: Vec<Released>,
     pub(super) subject: String,
-    pub(super) receipt: Option<Receipt>,
+    /// The name of the question that the proposal is.
+    pub(super) question: String,
+    /// The latest answer to it.
+    pub(super) latest: Option<Line>,
     /// Anybody can pretend to be a public client, so its releases are never silent (CVE-2023-34246). Neither are those to a
-    /// terminal, which may stand before somebody else.
+    /// terminal or on a shared machine, where somebody else may stand.
     always_ask: bool,
 }
 
 const WAITING: &str = "waiting";
 
-/// The name under which a person's last answer for a client, service and account is kept. An answer about one account is
-/// none about another, even of the same person.
-pub(super) fn consent_key(subject: &str, account: &str, proposal: &Proposal) -> Key {
-    let parts = [subject, account, proposal.client.as_str(), proposal.service.as_str(), proposal.provider.as_str()];
-    Key::of_secret("consent", &parts.join("\n"))
-}
-
 impl Visit<'_> {
-    /// Begins a sign-in: the browser's session may serve.
+    /// Begins a sign-in: the browser's session may serve, but for a shared machine, where it may be somebody else's.
     pub(super) async fn begin(&self, transaction: Transaction) -> Response {
+        if self.is_on_shared_machine(&transaction.request) {
+            let id = transaction.id.clone();
+            if let Err(error) = self.give_up_all().await {
+                return self.internal(&error, Some(&transaction));
+            }
+            let mut response = self.proceed(transaction, None, None).await;
+            self.forget_others(&mut response, &id);
+            return response;
+        }
         let session = match self.session().await {
             Ok(session) => session,
             // A session that cannot be read is no session; a store that is down is.
@@ -144,7 +149,7 @@ impl Visit<'_> {
                     tracing::warn!(trace = Self::trace(&transaction), %error, "release");
                     step = Step::Stop(error.failure());
                 }
-                Err(OfferError::Receipt(error)) => return self.internal(&error, Some(&transaction)),
+                Err(OfferError::Store(error)) => return self.internal(&error, Some(&transaction)),
             }
         }
         if let (Step::Stop(failure), Some((proof, judged))) = (&step, &judged) {
@@ -220,9 +225,10 @@ impl Visit<'_> {
         };
         let subject = self.subject_at(client, &service.id, &proof.known.person);
         let account = self.links().account_of(&proof.assertion);
-        let receipt = self.receipts().remembered(&consent_key(&subject, &account, &proposal), self.now).await?;
-        let always_ask = client.is_public() || request.collection().is_some();
-        Ok(Offer { permit, login, proposal, released, subject, receipt, always_ask })
+        let question = receipts::question(&subject, &account, &proposal);
+        let latest = self.receipts().latest(&question, self.now).await?;
+        let always_ask = client.is_public() || request.collection().is_some() || self.is_on_shared_machine(request);
+        Ok(Offer { permit, login, proposal, released, subject, question, latest, always_ask })
     }
 
     /// Shows the chooser.
@@ -257,7 +263,7 @@ impl Visit<'_> {
             return self.stop(transaction, failure);
         }
         let on_demand = document.can.reauthenticates_on_demand;
-        let anew = request.demands_login() && on_demand;
+        let anew = self.demands_login(request, provider) && on_demand;
         // A portal's hint may be a document number: it does not cross a border before the person agreed.
         let client = self.active.client(&request.client).map(|registered| registered.client.jurisdiction);
         let crosses = client != Some(document.jurisdiction);
@@ -390,7 +396,7 @@ impl Visit<'_> {
         let permitted = (permit, judged.login.ok_or(Failure::PolicyRefused)?);
         let offer = self.offer(&transaction.request, proof, permitted).await.map_err(|error| match error {
             OfferError::Release(error) => error.failure(),
-            OfferError::Receipt(error) => {
+            OfferError::Store(error) => {
                 tracing::error!(%error, "offer");
                 Failure::Internal
             }
@@ -418,7 +424,7 @@ impl Visit<'_> {
 
     /// The response, with the transaction in its cookie.
     pub(super) fn kept(&self, mut response: Response, transaction: Transaction) -> Response {
-        match self.keep(&mut response, &transaction) {
+        match self.keep(&mut response, transaction) {
             Ok(()) => response,
             Err(error) => self.internal(&error, None),
         }
@@ -427,11 +433,11 @@ impl Visit<'_> {
 
 impl Offer {
     fn consent(&self, visit: &Visit<'_>) -> Consent {
-        match &self.receipt {
+        match &self.latest {
             _ if self.always_ask => Consent::Needed,
             // Nothing about the person goes out: there is nothing to agree to.
             _ if self.proposal.mode == Mode::Anonymous => Consent::Covered,
-            Some(receipt) if receipt.covers(&self.proposal, visit.now) => Consent::Covered,
+            Some(line) if line.receipt.covers(&self.proposal, visit.now) => Consent::Covered,
             _ => Consent::Needed,
         }
     }
@@ -443,5 +449,5 @@ enum OfferError {
     #[error(transparent)]
     Release(#[from] ReleaseError),
     #[error(transparent)]
-    Receipt(#[from] ReceiptError),
+    Store(#[from] StoreError),
 }

@@ -4,13 +4,14 @@ use axum::response::Response;
 use gateway_core::assertion::Assertion;
 use gateway_core::audit::{self, DetailFacts, Event, LoginFacts, TerminalFacts};
 use gateway_core::authorize::{Answer, AuthorizationRequest};
+use gateway_core::circumstances::Place;
 use gateway_core::claims::Claims;
 use gateway_core::client::GrantType;
 use gateway_core::consent::{Mode, Receipt};
 use gateway_core::details::Details;
 use gateway_core::digest::{keyed, sha256};
 use gateway_core::error::Failure;
-use gateway_core::ids::base64url;
+use gateway_core::ids::{TransactionId, base64url};
 use gateway_core::interaction::Transaction;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
@@ -19,12 +20,13 @@ use gateway_core::verified::{self, Verification};
 use policies::release::Released;
 use serde_json::{Value, json};
 
-use super::flow::{Offer, Proof, consent_key};
+use super::flow::{Offer, Proof};
 use super::logout::party_key;
 use super::session::SessionError;
 use super::{Visit, ciba, collected, pushed};
 use crate::exports;
 use crate::http::reply;
+use crate::receipts::{Line, Receipts};
 use crate::store::{Batch, Class, Key, StoreError, Write};
 use crate::usage::Retiring;
 
@@ -45,7 +47,11 @@ impl Visit<'_> {
     ) -> Response {
         match self.try_issue(&transaction, proof, &offer, answer).await {
             Ok((code, session)) => {
-                let state = match self.session_state(&transaction, &session) {
+                let state = match &session {
+                    Some(session) => self.session_state(&transaction, session),
+                    None => Ok(None),
+                };
+                let state = match state {
                     Ok(state) => state,
                     Err(error) => return self.internal(&error, Some(&transaction)),
                 };
@@ -56,12 +62,14 @@ impl Visit<'_> {
                     Answer::Collected(_) => self.collected_page(&transaction, true),
                 };
                 Self::forget(&mut response, &transaction);
-                self.show_session(&mut response, &session, self.session_ends(&proof.assertion), state.is_some());
-                if proof.session.is_none() {
-                    let begun = self.begin_session(&mut response, session, &proof.known.person, &proof.assertion).await;
-                    if let Err(error) = begun {
-                        return self.internal(&error, Some(&transaction));
+                let left = match session {
+                    Some(session) => {
+                        self.leave_session(&mut response, &transaction, proof, (session, state.is_some())).await
                     }
+                    None => self.leave_nothing(&mut response).await,
+                };
+                if let Err(error) = left {
+                    return self.internal(&error, Some(&transaction));
                 }
                 if let Some(collection) = transaction.request.collection() {
                     self.answered(collection).await;
@@ -71,6 +79,7 @@ impl Visit<'_> {
             // The person signed out in another tab while this one was asking them, or took too long.
             Err(IssueError::Over) => self.stop(transaction, Failure::Expired),
             Err(IssueError::Finished) => self.stop(transaction, Failure::AlreadyFinished),
+            Err(IssueError::TooOften) => self.stop(transaction, Failure::Busy),
             // Another tab linked this very person a moment ago: the question is put again, for the person as linked.
             Err(IssueError::Again) => {
                 let page = format!("{}/login/{}/consent", self.app.issuer, transaction.id);
@@ -80,19 +89,56 @@ impl Visit<'_> {
         }
     }
 
+    /// Leaves the session in the browser: the one that the sign-in comes from, or a new one. `asked` says that the portal
+    /// watches it.
+    async fn leave_session(
+        &self,
+        response: &mut Response,
+        transaction: &Transaction,
+        proof: &Proof,
+        (session, asked): (String, bool),
+    ) -> Result<(), SessionError> {
+        self.show_session(response, &session, self.session_ends(&proof.assertion), asked);
+        if proof.session.is_none() {
+            // What a client polls for was answered in a browser of the person's own.
+            let client = self.active.client(&transaction.request.client).map(|registered| registered.client.place);
+            let place = client.filter(|_| transaction.request.collection().is_none()).unwrap_or(Place::Browser);
+            self.begin_session(response, session, place, (&proof.known.person, &proof.assertion)).await?;
+        }
+        Ok(())
+    }
+
+    /// Leaves nothing in the browser of a shared machine: no session, whoever's it was, and no other sign-in.
+    async fn leave_nothing(&self, response: &mut Response) -> Result<(), SessionError> {
+        if let Some(session) = self.session_or_none().await? {
+            self.lay_down_notices(&session.id, &|_| true).await?;
+            self.delete_session().await?;
+        }
+        self.give_up_all().await?;
+        self.forget_all(response);
+        Self::forget_session(response);
+        self.show_no_session(response);
+        Ok(())
+    }
+
     async fn try_issue(
         &self,
         transaction: &Transaction,
         proof: &Proof,
         offer: &Offer,
         answer: Option<Receipt>,
-    ) -> Result<(Secret<String>, String), IssueError> {
+    ) -> Result<(Secret<String>, Option<String>), IssueError> {
+        // Each sign-in leaves durable records.
+        if !self.app.limits.releases.allows(proof.known.person.as_str(), self.now) {
+            return Err(IssueError::TooOften);
+        }
         // Nobody comes any more for what waited too long.
         if transaction.request.collection().is_some_and(|collection| collection.expires_at.is_past(self.now)) {
             return Err(IssueError::Over);
         }
-        let receipt = answer.as_ref().or(offer.receipt.as_ref());
-        let agreed = receipt.map(|receipt| receipt.agreed.as_slice()).unwrap_or_default();
+        let given = answer.map(|answer| Receipts::line(offer.question.clone(), offer.latest.clone(), answer));
+        let standing = given.as_ref().or(offer.latest.as_ref());
+        let agreed = standing.map(|line| line.receipt.agreed.as_slice()).unwrap_or_default();
         let released: Vec<&Released> =
             offer.released.iter().filter(|r| agreed.iter().any(|name| name == r.claim().as_str())).collect();
         let basis =
@@ -101,13 +147,12 @@ impl Visit<'_> {
             Some(collection) => collection.handle.clone(),
             None => Secret::new(base64url(&self.app.seals.derived("code", &basis).map_err(SessionError::from)?)),
         };
-        let receipt_id = receipt.map(|receipt| receipt.id.clone()).unwrap_or_default();
         let session = self.living_session(transaction, proof).await?;
         // At a service that knows nobody a session would tell who came twice.
         let service = self.active.catalog.policies().service(&transaction.request.service);
         let known = service.is_some_and(|service| service.consent != Mode::Anonymous);
-        let shown = known.then_some(session.as_str());
-        let agreed = Agreed { transaction, proof, offer, receipt: receipt_id, released: &released, session: shown };
+        let shown = session.as_deref().filter(|_| known);
+        let agreed = Agreed { transaction, proof, offer, consent: standing, released: &released, session: shown };
         // The code is laid down before anything says that it was issued, so that whoever finds the sign-in finished also
         // finds its code. Nobody knows it before it is sent; one that never is ends by itself.
         let name = match transaction.request.collection() {
@@ -117,10 +162,10 @@ impl Visit<'_> {
             None => Key::of_secret(CODES, code.expose()),
         };
         self.lay_down(&name, &code, &self.code_grant(&agreed)).await?;
-        match self.commit_release(&agreed, answer.as_ref(), name.id()).await {
+        match self.commit_release(&agreed, given.as_ref(), name.id()).await {
             Ok(()) => {
                 self.count_retiring(&agreed);
-                self.still_signed_in(transaction, proof, &session).await?;
+                self.still_signed_in(transaction, proof, session.as_deref()).await?;
                 Ok((code, session))
             }
             Err(StoreError::Conflict) => {
@@ -129,7 +174,7 @@ impl Visit<'_> {
                 Err(match (finished.map_err(SessionError::from)?, spent.map_err(SessionError::from)?) {
                     // The form was posted twice: whichever post was faster, its code answers both while it lives.
                     (Some(with), _) if self.is_answered_by(&with, name.id()) => {
-                        self.still_signed_in(transaction, proof, &session).await?;
+                        self.still_signed_in(transaction, proof, session.as_deref()).await?;
                         return Ok((code, session));
                     }
                     (None, false) => IssueError::Again,
@@ -140,22 +185,31 @@ impl Visit<'_> {
         }
     }
 
-    /// The session that this release belongs to: the one it comes from, if that still lives, or the one that it begins.
-    async fn living_session(&self, transaction: &Transaction, proof: &Proof) -> Result<String, IssueError> {
+    /// The session that this release belongs to: the one it comes from, if that still lives, or the one that it begins; none
+    /// on a shared machine.
+    async fn living_session(&self, transaction: &Transaction, proof: &Proof) -> Result<Option<String>, IssueError> {
         match &proof.session {
             _ if self.is_over(proof).await? => Err(IssueError::Over),
-            Some(id) => Ok(id.clone()),
-            None => Ok(self.session_of(&proof.known.person, self.session_id(transaction)?).await?),
+            _ if self.is_on_shared_machine(&transaction.request) => Ok(None),
+            Some(id) => Ok(Some(id.clone())),
+            None => Ok(Some(self.session_of(&proof.known.person, self.session_id(transaction)?).await?)),
         }
     }
 
     /// The person may have signed out while a release was being written down: then it was for nothing, and its client is told.
-    async fn still_signed_in(&self, transaction: &Transaction, proof: &Proof, session: &str) -> Result<(), IssueError> {
+    async fn still_signed_in(
+        &self,
+        transaction: &Transaction,
+        proof: &Proof,
+        session: Option<&str>,
+    ) -> Result<(), IssueError> {
         if !self.is_over(proof).await? {
             return Ok(());
         }
-        let own = &transaction.request.client;
-        self.lay_down_notices(session, &|client| client == own).await.map_err(SessionError::from)?;
+        if let Some(session) = session {
+            let own = &transaction.request.client;
+            self.lay_down_notices(session, &|client| client == own).await.map_err(SessionError::from)?;
+        }
         Err(IssueError::Over)
     }
 
@@ -193,7 +247,7 @@ impl Visit<'_> {
     async fn commit_release(
         &self,
         agreed: &Agreed<'_>,
-        answer: Option<&Receipt>,
+        given: Option<&Line>,
         code_digest: &str,
     ) -> Result<(), StoreError> {
         let Agreed { transaction, proof, offer, released, .. } = agreed;
@@ -212,7 +266,7 @@ impl Visit<'_> {
             let known = ciba::KnownAs {
                 person: proof.known.person.clone(),
                 account: self.links().account_of(&proof.assertion),
-                receipt: agreed.receipt.clone(),
+                consent: agreed.consent.map(Line::reference),
             };
             let known = known.write(self.app, client, &offer.subject, self.now);
             batch.writes.push(known.map_err(|error| StoreError::Unavailable(error.to_string()))?);
@@ -227,10 +281,8 @@ impl Visit<'_> {
             batch.writes.extend(self.rests_on(&proof.assertion, session, client, until));
         }
         batch.writes.extend(exports::marks(released, &proof.known.person, &self.app.pairwise, self.now));
-        if let Some(receipt) = answer {
-            let account = self.links().account_of(&proof.assertion);
-            let remembered = consent_key(&offer.subject, &account, &offer.proposal);
-            let given = self.receipts().given(receipt, remembered, &proof.known.person, self.now);
+        if let Some(line) = given {
+            let given = self.receipts().given(line, &proof.known.person, self.now);
             batch.writes.extend(given.map_err(|error| StoreError::Unavailable(error.to_string()))?);
         }
         self.app.store.commit(Class::Durable, batch, self.now).await
@@ -281,7 +333,7 @@ impl Visit<'_> {
     }
 
     fn facts(&self, agreed: &Agreed<'_>) -> LoginFacts {
-        let Agreed { transaction, proof, offer, receipt, released, .. } = agreed;
+        let Agreed { transaction, proof, offer, consent, released, .. } = agreed;
         let origin = |released: &&Released| audit::Origin {
             claim: released.row.claim.to_string(),
             row: released.row.id.clone(),
@@ -302,7 +354,7 @@ impl Visit<'_> {
                 .collection()
                 .map(|asked| TerminalFacts { name: asked.terminal.name.clone(), place: asked.terminal.place.clone() }),
             details: transaction.request.details.as_ref().map(|details| self.detail_facts(details)),
-            receipt: receipt.clone(),
+            receipt: consent.map(|line| line.receipt.id.clone()).unwrap_or_default(),
             crossing: offer.proposal.crossing,
         }
     }
@@ -314,7 +366,7 @@ impl Visit<'_> {
     }
 
     fn code_grant(&self, agreed: &Agreed<'_>) -> CodeGrant {
-        let Agreed { transaction, proof, offer, receipt, released, session } = agreed;
+        let Agreed { transaction, proof, offer, consent, released, session } = agreed;
         let request = &transaction.request;
         let mut id_token_claims = Claims::default();
         let mut userinfo_claims = Claims::default();
@@ -339,7 +391,7 @@ impl Visit<'_> {
             nonce: request.nonce.clone(),
             service: request.service.clone(),
             login: offer.login.clone(),
-            receipt: receipt.clone(),
+            consent: consent.map(Line::reference),
             person: proof.known.person.clone(),
             account: self.links().account_of(&proof.assertion),
             asked_acr: request.acr.clone(),
@@ -374,15 +426,22 @@ struct Agreed<'a> {
     transaction: &'a Transaction,
     proof: &'a Proof,
     offer: &'a Offer,
-    /// The receipt's id; empty where none was needed.
-    receipt: String,
+    /// The answer that covers it; none where none was needed.
+    consent: Option<&'a Line>,
     released: &'a [&'a Released],
     /// The session that it belongs to, where the client may know.
     session: Option<&'a str>,
 }
 
+const FINISHED: &str = "finished";
+
 fn finished_key(transaction: &Transaction) -> Key {
-    Key::new("finished", transaction.id.as_str())
+    Key::new(FINISHED, transaction.id.as_str())
+}
+
+/// The write after which no code is issued for a sign-in any more, whoever has its cookie. One that was finished stays so.
+pub(super) fn given_up(transaction: &TransactionId, until: Timestamp) -> Write {
+    Write::Insert(Key::new(FINISHED, transaction.as_str()), b"given up".to_vec(), Some(until))
 }
 
 /// Authentication method names that RFC 8176 registers; a provider's others are its own business.
@@ -397,6 +456,9 @@ enum IssueError {
     /// The sign-in was finished before, and its code is gone.
     #[error("finished already")]
     Finished,
+    /// This person signs in more often than anybody would.
+    #[error("too often")]
+    TooOften,
     /// The session that the proof comes from has ended, or nobody waits for the answer any more.
     #[error("over meanwhile")]
     Over,

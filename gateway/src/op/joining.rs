@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use adapters::federation::Resolved;
+use adapters::shares::Shares;
 use futures_util::stream::{self, StreamExt as _};
 use gateway_core::audit::RegistrationChange;
 use gateway_core::error::{OAuthCode, OAuthError};
@@ -15,7 +16,6 @@ use gateway_core::registration::{Joining, is_within};
 use gateway_core::time::Timestamp;
 use gateway_core::token::ACCESS_TOKEN_LIFETIME;
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 
 use super::register::{check, enter};
 use crate::admission::Admission;
@@ -42,12 +42,12 @@ pub(super) async fn admit(app: &App, id: &str) {
         return;
     }
     // Each of these makes calls. Who was let in before does not wait behind strangers.
-    let places = if app.bundle().knew(&entity) { &app.places.renewals } else { &app.places.climbs };
+    let places = if app.bundle().knew(&entity) { &app.limits.renewals } else { &app.limits.climbs };
     look_up(app, &entity, places, false).await;
 }
 
 /// Enters an entity under the first document that takes it; `anew` says whether its federation is asked whatever is known.
-async fn look_up(app: &App, entity: &EntityId, places: &Semaphore, anew: bool) {
+async fn look_up(app: &App, entity: &EntityId, places: &Shares, anew: bool) {
     let active = app.bundle();
     for admission in candidates(app, &active, entity) {
         match join(app, admission, entity, (places, anew)).await {
@@ -67,7 +67,7 @@ pub async fn look_after(app: &App) {
         usize::try_from(now.0 / TEND.as_secs()).unwrap_or_default().wrapping_mul(AT_A_TIME) % ending.len().max(1);
     ending.rotate_left(first);
     let ending = ending.into_iter().take(AT_A_TIME).filter_map(|id| id.entity()?.parse().ok());
-    let looking = ending.map(|entity: EntityId| async move { look_up(app, &entity, &app.places.renewals, true).await });
+    let looking = ending.map(|entity: EntityId| async move { look_up(app, &entity, &app.limits.renewals, true).await });
     stream::iter(looking).for_each_concurrent(TOGETHER, |one| one).await;
     forget_long_ended(app).await;
 }
@@ -124,7 +124,7 @@ async fn join(
     app: &App,
     admission: &Admission,
     entity: &EntityId,
-    (places, anew): (&Semaphore, bool),
+    (places, anew): (&Shares, bool),
 ) -> Result<(), JoinError> {
     let (active, now) = (app.bundle(), app.now());
     let terms = admission.terms.federation.as_ref().ok_or(JoinError::Terms("the document names no federation"))?;

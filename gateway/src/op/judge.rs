@@ -46,8 +46,14 @@ impl Visit<'_> {
             Ok(_) if !assertion.covers(&self.needed(request, &assertion.provider)) => {
                 Err(Refusal::by(Failure::ClaimMissing, "data-asked-for"))
             }
+            // The session may be that of the person before.
+            Ok(_) if proof.origin() == Origin::Session && self.is_on_shared_machine(request) => {
+                Err(Refusal::by(Failure::NotFresh, "request-login"))
+            }
             // Whatever the provider was told, only its answer shows that the person signed in anew.
-            Ok(_) if request.demands_login() && !in_answer => Err(Refusal::by(Failure::NotFresh, "request-login")),
+            Ok(_) if self.demands_login(request, &assertion.provider) && !in_answer => {
+                Err(Refusal::by(Failure::NotFresh, "request-login"))
+            }
             Ok(login) => self.active.decide(&Facts {
                 client: &request.client,
                 service: &request.service,
@@ -151,6 +157,21 @@ impl Visit<'_> {
             candidate.fit = candidate.fit.and(self.can_be_fresh(request, &candidate.provider));
         }
         candidates
+    }
+
+    /// Whether the browser of a request stands where many people use it, one after the other. A request that its client
+    /// polls for is answered on the person's own device, wherever the client stands.
+    pub(super) fn is_on_shared_machine(&self, request: &AuthorizationRequest) -> bool {
+        let client = self.active.client(&request.client);
+        request.collection().is_none() && client.is_none_or(|registered| registered.client.place.is_shared())
+    }
+
+    /// Whether the person has to sign in anew at a provider: the client demands it, or the provider's own session may be
+    /// that of the person before on this machine and can be passed over.
+    pub(super) fn demands_login(&self, request: &AuthorizationRequest, provider: &ProviderId) -> bool {
+        let can = self.active.catalog.policies().provider(provider).map(|provider| provider.can);
+        let on_demand = can.is_some_and(|can| can.reauthenticates_on_demand);
+        request.demands_login() || on_demand && self.is_on_shared_machine(request)
     }
 
     /// Whether a provider can do what a request demands of the login itself.

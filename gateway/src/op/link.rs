@@ -53,7 +53,7 @@ impl Question {
 pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
     let visit = Visit::new(&app, &parts);
-    match visit.running(&id) {
+    match visit.running(&id).await {
         Err(response) => *response,
         Ok(transaction) => match question(&transaction) {
             Some(question) => visit.link_page(transaction, &question).await,
@@ -72,7 +72,7 @@ pub async fn answer(State(app): State<Arc<App>>, Path(id): Path<String>, request
     let Ok(form) = request::form(&parts, body).await else {
         return visit.failure_page(StatusCode::BAD_REQUEST, Failure::WrongStep, None);
     };
-    match visit.running(&id) {
+    match visit.running(&id).await {
         Err(response) => *response,
         Ok(transaction) => match question(&transaction) {
             Some(question) => visit.answer_link(transaction, question, &form).await,

@@ -17,10 +17,11 @@ use crate::http::request;
 
 impl Visit<'_> {
     /// The running transaction that a path names, or the page that says why there is none.
-    pub(super) fn running(&self, id: &str) -> Result<Transaction, Box<Response>> {
+    pub(super) async fn running(&self, id: &str) -> Result<Transaction, Box<Response>> {
         let refuse = |failure, transaction| Box::new(self.failure_page(StatusCode::FORBIDDEN, failure, transaction));
         let id: TransactionId = id.parse().map_err(|_| refuse(Failure::NotFound, None))?;
-        let mut transaction = self.transaction(&id).ok_or_else(|| refuse(Failure::ForeignBrowser, None))?;
+        let found = self.transaction(&id).await.map_err(|error| Box::new(self.internal(&error, None)))?;
+        let mut transaction = found.ok_or_else(|| refuse(Failure::ForeignBrowser, None))?;
         if transaction.is_expired(self.now) {
             return Err(refuse(Failure::Expired, None));
         }
@@ -35,7 +36,7 @@ impl Visit<'_> {
 pub async fn chooser(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
     let visit = Visit::new(&app, &parts);
-    match visit.running(&id) {
+    match visit.running(&id).await {
         Err(response) => *response,
         Ok(transaction) if transaction.request.prompt.none => visit.proceed(transaction, None, None).await,
         Ok(transaction) => {
@@ -53,7 +54,7 @@ pub async fn depart(
 ) -> Response {
     let (parts, _) = request.into_parts();
     let visit = Visit::new(&app, &parts);
-    let transaction = match visit.running(&id) {
+    let transaction = match visit.running(&id).await {
         Ok(transaction) => transaction,
         Err(response) => return *response,
     };
@@ -70,7 +71,7 @@ pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>, request
     if !request::is_same_origin(&parts, &app.issuer) {
         return visit.failure_page(StatusCode::FORBIDDEN, Failure::WrongStep, None);
     }
-    match visit.running(&id) {
+    match visit.running(&id).await {
         Ok(transaction) => {
             visit.close_request(&transaction).await;
             let why = transaction.failure.unwrap_or(Failure::Cancelled);

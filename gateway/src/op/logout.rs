@@ -142,6 +142,9 @@ impl Visit<'_> {
             Ok(told) => told,
             Err(error) => return self.internal(&error, None),
         };
+        if let Err(error) = self.give_up_all().await {
+            return self.internal(&error, None);
+        }
         let mut response = self.signed_out(asked, session.as_ref(), &told).await;
         // Whoever comes to this browser next continues nothing of this person's.
         self.forget_all(&mut response);

@@ -47,7 +47,7 @@ pub(super) async fn tokens(
     let expires_at = access_ends(caller);
     let about = About {
         login: grant.login.clone(),
-        receipt: grant.receipt.clone(),
+        consent: grant.consent.clone(),
         rules: grant.rules.clone(),
         details: grant.details.clone(),
         subject: grant.subject.clone(),

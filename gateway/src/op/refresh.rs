@@ -11,7 +11,7 @@ use gateway_core::token::{CodeGrant, RefreshGrant, RefreshRequest, invalid_refre
 use serde_json::Value;
 
 use super::access::Error;
-use super::token::{Caller, check_resource, decide, internal, is_revoked, may_refresh, replay, still_granted};
+use super::token::{Caller, check_resource, decide, internal, is_revoked, may_refresh, still_granted, unless_replayed};
 use super::{dpop, mint};
 use crate::app::{Active, App};
 use crate::links::Links;
@@ -27,13 +27,16 @@ pub(super) const USED: &str = "refreshed";
 /// A FAPI client keeps its token: it cannot be used without the client's key, and an answer that got lost would otherwise lose
 /// the grant (FAPI 2.0 Security Profile section 5.3.2.1).
 pub(super) async fn refresh(caller: &Caller<'_>, request: &RefreshRequest) -> Result<Value, OAuthError> {
+    let used = Key::of_secret(USED, request.token.expose());
+    let outcome = try_refresh(caller, request, &used).await;
+    unless_replayed(caller.app, &used, &caller.client.id, outcome).await
+}
+
+async fn try_refresh(caller: &Caller<'_>, request: &RefreshRequest, used: &Key) -> Result<Value, OAuthError> {
     let Caller { app, active, client, confirmation, .. } = caller;
     let now = app.now();
-    let used = Key::of_secret(USED, request.token.expose());
     let found = find(app, request.token.expose(), now).await.map_err(|error| internal(&*error))?;
-    let Some(refresh) = found else {
-        return Err(replay(app, &used, &client.id, now, invalid_refresh()).await);
-    };
+    let refresh = found.ok_or_else(invalid_refresh)?;
     let grant = &refresh.grant;
     let bound = refresh.confirmation.is_none() || refresh.confirmation == *confirmation;
     if grant.client != client.id
@@ -52,9 +55,9 @@ pub(super) async fn refresh(caller: &Caller<'_>, request: &RefreshRequest) -> Re
     let event = Event::TokenRefreshed { grant: grant.id.clone(), client: client.id.clone() };
     let rotates = client.profile.rotates_refresh_tokens();
     // A token that was replaced while its client was held to other rules stays used.
-    let was_used = app.store.get(Class::Durable, &used, now).await.map_err(|error| internal(&error))?.is_some();
+    let was_used = app.store.get(Class::Durable, used, now).await.map_err(|error| internal(&error))?.is_some();
     if !rotates && was_used {
-        return Err(replay(app, &used, &client.id, now, invalid_refresh()).await);
+        return Err(invalid_refresh());
     }
     dpop::use_up(app, caller.held.as_ref()).await?;
     let (place, until) = if rotates {
@@ -68,7 +71,7 @@ pub(super) async fn refresh(caller: &Caller<'_>, request: &RefreshRequest) -> Re
             let next = rotates.then_some(refresh);
             mint::tokens(caller, &permit, taken, next).await.map_err(|error| internal(&error))
         }
-        Err(StoreError::Conflict) => Err(replay(app, &used, &client.id, now, invalid_refresh()).await),
+        Err(StoreError::Conflict) => Err(invalid_refresh()),
         Err(error) => Err(internal(&error)),
     }
 }
@@ -78,7 +81,7 @@ pub(super) async fn is_stopped(app: &App, grant: &CodeGrant, now: Timestamp) -> 
     let person = Links::new(&app.store, &app.seals, &app.pairwise).person(&grant.account, now).await?;
     Ok(person.as_ref() != Some(&grant.person)
         || is_revoked(app, &grant.id, now).await?
-        || is_withdrawn(&app.store, &grant.receipt, now).await?)
+        || is_withdrawn(&app.store, grant.consent.as_ref(), now).await?)
 }
 
 /// The grant with the scopes that this request names, and only the claims that these stand for (RFC 6749 section 6).

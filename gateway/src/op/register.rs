@@ -80,6 +80,7 @@ pub async fn put(State(app): State<Arc<App>>, Path(id): Path<String>, request: R
 pub async fn delete(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
     let removed = async {
+        not_too_often(&app, &own(&app.bundle(), &id, &parts)?.0)?;
         let gone = |active: &Active| own(active, &id, &parts).map(|(id, ..)| (id, None));
         enter(&app, (RegistrationChange::Removed, ""), gone).await
     };
@@ -126,6 +127,7 @@ async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Resul
     let mut told = Told { access_token: Some(token_of(app)?), ..Told::default() };
     let (active, now) = (app.bundle(), app.now());
     let admission = admission(app, &active, token)?;
+    not_too_often(app, &admission.template.id)?;
     let fresh = app.entropy.bytes().map_err(|error| internal(&error))?;
     let id = ClientId::registering_itself(&admission.template.id, fresh).map_err(|error| internal(&error))?;
     let metadata = admission.vouched(&metadata, Some(now))?;
@@ -160,6 +162,7 @@ async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Resul
 async fn update(app: &App, id: &str, parts: &Parts, metadata: Map<String, Value>) -> Result<Value, OAuthError> {
     let (active, now, mut told) = (app.bundle(), app.now(), Told::again(parts));
     let (id, before, admission) = own(&active, id, parts)?;
+    not_too_often(app, &id)?;
     if let Some(ours) = OURS.iter().find(|name| metadata.contains_key(**name)) {
         return Err(invalid(format!("{ours}: is not for the client to say")));
     }
@@ -199,6 +202,14 @@ async fn update(app: &App, id: &str, parts: &Parts, metadata: Map<String, Value>
     })
     .await?;
     Ok(information(app, &app.bundle(), &id, &record, &told))
+}
+
+/// Each change is a durable record, and every node takes it up.
+fn not_too_often(app: &App, client: &ClientId) -> Result<(), OAuthError> {
+    if app.limits.registrations.allows(client.as_str(), app.now()) {
+        return Ok(());
+    }
+    Err(OAuthError::new(OAuthCode::TemporarilyUnavailable, "too many changes: try again in a minute"))
 }
 
 fn token_of(app: &App) -> Result<Secret<String>, OAuthError> {

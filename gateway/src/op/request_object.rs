@@ -1,5 +1,7 @@
 //! Signed authorization requests (RFC 9101), verified with the client's registered keys.
 
+use std::time::Duration;
+
 use certs::claims;
 use gateway_core::client::Client;
 use gateway_core::digest::{keyed, sha256};
@@ -23,6 +25,9 @@ const OBJECT_TYPES: &[&str] = &["oauth-authz-req+jwt", "jwt"];
 
 /// Signed requests of the back channel that were used.
 const USED: &str = "request-used";
+
+/// How long a person waits for the request object of their portal.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The longest a request object may live, in seconds (FAPI 2.0 Message Signing section 5.3.1).
 const LONGEST: u64 = 3_600;
@@ -132,13 +137,16 @@ pub(super) async fn fetch(app: &App, registered: &Registered, uri: &str) -> Resu
     let known = known.find(|known| known.as_str() == uri).ok_or_else(|| invalid("request_uri is not registered"))?;
     let mut address = known.clone();
     address.set_fragment(None);
-    let _place = app.places.by_reference.try_acquire().map_err(|_| {
+    let host = address.origin().ascii_serialization();
+    let place = app.limits.by_reference.try_take(&[registered.client.id.as_str(), &host]);
+    let _place = place.ok_or_else(|| {
         OAuthError::new(OAuthCode::TemporarilyUnavailable, "too many requests by reference at once: try again")
     })?;
     let request =
         http::Request::get(address.as_str()).header(ACCEPT, "application/oauth-authz-req+jwt").body(Vec::new());
-    let answer = app.http().send(request.map_err(|_| invalid("request_uri is no address"))?).await;
-    let answer = answer.ok().filter(|answer| answer.status() == StatusCode::OK);
+    let sent = app.http().send(request.map_err(|_| invalid("request_uri is no address"))?);
+    let answer = tokio::time::timeout(PATIENCE, sent).await.ok().and_then(Result::ok);
+    let answer = answer.filter(|answer| answer.status() == StatusCode::OK);
     let object = answer.ok_or_else(|| invalid("what request_uri names cannot be fetched"))?.into_body();
     if known.fragment().is_some_and(|digest| digest != base64url(&sha256(&object))) {
         return Err(invalid("what request_uri names is not what its fragment says"));

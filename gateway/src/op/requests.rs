@@ -91,7 +91,7 @@ impl Visit<'_> {
     async fn open_request_of(&self, waiting: Waiting) -> Response {
         let mut request = waiting.request;
         request.received_at = self.now;
-        match self.transaction_for(request) {
+        match self.transaction_for(request).await {
             Ok(mut transaction) => {
                 transaction.locale = Some(self.chosen_locale());
                 self.begin(transaction).await

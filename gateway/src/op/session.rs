@@ -4,6 +4,7 @@
 
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
+use gateway_core::circumstances::Place;
 use gateway_core::ids::{PersonId, base64url};
 use gateway_core::interaction::Transaction;
 use gateway_core::time::Timestamp;
@@ -28,8 +29,16 @@ pub(super) struct Session {
     pub(super) person: PersonId,
     /// What was proved.
     pub(super) assertion: Assertion,
+    /// The class of the place where it was made.
+    #[serde(default = "own_browser")]
+    pub(super) place: Place,
     /// When the session ends, used or not.
     pub(super) ends_at: Timestamp,
+}
+
+/// Sessions of an earlier release do not say where they were made.
+fn own_browser() -> Place {
+    Place::Browser
 }
 
 /// Why a session cannot be read or made.
@@ -53,7 +62,7 @@ impl Visit<'_> {
             return Ok(None);
         };
         let session: Session = self.app.seals.open_record(secret, &sealed)?;
-        if session.ends_at.is_past(self.now) {
+        if session.ends_at.is_past(self.now) || session.place.is_shared() {
             return Ok(None);
         }
         if self.ended_upstream(&session.assertion).await? {
@@ -102,21 +111,21 @@ impl Visit<'_> {
         Ok(own.map_or(fresh, |old| old.id))
     }
 
-    /// Puts a session of this name ([`Visit::session_of`]) in place of the browser's old one. It ends a fixed time after the sign-in that
-    /// it rests on. Where the old one was another, that ends: whom it served is told.
+    /// Puts a session of this name ([`Visit::session_of`]), made at a client of this place, in place of the browser's old one. It
+    /// ends a fixed time after the sign-in that it rests on. Where the old one was another, that ends: whom it served is told.
     pub(super) async fn begin_session(
         &self,
         response: &mut Response,
         id: String,
-        person: &PersonId,
-        assertion: &Assertion,
+        place: Place,
+        (person, assertion): (&PersonId, &Assertion),
     ) -> Result<(), SessionError> {
         if let Some(old) = self.session_or_none().await?.filter(|old| old.id != id) {
             self.lay_down_notices(&old.id, &|_| true).await?;
         }
         let ends_at = self.session_ends(assertion);
         let secret = self.app.entropy.token()?;
-        let session = Session { id, person: person.clone(), assertion: assertion.clone(), ends_at };
+        let session = Session { id, person: person.clone(), assertion: assertion.clone(), place, ends_at };
         let sealed = self.app.seals.record(secret.expose(), &session)?;
         let mut batch = Batch::of(Write::Put(Key::of_secret(TABLE, secret.expose()), sealed, Some(ends_at)));
         if let Some(old) = request::cookie(self.parts, COOKIE) {

@@ -96,20 +96,30 @@ async fn redeem(caller: &Caller<'_>, request: &CodeRequest) -> Result<Value, OAu
     let Caller { app, client, confirmation, .. } = caller;
     let now = app.now();
     let taken_key = Key::of_secret(TAKEN, request.code.expose());
-    let Some(grant) = find(app, &request.code, now).await? else {
-        return Err(replay(app, &taken_key, &client.id, now, invalid_grant()).await);
+    let redeemed = async {
+        let grant = find(app, &request.code, now).await?.ok_or_else(invalid_grant)?;
+        check_code(request, &client.id, &grant, confirmation.as_ref(), now)?;
+        let redirect = grant.redirect.as_ref().and_then(|redirect| client.check_redirect(redirect.as_str()));
+        redirect.ok_or_else(invalid_grant)?;
+        take_and_mint(caller, grant, request.resource.as_deref(), taken_key.clone()).await
     };
-    if let Err(error) = check_code(request, &client.id, &grant, confirmation.as_ref(), now) {
-        // A wrong request for a code that was taken is a replay all the same.
-        return Err(if was_taken(app, &taken_key, now).await? {
-            replay(app, &taken_key, &client.id, now, invalid_grant()).await
-        } else {
-            error
-        });
+    unless_replayed(app, &taken_key, &client.id, redeemed.await).await
+}
+
+/// The outcome of a request for something single-use: whatever it was refused for, where the thing was taken before it is a replay
+/// all the same (RFC 6749 section 4.1.2).
+pub(super) async fn unless_replayed(
+    app: &App,
+    taken: &Key,
+    client: &ClientId,
+    outcome: Result<Value, OAuthError>,
+) -> Result<Value, OAuthError> {
+    match outcome {
+        // Nothing was refused: it is not known what there is to refuse.
+        Err(error) if error.code == OAuthCode::TemporarilyUnavailable => Err(error),
+        Err(error) => Err(replay(app, taken, client, app.now(), error).await),
+        done => done,
     }
-    let redirect = grant.redirect.as_ref().and_then(|redirect| client.check_redirect(redirect.as_str()));
-    redirect.ok_or_else(invalid_grant)?;
-    take_and_mint(caller, grant, request.resource.as_deref(), taken_key).await
 }
 
 /// Decides about a grant that was found and is the caller's, **takes** it, and only then mints.
@@ -126,7 +136,7 @@ pub(super) async fn take_and_mint(
     let waited = grant.redirect.is_none();
     let grant = if waited { super::refresh::as_of_now(&grant, now) } else { grant };
     let permit = decide(active, &grant).map_err(|_| invalid_grant())?;
-    if is_withdrawn(&app.store, &grant.receipt, now).await.map_err(|error| internal(&error))? {
+    if is_withdrawn(&app.store, grant.consent.as_ref(), now).await.map_err(|error| internal(&error))? {
         return Err(invalid_grant());
     }
     // Who signed out meanwhile was told that it is over.
@@ -146,14 +156,14 @@ pub(super) async fn take_and_mint(
     let issued_at = grant.issued_at;
     let last = grant.ends_at.plus(ACCESS_TOKEN_LIFETIME);
     let until = refresh.as_ref().map_or(last, |refresh| refresh.expires_at.plus(ACCESS_TOKEN_LIFETIME).max(last));
-    match take(&app.store, taken_key.clone(), grant, &id, event, now, until).await {
+    match take(&app.store, taken_key, grant, &id, event, now, until).await {
         Ok(grant) => {
             let tokens = mint::tokens(caller, &permit, grant, refresh).await.map_err(|error| internal(&error))?;
             // The code is spent: what only the check list wants to know keeps nobody's tokens back.
             checklist::remember(app, active, &client.id, issued_at).await;
             Ok(tokens)
         }
-        Err(StoreError::Conflict) => Err(replay(app, &taken_key, &client.id, now, invalid_grant()).await),
+        Err(StoreError::Conflict) => Err(invalid_grant()),
         Err(error) => Err(internal(&error)),
     }
 }
@@ -164,20 +174,9 @@ async fn find(app: &App, code: &Secret<String>, now: Timestamp) -> Result<Option
     sealed.map(|sealed| app.seals.open_record(code.expose(), &sealed).map_err(|error| internal(&error))).transpose()
 }
 
-async fn was_taken(app: &App, taken: &Key, now: Timestamp) -> Result<bool, OAuthError> {
-    let mark = app.store.get(Class::Durable, taken, now).await.map_err(|error| internal(&error))?;
-    Ok(mark.is_some())
-}
-
 /// Something single-use that was taken before: whatever was minted from its grant is revoked (RFC 6749 section 4.1.2, RFC
-/// 9700 section 4.14.2), once, on record. The answer is `refusal` in any case.
-pub(super) async fn replay(
-    app: &App,
-    taken: &Key,
-    client: &ClientId,
-    now: Timestamp,
-    refusal: OAuthError,
-) -> OAuthError {
+/// 9700 section 4.14.2), once, on record. The answer is `refusal` in any case, as a grant that is not valid where there was one.
+async fn replay(app: &App, taken: &Key, client: &ClientId, now: Timestamp, refusal: OAuthError) -> OAuthError {
     let mark = match app.store.get(Class::Durable, taken, now).await {
         Ok(Some(mark)) => String::from_utf8(mark).unwrap_or_default(),
         Ok(None) => return refusal,
@@ -193,7 +192,7 @@ pub(super) async fn replay(
         Err(StoreError::Conflict) => {}
         Err(error) => return internal(&error),
     }
-    refusal
+    if refusal.code == OAuthCode::InvalidGrant { refusal } else { invalid_grant() }
 }
 
 /// Revokes everything that was minted from a grant, on record.

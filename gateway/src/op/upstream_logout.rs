@@ -47,10 +47,6 @@ pub async fn post(State(app): State<Arc<App>>, Path(provider): Path<String>, req
             let _ = request::bytes(body).await;
             return refused(&wrong("this provider is not known to tell of logouts"));
         };
-        // Strangers may post as well, and no more than so many are looked at together.
-        let Ok(_place) = app.places.logouts.try_acquire() else {
-            return refused(&OAuthError::new(OAuthCode::TemporarilyUnavailable, "busy"));
-        };
         match request::form(&parts, body).await {
             Ok(form) => visit.believed(&id, &form).await.map(|said| (id, said)),
             Err(error) => Err(error.into()),
@@ -60,8 +56,14 @@ pub async fn post(State(app): State<Arc<App>>, Path(provider): Path<String>, req
         Ok(said) => said,
         Err(error) => return refused(&error),
     };
+    let Some(place) = app.limits.logouts.try_take(&[id.as_str()]) else {
+        return refused(&OAuthError::new(OAuthCode::TemporarilyUnavailable, "busy"));
+    };
     // What was begun is done, also when the provider no longer waits for the answer.
-    let done = tokio::spawn(async move { Visit::new(&app, &parts).take_note(&id, &said).await });
+    let done = tokio::spawn(async move {
+        let _place = place;
+        Visit::new(&app, &parts).take_note(&id, &said).await
+    });
     match done.await {
         Ok(Ok(())) => reply::empty(StatusCode::OK),
         Ok(Err(error)) => {

@@ -86,6 +86,9 @@ impl<'a> Visit<'a> {
 
     /// Ends a sign-in with an error for its client, who is told by the browser, or hears it when it comes.
     pub(super) async fn refuse(&self, transaction: &Transaction, error: &OAuthError) -> Response {
+        if let Err(error) = self.give_up(transaction).await {
+            return self.internal(&error, Some(transaction));
+        }
         let mut response = match &transaction.request.answer {
             Answer::Carried(to) => self.client_error(to, error),
             Answer::Collected(collection) => match self.deny(collection).await {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use adapters::{Approval, Delivery, Progress, Received, Waiting};
+use adapters::{Approval, Deliveries, Delivery, Progress, Received, Waiting};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -58,7 +58,7 @@ pub(super) struct Leg<'a> {
 pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
     let visit = Visit::new(&app, &parts);
-    match visit.waits(&id) {
+    match visit.waits(&id).await {
         Ok((transaction, wait)) => visit.wait_page(transaction, &wait).await,
         Err(response) => *response,
     }
@@ -68,16 +68,17 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
 pub async fn go_on(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response {
     let (parts, _) = request.into_parts();
     let visit = Visit::new(&app, &parts);
-    match visit.waits(&id) {
+    match visit.waits(&id).await {
         Ok((transaction, wait)) => visit.resume(transaction, &wait).await,
         Err(response) => *response,
     }
 }
 
-/// `POST /receive/{provider}`: a delivery. Whoever is not believed learns nothing from the answer.
+/// `POST /receive/{provider}`: a delivery. The answer tells a stranger nothing.
+///
+/// The body is read and checked before a place is taken: only deliveries that are believed have one.
 pub async fn receive(State(app): State<Arc<App>>, Path(provider): Path<String>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(_place) = app.places.deliveries.try_acquire() else { return reply::empty(StatusCode::SERVICE_UNAVAILABLE) };
     let certificate = parts.extensions.get::<PeerCertificate>().cloned();
     let visit = Visit::new(&app, &parts);
     let Ok(body) = request::bytes(body).await else { return reply::empty(StatusCode::BAD_REQUEST) };
@@ -90,8 +91,8 @@ pub async fn receive(State(app): State<Arc<App>>, Path(provider): Path<String>, 
 
 impl Visit<'_> {
     /// The transaction that a path names, if it waits; or the answer that leads to where it is.
-    fn waits(&self, id: &str) -> Result<(Transaction, Wait), Box<Response>> {
-        let transaction = self.running(id)?;
+    async fn waits(&self, id: &str) -> Result<(Transaction, Wait), Box<Response>> {
+        let transaction = self.running(id).await?;
         match transaction.stage.clone() {
             Stage::Waiting(wait) => Ok((transaction, wait)),
             _ => Err(Box::new(self.where_it_is(transaction))),
@@ -168,6 +169,13 @@ impl Visit<'_> {
             tracing::warn!(%provider, "delivery refused: {why}");
             StatusCode::FORBIDDEN
         };
+        match adapter.deliveries() {
+            Deliveries::None => return Err(refused(&"the provider delivers nothing")),
+            Deliveries::Certified if delivery.certificate.is_none() => {
+                return Err(refused(&"the connection has no client certificate"));
+            }
+            Deliveries::Open | Deliveries::Certified => {}
+        }
         let fresh = self.fresh().map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
         let step = adapters::Step { state: "", fresh: &fresh, now: self.now };
         let received = adapter.receive(delivery, step).await.map_err(|error| refused(&error))?;
@@ -175,6 +183,8 @@ impl Visit<'_> {
             tracing::error!(%provider, %error, "delivery");
             StatusCode::SERVICE_UNAVAILABLE
         };
+        let place = self.app.limits.deliveries.try_take(&[provider.as_str()]);
+        let _place = place.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
         let open = self.open_request_soon(&received.request).await.map_err(failed)?;
         let open = open.filter(|open| !open.until.is_past(self.now));
         let open = open.ok_or_else(|| refused(&"no such request is open"))?;

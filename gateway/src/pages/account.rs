@@ -1,7 +1,6 @@
 //! A person's own page: the accounts they linked, and what they agreed to pass on.
 
 use askama::Template;
-use gateway_core::consent::Receipt;
 use gateway_core::ids::ProviderId;
 use gateway_core::link::{Agreement, Entry, Ground, Signals, Status};
 use gateway_core::locale::Locale;
@@ -80,7 +79,7 @@ impl Account {
             here: "/account".to_owned(),
             signed_in: t.with("account-signed-in", "provider", &provider_name(active, provider, locale)),
             lines: entries.iter().map(line).collect(),
-            consents: receipts.iter().map(|line| agreed(active, t, locale, &line.receipt, recent)).collect(),
+            consents: receipts.iter().map(|line| agreed(active, t, locale, line, recent)).collect(),
             notice: if recent { String::new() } else { t.get("account-not-recent") },
         }
     }
@@ -107,7 +106,8 @@ impl Account {
 }
 
 /// One answer in words: what went where, and when.
-fn agreed(active: &Active, t: Texts, locale: Locale, receipt: &Receipt, recent: bool) -> Agreed {
+fn agreed(active: &Active, t: Texts, locale: Locale, line: &receipts::Line, recent: bool) -> Agreed {
+    let receipt = &line.receipt;
     let (policies, proposal) = (active.catalog.policies(), &receipt.proposal);
     let service = policies.service(&proposal.service).map(|service| service.name.get(locale));
     let client = active.client(&proposal.client).map(|registered| registered.client.name.get(locale));
@@ -119,13 +119,20 @@ fn agreed(active: &Active, t: Texts, locale: Locale, receipt: &Receipt, recent: 
             ("client", client.unwrap_or(proposal.client.as_str())),
         ],
     );
-    let items: Vec<&str> = receipt.agreed.iter().map(|claim| policies.vocabulary().claim(claim, locale)).collect();
+    let items = |agreed: &[String]| {
+        let items: Vec<&str> = agreed.iter().map(|claim| policies.vocabulary().claim(claim, locale)).collect();
+        items.join(" · ")
+    };
     let mut when = t.with("account-given", "given", &day(receipt.given_at));
     if let Some(withdrawn) = receipt.withdrawn_at {
         when = format!("{when}, {}", t.with("account-withdrawn", "withdrawn", &day(withdrawn)));
     }
+    if let Some(before) = line.earlier.first() {
+        let (given, what) = (day(before.given_at), items(&before.agreed));
+        when = format!("{when}; {}", t.with_all("account-before", &[("given", &given), ("what", &what)]));
+    }
     let can_withdraw = recent && receipt.withdrawn_at.is_none();
-    Agreed { id: receipt.id.clone(), what, items: items.join(" · "), when, can_withdraw }
+    Agreed { id: line.question.clone(), what, items: items(&receipt.agreed), when, can_withdraw }
 }
 
 fn status(status: Status) -> &'static str {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use gateway::places::GUESSES;
 use integration_tests::browser::Reply;
 use integration_tests::peers::{Peer, certificate, chromium, screenshots};
 use integration_tests::rp::{Rp, claims};
@@ -406,9 +405,9 @@ async fn rfc8628_5_1_codes_are_not_found_by_trying() {
     let typed = format!("{}/device?user_code={}", world.issuer(), device["user_code"].as_str().unwrap());
     let complete = device["verification_uri_complete"].as_str().unwrap();
     let others = other["verification_uri_complete"].as_str().unwrap().split_once("&proof=").unwrap().1;
-    let places = Arc::clone(&world.demo.gateway.app().places.guesses);
-    let all = u32::try_from(GUESSES).unwrap();
-    let taken = places.clone().acquire_many_owned(all).await.unwrap();
+    let places = &world.demo.gateway.app().limits.guesses;
+    let all = places.free();
+    let taken: Vec<_> = (0..all).map(|at| places.try_take(&[&format!("192.0.2.{at}")]).unwrap()).collect();
     let status = async |address: String| world.browser().get(address).await.status.as_u16();
     let impossible = format!("{}/device?user_code=AEIO-AEIO", world.issuer());
     let [bare, garbage, foreign, nobodys, picture, no_code] = [
@@ -424,9 +423,25 @@ async fn rfc8628_5_1_codes_are_not_found_by_trying() {
     drop(taken);
     // Whoever is right gives the place back at once, whoever is wrong keeps it for a moment.
     assert_eq!(status(typed.clone()).await, 200);
-    assert_eq!(places.available_permits(), GUESSES);
+    assert_eq!(places.free(), all);
     assert_eq!(status(format!("{}/device?user_code=BBBB-BBBB", world.issuer())).await, 422);
-    assert_eq!(places.available_permits(), GUESSES - 1);
+    assert_eq!(places.free(), all - 1);
+}
+
+/// Whoever types wrong codes by the hundred keeps others at the same address from typing, and nobody elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_codes_from_one_address_deny_typing_to_nobody_else() {
+    let (world, rp) = world("").await;
+    let device = ask(&rp, &[]).await.json();
+    let typed = format!("{}/device?user_code={}", world.issuer(), device["user_code"].as_str().unwrap());
+    let places = &world.demo.gateway.app().limits.guesses;
+    for (address, status) in [("192.0.2.1", 200), ("127.0.0.1", 503)] {
+        let mut own = Vec::new();
+        while let Some(place) = places.try_take(&[address]) {
+            own.push(place);
+        }
+        assert_eq!(world.browser().get(&typed).await.status.as_u16(), status, "{address} types wrong codes");
+    }
 }
 
 /// The pages on the phone, in four languages, with and without a script, held against axe; the screenshots are kept.

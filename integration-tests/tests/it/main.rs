@@ -57,6 +57,7 @@ mod retire;
 mod secrecy;
 mod sectors;
 mod session;
+mod shared_machine;
 mod step_up;
 mod tidy;
 mod token;

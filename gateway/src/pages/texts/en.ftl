@@ -61,6 +61,7 @@ account-no-consents = You have not agreed to pass anything on.
 account-consent = { $service }: from { $provider } to { $client }
 account-given = given { $given }
 account-withdrawn = taken back { $withdrawn }
+account-before = before, { $given }: { $what }
 account-withdraw = Take this consent back
 
 direct-title = Go on from { $provider }?

@@ -61,6 +61,7 @@ account-no-consents = Ainda não concordou em transmitir nada.
 account-consent = { $service }: de { $provider } para { $client }
 account-given = dado em { $given }
 account-withdrawn = retirado em { $withdrawn }
+account-before = antes, em { $given }: { $what }
 account-withdraw = Retirar este consentimento
 
 direct-title = Continuar a partir da { $provider }?

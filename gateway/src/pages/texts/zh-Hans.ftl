@@ -61,6 +61,7 @@ account-no-consents = 您尚未同意提供任何信息。
 account-consent = { $service }：由{ $provider }提供给{ $client }
 account-given = 同意于{ $given }
 account-withdrawn = 撤回于{ $withdrawn }
+account-before = 此前（{ $given }）：{ $what }
 account-withdraw = 撤回此项同意
 
 direct-title = 从{ $provider }继续？

@@ -61,6 +61,7 @@ account-no-consents = 您尚未同意提供任何資料。
 account-consent = { $service }：由{ $provider }提供給{ $client }
 account-given = 同意於{ $given }
 account-withdrawn = 撤回於{ $withdrawn }
+account-before = 此前（{ $given }）：{ $what }
 account-withdraw = 撤回此項同意
 
 direct-title = 從{ $provider }繼續？

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use certs::devca::{DevCa, DevCaError};
 use gateway::config::Config;
+use gateway::http::connections::Connections;
 use gateway::http::listener;
 use gateway::ports::Clock;
 use gateway::server::Server;
@@ -204,7 +205,7 @@ impl Demo {
         let tls = certs::tls::server(certificate)?;
         let (stop, stopped) = watch::channel(false);
         let serving = listeners.zip(simulated.routers).map(|(listener, router)| {
-            tokio::spawn(listener::serve(listener, Arc::clone(&tls), router, stopped.clone()))
+            tokio::spawn(listener::serve(listener, Arc::clone(&tls), router, Connections::new(4_096), stopped.clone()))
         });
         Ok(Self {
             serving: serving.collect(),

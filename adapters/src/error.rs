@@ -52,6 +52,7 @@ impl UpstreamError {
     pub fn failure(&self) -> Failure {
         match self {
             Self::Denied => Failure::Cancelled,
+            Self::Unavailable(HttpError::Overloaded) => Failure::Busy,
             Self::Unavailable(_) | Self::Failed(_) => Failure::ProviderUnavailable,
             Self::Misbehaved(_) => Failure::ProviderMisbehaved,
             Self::Refused(_) => Failure::ProviderRefused,

@@ -23,6 +23,9 @@ pub enum HttpError {
     /// The answer has a status that promises no content.
     #[error("status {0}")]
     Status(u16),
+    /// This gateway has too much to do: that there was no answer in time says nothing about the peer.
+    #[error("this gateway is overloaded")]
+    Overloaded,
     /// What the peer answered is of no use; the reason is ours.
     #[error("the answer is of no use: {0}")]
     Unusable(&'static str),

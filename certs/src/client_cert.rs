@@ -21,6 +21,14 @@ pub fn valid_until(der: &[u8]) -> Option<u64> {
     u64::try_from(certificate.validity().not_after.timestamp()).ok()
 }
 
+/// Whether the dates of a certificate (DER) say that it holds `now`, in seconds since 1970.
+#[must_use]
+pub fn holds_at(der: &[u8], now: u64) -> bool {
+    let (Ok((_, certificate)), Ok(now)) = (X509Certificate::from_der(der), i64::try_from(now)) else { return false };
+    let validity = certificate.validity();
+    (validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&now)
+}
+
 /// A client's certificate with whatever else it sent along.
 pub struct ClientCertificate {
     leaf: CertificateDer<'static>,
@@ -76,11 +84,7 @@ impl ClientCertificate {
     /// Whether its own dates say that it holds `now`, in seconds since 1970.
     #[must_use]
     pub fn holds_at(&self, now: u64) -> bool {
-        let Ok(now) = i64::try_from(now) else { return false };
-        self.parsed().is_some_and(|certificate| {
-            let validity = certificate.validity();
-            (validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&now)
-        })
+        holds_at(&self.leaf, now)
     }
 
     /// The RFC 7638 thumbprint of its public key; none for a kind of key that no JWK of ours has.

@@ -80,19 +80,51 @@ impl ReloadingCert {
         Ok(Arc::new(Self { chain: chain.to_owned(), key: key.to_owned(), current: RwLock::new(pair) }))
     }
 
-    /// Takes over the files when they changed. True when a new pair is in use.
+    /// Takes over the files when they changed, for a server that is reached as `host`; `now` in seconds since 1970. True when a new
+    /// pair is in use.
     ///
     /// # Errors
-    /// [`TlsError`] when the new pair cannot be used; the old one stays.
-    pub fn reload(&self) -> Result<bool, TlsError> {
+    /// [`TlsError`] when the new pair cannot be used, does not hold now, or is for other hosts while the old one is for this one; the
+    /// old one stays.
+    pub fn reload(&self, host: &str, now: u64) -> Result<bool, TlsError> {
         let stamp = modified(&self.chain, &self.key);
         if stamp == self.current.read().unwrap_or_else(PoisonError::into_inner).0 {
             return Ok(false);
         }
         let pair = read_pair(&self.chain, &self.key)?;
+        self.unusable(&pair, host, now).map_or(Ok(()), Err)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = (stamp, pair);
         Ok(true)
     }
+}
+
+impl ReloadingCert {
+    /// Why the certificate in use does not serve `host` now, if it does not.
+    #[must_use]
+    pub fn problem(&self, host: &str, now: u64) -> Option<TlsError> {
+        let current = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).1);
+        let foreign = !serves(&current, host);
+        let foreign = foreign.then(|| self.content(format!("the certificate is not for {host}")));
+        self.unusable(&current, host, now).or(foreign)
+    }
+
+    fn unusable(&self, pair: &CertifiedKey, host: &str, now: u64) -> Option<TlsError> {
+        let leaf = pair.cert.first()?;
+        if !crate::client_cert::holds_at(leaf, now) {
+            return Some(self.content("the certificate does not hold now: look at its dates".to_owned()));
+        }
+        let current = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).1);
+        let lost = serves(&current, host) && !serves(pair, host);
+        lost.then(|| self.content(format!("the certificate is not for {host}, and the one in use is")))
+    }
+
+    fn content(&self, reason: String) -> TlsError {
+        TlsError::Content { path: self.chain.clone(), reason }
+    }
+}
+
+fn serves(pair: &CertifiedKey, host: &str) -> bool {
+    pair.cert.first().is_some_and(|leaf| is_for(leaf, host))
 }
 
 impl ResolvesServerCert for ReloadingCert {

@@ -215,6 +215,19 @@ impl<'a> Activations<'a> {
         if manifest.version == version { Ok((manifest, bundle)) } else { Err(ActivationError::Foreign) }
     }
 
+    /// The documents of a version that a change of the list put into effect: it was signed by a signer of that time, and the change
+    /// itself vouches for the version.
+    ///
+    /// # Errors
+    /// [`ActivationError`].
+    pub async fn in_effect(&self, change: &Change, now: Timestamp) -> Result<Bundle, ActivationError> {
+        let archive = self.archive(&change.version, now).await?;
+        if let Err(error @ ArchiveError::Signature(_)) = bundle::open(&archive, self.signers) {
+            tracing::warn!(version = change.version, %error, "the signer of the bundle in effect is a signer no more");
+        }
+        Ok(bundle::open_version(&archive, &change.version)?)
+    }
+
     /// The archive of a version as it was handed in.
     ///
     /// # Errors

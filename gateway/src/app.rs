@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adapters::Signer;
 use adapters::federation::Resolver;
@@ -41,7 +41,7 @@ use crate::roll::Roll;
 use crate::seal::{SealError, Seals};
 use crate::shared::SharedState;
 pub use crate::source::Source;
-use crate::store::{Class, Key, Store, StoreError};
+use crate::store::{Class, Store, StoreError};
 use crate::usage::Usage;
 
 /// Why a gateway cannot start.
@@ -71,6 +71,9 @@ pub enum StartError {
     /// The bundle; every problem on a line of its own.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Bundle(Problems),
+    /// The files of this node that the bundle names; every problem on a line of its own.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Secrets(Problems),
     /// The bundle that is in effect.
     #[error(transparent)]
     Activation(#[from] ActivationError),
@@ -142,24 +145,56 @@ pub struct App {
     ports: Ports,
     source: Source,
     followed: Mutex<Followed>,
+    /// Since when this node does not follow what is in effect.
+    behind_since: std::sync::Mutex<Option<Instant>>,
+}
+
+/// How long a node that does not follow the list of changes serves on: what was taken out of policy may be served by it.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long passes until a bundle is tried again that this node could not use for a reason of its own.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// How a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// The durable class was written a moment ago.
+    pub durable: bool,
+    /// The ephemeral class was.
+    pub ephemeral: bool,
+    /// What is in effect here is what the list of changes says.
+    pub follows: bool,
+    /// It does, or did a moment ago.
+    pub may_serve: bool,
+}
+
+impl State {
+    /// Whether requests should be sent here.
+    #[must_use]
+    pub fn is_ready(self) -> bool {
+        self.durable && self.ephemeral && self.may_serve
+    }
 }
 
 /// How far this node has followed the list of changes.
 #[derive(Default)]
 struct Followed {
     changes: Vec<Change>,
-    /// The changes whose bundle is of no use here; they are complained of once. What could not be had is tried again.
+    /// The changes whose bundle is of no use, whatever this node has: they are complained of once.
     refused: BTreeSet<u64>,
+    /// When a bundle could not be used for a reason of this node's own; it is tried again.
+    failed: Option<Instant>,
     /// When somebody last looked how many people's data crossed a border.
     counted_at: Option<Timestamp>,
 }
 
 impl Followed {
-    /// A bundle that is of no use is not tried again; a store that did not answer is.
+    /// Only what the bundle itself says can condemn it. A store that did not answer, or a file of this node's that could not be
+    /// read, is tried again.
     fn gave_up(&mut self, change: &Change, error: &StartError) {
         if matches!(error, StartError::Bundle(_) | StartError::Activation(ActivationError::Archive(_))) {
             self.refused.insert(change.epoch);
         }
+        self.failed = Some(Instant::now());
     }
 }
 
@@ -174,10 +209,13 @@ impl App {
         let source = Source::open(&config.bundle)?;
         // What can be wrong in a folder is said before anything is opened.
         let found = if let Source::Folder(folder) = &source { Some(from_folder(folder)?) } else { None };
-        let egress = Arc::new(Egress::open(&config.egress)?);
+        let egress = Egress::open(&config.egress)?;
         let store = Arc::new(Store::open(&config.store, seals.key("audit")?).await?);
+        let egress = Arc::new(egress.beside(store.load()));
         let (catalog, followed) = match (found, &source) {
-            (None, Source::Signed { signers, secrets }) => in_effect(&store, &seals, signers, secrets, now).await?,
+            (None, Source::Signed { signers, secrets }) => {
+                in_effect(&store, &seals, &signers.keys(), secrets, now).await?
+            }
             (Some(catalog), _) => (catalog, Followed::default()),
             (None, Source::Folder(folder)) => (from_folder(folder)?, Followed::default()),
         };
@@ -223,6 +261,7 @@ impl App {
             ports,
             source,
             followed: Mutex::new(followed),
+            behind_since: std::sync::Mutex::default(),
         }))
     }
 
@@ -296,15 +335,28 @@ impl App {
         Ok(())
     }
 
-    /// True when the store answers.
-    pub async fn is_ready(&self) -> bool {
-        let key = Key::new("health", "probe");
-        let both = async {
-            let durable = self.store.get(Class::Durable, &key, self.now()).await;
-            let ephemeral = self.store.get(Class::Ephemeral, &key, self.now()).await;
-            durable.is_ok() && ephemeral.is_ok()
-        };
-        tokio::time::timeout(Duration::from_secs(1), both).await.unwrap_or(false)
+    /// The host of the issuer.
+    #[must_use]
+    pub fn host(&self) -> String {
+        Url::parse(&self.issuer).ok().and_then(|issuer| issuer.host_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// How this node is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let behind = *self.behind_since.lock().unwrap_or_else(PoisonError::into_inner);
+        State {
+            durable: self.store.is_writable(Class::Durable),
+            ephemeral: self.store.is_writable(Class::Ephemeral),
+            follows: behind.is_none(),
+            may_serve: behind.is_none_or(|since| since.elapsed() < GRACE),
+        }
+    }
+
+    /// Notes whether what is in effect here is what the list of changes says.
+    fn note_following(&self, follows: bool) {
+        let mut behind = self.behind_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *behind = if follows { None } else { behind.or_else(|| Some(Instant::now())) };
     }
 
     /// What has to happen now and then: keys, certificates, a changed bundle, expired records.
@@ -314,7 +366,7 @@ impl App {
         }
         let algorithms = self.bundle().catalog.algorithms();
         self.refresh_keys(&algorithms).await;
-        match certificate.map(ReloadingCert::reload) {
+        match certificate.map(|pair| pair.reload(&self.host(), self.now().0)) {
             Some(Ok(true)) => tracing::info!("server certificate reloaded"),
             Some(Err(error)) => tracing::error!(%error, "the changed server certificate is not used"),
             _ => {}
@@ -389,24 +441,34 @@ impl App {
     /// changes nothing, and is named in the log.
     pub async fn follow(&self) {
         let Source::Signed { signers, secrets } = &self.source else { return };
+        let signers = &signers.keys();
         let mut followed = self.followed.lock().await;
         let activations = Activations::new(&self.store, &self.seals, signers);
         match activations.changes(followed.changes.last(), self.now()).await {
             Ok(more) => followed.changes.extend(more),
-            Err(error) => return tracing::error!(%error, "the list of bundles cannot be read"),
+            Err(error) => {
+                self.note_following(false);
+                return tracing::error!(%error, "the list of bundles cannot be read");
+            }
         }
         let state = InEffect::at(&followed.changes, self.now());
         let version = self.bundle().catalog.policies().version().to_owned();
-        let live = state.live.filter(|change| change.version != version && !followed.refused.contains(&change.epoch));
-        if let Some(change) = live {
-            let loaded = load(&activations, &change.version, secrets, self.now()).await;
+        let live = state.live.filter(|change| change.version != version);
+        self.note_following(live.is_none());
+        let waits = followed.failed.is_some_and(|at| at.elapsed() < AGAIN);
+        if let Some(change) = live.filter(|change| !waits && !followed.refused.contains(&change.epoch)) {
+            let loaded = load(&activations, &change, secrets, self.now()).await;
             let taken = match loaded {
-                Ok(catalog) => self.take_over(catalog).await.map_err(StartError::Bundle),
+                Ok(catalog) => self.take_over(catalog).await.map_err(StartError::Secrets),
                 Err(error) => Err(error),
             };
-            if let Err(error) = taken {
-                followed.gave_up(&change, &error);
-                tracing::error!(version = change.version, "the bundle in effect cannot be used here: {error}");
+            self.note_following(taken.is_ok());
+            match taken {
+                Ok(()) => followed.failed = None,
+                Err(error) => {
+                    followed.gave_up(&change, &error);
+                    tracing::error!(version = change.version, "the bundle in effect cannot be used here: {error}");
+                }
             }
         }
         self.try_draft(&activations, state.shadow, &mut followed).await;
@@ -418,8 +480,8 @@ impl App {
         if same || followed.refused.contains(&change.epoch) {
             return;
         }
-        let compiled = match activations.bundle(&change.version, self.now()).await {
-            Ok((_, bundle)) => catalog::policies(&bundle).map_err(StartError::Bundle),
+        let compiled = match activations.in_effect(&change, self.now()).await {
+            Ok(bundle) => catalog::policies(&bundle).map_err(StartError::Bundle),
             Err(error) => Err(error.into()),
         };
         match compiled {
@@ -452,20 +514,26 @@ async fn in_effect(
     let activations = Activations::new(store, seals, signers);
     let changes = activations.changes(None, now).await?;
     let live = InEffect::at(&changes, now).live.ok_or(ActivationError::None)?;
-    let catalog = load(&activations, &live.version, secrets, now).await?;
+    let catalog = load(&activations, &live, secrets, now).await?;
     Ok((catalog, Followed { changes, ..Followed::default() }))
 }
 
 async fn load(
     activations: &Activations<'_>,
-    version: &str,
+    change: &Change,
     secrets: &Path,
     now: Timestamp,
 ) -> Result<Catalog, StartError> {
-    let (_, bundle) = activations.bundle(version, now).await?;
+    let bundle = activations.in_effect(change, now).await?;
     let secrets = secrets.to_owned();
-    let compiled = tokio::task::spawn_blocking(move || Catalog::compile(&bundle, &secrets)).await;
-    compiled.map_err(|error| StartError::Signers(error.to_string()))?.map_err(StartError::Bundle)
+    let compiled = tokio::task::spawn_blocking(move || {
+        Catalog::compile(&bundle, &secrets).map_err(|problems| {
+            // What is sound without this node's files fails for these.
+            let own = catalog::sound(&bundle);
+            if own { StartError::Secrets(problems) } else { StartError::Bundle(problems) }
+        })
+    });
+    compiled.await.map_err(|error| StartError::Listen(error.to_string()))?
 }
 
 fn report(problems: Problems) {

@@ -63,8 +63,12 @@ impl Catalog {
     /// # Errors
     /// Every problem of every document.
     pub fn compile(bundle: &Bundle, secrets: &Path) -> Result<Self, Problems> {
+        Self::read(bundle, Some(secrets))
+    }
+
+    fn read(bundle: &Bundle, secrets: Option<&Path>) -> Result<Self, Problems> {
         let mut problems = Problems::new();
-        let mut parts = CatalogParts::read(bundle, Some(secrets), &mut problems);
+        let mut parts = CatalogParts::read(bundle, secrets, &mut problems);
         let authorities = each(bundle, "authorities", Authority::from_document, |one| one.id.clone(), &mut problems);
         let federations = each(bundle, "federations", Federation::from_document, |one| one.id.clone(), &mut problems);
         let subordinates =
@@ -243,6 +247,12 @@ impl Catalog {
         names.extend(more);
         names
     }
+}
+
+/// Whether a bundle is sound by itself, whatever the files are that it names.
+#[must_use]
+pub fn sound(bundle: &Bundle) -> bool {
+    Catalog::read(bundle, None).is_ok()
 }
 
 /// Compiles the policies of a bundle alone, without anybody's secrets: for whoever proves or explains them elsewhere.

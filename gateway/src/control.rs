@@ -139,7 +139,7 @@ pub async fn carry_out(order: Order, office: &Office<'_>) -> Answer {
             Ok(json!(exports.count(year, office.now).await.map_err(refused)?))
         }
         order => match office.source {
-            Source::Signed { signers, secrets } => change(order, office, signers, secrets).await,
+            Source::Signed { signers, secrets } => change(order, office, &signers.keys(), secrets).await,
             Source::Folder(folder) => {
                 let folder = folder.display();
                 Err(vec![format!(
@@ -208,7 +208,14 @@ async fn change(order: Order, office: &Office<'_>, signers: &KeySet, secrets: &P
         }
         Order::Status => {
             let state = in_effect(&activations, now).await?;
-            Ok(json!({"live": state.live, "shadow": state.shadow, "waiting": state.waiting, "changes": state.epoch}))
+            let signer_is_known = match &state.live {
+                Some(live) => Some(activations.bundle(&live.version, now).await.is_ok()),
+                None => None,
+            };
+            Ok(json!({
+                "live": state.live, "shadow": state.shadow, "waiting": state.waiting, "changes": state.epoch,
+                "signer_is_known": signer_is_known,
+            }))
         }
         Order::Decisions { .. }
         | Order::Exports { .. }

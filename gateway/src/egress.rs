@@ -2,20 +2,24 @@
 //!
 //! Only hosts that the bundle names are reached (an allow-list, not a deny-list: CVE-2024-49753 and its sequels), the
 //! address is checked when the connection is made (so DNS cannot change it in between), redirects are answers and not
-//! instructions, and each host has its own bound of calls in flight, so that one slow provider starves no other.
+//! instructions, and each host has its own bound of calls in flight, so that one slow provider starves no other. Of a host with
+//! several addresses the first that answers is used (Happy Eyeballs, RFC 8305); a host that has not answered several times in a row
+//! is left alone for a moment, but for one call that finds out whether it is back.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adapters::http::{Http, HttpError};
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::Uri;
 use hyper_util::client::legacy::Client;
@@ -31,6 +35,7 @@ use tokio_rustls::client::TlsStream;
 use url::Url;
 
 use crate::config::EgressConfig;
+use crate::load::Load;
 
 /// The whole time one call may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -43,14 +48,70 @@ const IDLE: Duration = Duration::from_secs(4);
 const MAX_ANSWER: usize = 64 * 1024;
 /// Calls in flight to one host.
 const IN_FLIGHT: usize = 256;
+/// How long one address has before the next is tried beside it (RFC 8305 section 5).
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+/// After how many calls in a row without an answer a host is left alone.
+const SILENT: u32 = 8;
+/// For how long.
+const ALONE: Duration = Duration::from_secs(3);
+/// From which delay of our own on, in milliseconds, a missing answer says nothing about the host.
+const OWN_DELAY: u32 = 300;
 
-type Allowed = HashMap<String, Arc<Semaphore>>;
+type Allowed = HashMap<String, Arc<Host>>;
+
+/// What is known of a host.
+#[derive(Debug)]
+struct Host {
+    calls: Semaphore,
+    silence: Mutex<Silence>,
+}
+
+/// How often a host did not answer.
+#[derive(Debug, Default)]
+struct Silence {
+    /// In a row.
+    calls: u32,
+    /// When it may be called again.
+    until: Option<Instant>,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self { calls: Semaphore::new(IN_FLIGHT), silence: Mutex::default() }
+    }
+
+    /// Whether it is worth calling now. Of all who want to after a silence one finds out.
+    fn may_be_called(&self) -> bool {
+        let mut silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        match silence.until {
+            Some(until) if Instant::now() < until => false,
+            Some(_) => {
+                silence.until = Some(Instant::now() + ALONE);
+                true
+            }
+            None => true,
+        }
+    }
+
+    fn note(&self, answered: bool) {
+        let mut silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered {
+            *silence = Silence::default();
+        } else {
+            silence.calls += 1;
+            if silence.calls >= SILENT {
+                silence.until = Some(Instant::now() + ALONE);
+            }
+        }
+    }
+}
 
 /// The egress port.
 pub struct Egress {
     client: Client<Connector, Full<Bytes>>,
     connector: Connector,
     allowed: ArcSwap<Allowed>,
+    load: Arc<Load>,
 }
 
 /// Why the port cannot be opened.
@@ -84,7 +145,13 @@ impl Egress {
             .pool_max_idle_per_host(64)
             .pool_timer(TokioTimer::new())
             .build(connector.clone());
-        Ok(Self { client, connector, allowed: ArcSwap::default() })
+        Ok(Self { client, connector, allowed: ArcSwap::default(), load: Arc::default() })
+    }
+
+    /// The same, in a process whose delay is measured: a host is not blamed for it.
+    #[must_use]
+    pub fn beside(self, load: &Arc<Load>) -> Self {
+        Self { load: Arc::clone(load), ..self }
     }
 
     /// Sets the hosts that may be reached: scheme, host and port of each address.
@@ -92,8 +159,8 @@ impl Egress {
         let before = self.allowed.load();
         let next = addresses.iter().map(|url| {
             let origin = url.origin().ascii_serialization();
-            let gate = before.get(&origin).cloned().unwrap_or_else(|| Arc::new(Semaphore::new(IN_FLIGHT)));
-            (origin, gate)
+            let host = before.get(&origin).cloned().unwrap_or_else(|| Arc::new(Host::new()));
+            (origin, host)
         });
         self.allowed.store(Arc::new(next.collect()));
     }
@@ -128,12 +195,22 @@ impl Egress {
 impl Http for Egress {
     async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
         let origin = Url::parse(&request.uri().to_string()).map(|url| url.origin().ascii_serialization());
-        let gate = origin.ok().and_then(|origin| self.allowed.load().get(&origin).cloned());
-        let Some(gate) = gate else {
+        let host = origin.ok().and_then(|origin| self.allowed.load().get(&origin).cloned());
+        let Some(host) = host else {
             return Err(HttpError::Forbidden(request.uri().host().unwrap_or("?").to_owned()));
         };
-        let _permit = gate.try_acquire().map_err(|_| HttpError::Connect("too many calls in flight".to_owned()))?;
-        timeout(DEADLINE, self.call(request)).await.map_err(|_| HttpError::Timeout)?
+        if !host.may_be_called() {
+            return Err(HttpError::Connect("the host has not answered lately".to_owned()));
+        }
+        let _permit =
+            host.calls.try_acquire().map_err(|_| HttpError::Connect("too many calls in flight".to_owned()))?;
+        let answer = timeout(DEADLINE, self.call(request)).await.unwrap_or(Err(HttpError::Timeout));
+        let silent = matches!(answer, Err(HttpError::Timeout));
+        if silent && self.load.delay() > OWN_DELAY {
+            return Err(HttpError::Overloaded);
+        }
+        host.note(!silent);
+        answer
     }
 }
 
@@ -170,18 +247,28 @@ impl Connector {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = uri.port_u16().unwrap_or(443);
         let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+        let found = tokio::net::lookup_host((host.as_str(), port)).await?;
+        let usable = found.filter(|address| self.private_addresses || is_public(address.ip()));
+        self.first_to_answer(in_turn(usable.collect()), &name).await
+    }
+
+    /// The connection to the first address that answers: each has a moment before the next is tried beside it.
+    async fn first_to_answer(&self, addresses: Vec<SocketAddr>, name: &ServerName<'static>) -> io::Result<Stream> {
         let mut refused =
             io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address that may be reached");
-        for address in tokio::net::lookup_host((host.as_str(), port)).await? {
-            if !self.private_addresses && !is_public(address.ip()) {
-                continue;
-            }
-            match self.open(address, name.clone()).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => refused = error,
+        let (mut addresses, mut trying) = (addresses.into_iter(), FuturesUnordered::new());
+        loop {
+            let next = addresses.next();
+            let is_last = next.is_none();
+            trying.extend(next.map(|address| self.open(address, name.clone())));
+            match timeout(if is_last { CONNECT } else { NEXT_ADDRESS }, trying.next()).await {
+                Ok(Some(Ok(stream))) => return Ok(stream),
+                Ok(Some(Err(error))) => refused = error,
+                Ok(None) => return Err(refused),
+                Err(_) if is_last => return Err(io::ErrorKind::TimedOut.into()),
+                Err(_) => {}
             }
         }
-        Err(refused)
     }
 
     async fn open(&self, address: SocketAddr, name: ServerName<'static>) -> io::Result<Stream> {
@@ -241,6 +328,21 @@ impl hyper::rt::Write for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// Addresses with the families taking turns, beginning with that of the first (RFC 8305 section 4).
+fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (own, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first);
+    let (mut own, mut other) = (own.into_iter(), other.into_iter());
+    let mut ordered = Vec::new();
+    loop {
+        let pair = [own.next(), other.next()];
+        if pair.iter().all(Option::is_none) {
+            return ordered;
+        }
+        ordered.extend(pair.into_iter().flatten());
     }
 }
 
@@ -327,6 +429,54 @@ mod tests {
         }
         let request = http::Request::get("https://localhost:1/").body(Vec::new()).unwrap();
         assert!(matches!(egress.send(request).await, Err(HttpError::Connect(_))));
+    }
+
+    /// RFC 8305: addresses that say nothing, of either family and in any number, keep nobody from one that works.
+    #[tokio::test]
+    async fn rfc8305_a_silent_address_keeps_nobody_from_one_that_works() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = certs::devca::DevCa::open(folder.path(), 1_800_000_000).unwrap();
+        let (chain, key) = ca.issue("server", &["localhost"]).unwrap();
+        let tls = certs::tls::server(certs::tls::ReloadingCert::load(&chain, &key).unwrap()).unwrap();
+        let egress = Egress::open(&EgressConfig { trust: Some(ca.certificate()), private_addresses: true }).unwrap();
+        let silent = async |ip: &str| tokio::net::TcpListener::bind((ip, 0)).await.unwrap();
+        let working = silent("127.0.0.1").await;
+        let at = working.local_addr().unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(tls);
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = working.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let open = acceptor.accept(tcp).await;
+                    tokio::time::sleep(Duration::from_secs(10)).await;
+                    drop(open);
+                });
+            }
+        });
+        // They take the connection and never say a word.
+        let (six, four, other) = (silent("::1").await, silent("127.0.0.2").await, silent("127.0.0.3").await);
+        let [six, four, other] = [&six, &four, &other].map(|silent| silent.local_addr().unwrap());
+        let name = ServerName::try_from("localhost").unwrap();
+        for addresses in [vec![at], vec![six, at], vec![four, other, at], vec![six, four, other, at], vec![at, six]] {
+            let connected = egress.connector.first_to_answer(in_turn(addresses.clone()), &name);
+            assert!(timeout(Duration::from_secs(2), connected).await.is_ok_and(|open| open.is_ok()), "{addresses:?}");
+        }
+        let none = egress.connector.first_to_answer(vec![six, four], &name).await;
+        assert_eq!(none.err().unwrap().kind(), io::ErrorKind::TimedOut);
+        assert!(egress.connector.first_to_answer(Vec::new(), &name).await.is_err());
+    }
+
+    #[test]
+    fn a_host_that_does_not_answer_is_left_alone_and_found_again() {
+        let host = Host::new();
+        (1..SILENT).for_each(|_| host.note(false));
+        assert!(host.may_be_called());
+        host.note(false);
+        assert!(!host.may_be_called());
+        host.silence.lock().unwrap().until = Some(Instant::now());
+        assert!(host.may_be_called() && !host.may_be_called(), "one finds out");
+        host.note(true);
+        assert!(host.may_be_called() && host.may_be_called());
     }
 
     /// A name that was configured may lead anywhere by the time that it is called: what it leads to is looked at then, and before a

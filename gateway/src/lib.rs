@@ -31,6 +31,7 @@ pub mod http;
 pub mod keys;
 pub mod limits;
 pub mod links;
+pub mod load;
 pub mod notices;
 pub mod op;
 pub mod pages;

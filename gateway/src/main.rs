@@ -2,15 +2,17 @@
 
 mod commands;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use gateway::app::StartError;
 use gateway::bundle::Bundle;
 use gateway::catalog::Catalog;
-use gateway::config::{BundleConfig, Config};
+use gateway::config::{BundleConfig, Config, Engine};
 use gateway::control::Order;
 use gateway::keys::lasting_secret;
 use gateway::links::Links;
@@ -23,6 +25,8 @@ use gateway_core::document::Problems;
 use gateway_core::ids::ClientId;
 use gateway_core::link::{Actor, Status};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder};
 
 /// A login makes some thousand short-lived values; this allocator costs a fifteenth less CPU a login than the system's.
 #[global_allocator]
@@ -167,11 +171,18 @@ fn problems(problems: &Problems) -> Failed {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // The log must not stop the service: where its reader stalls, or its disk is full, lines are dropped and counted.
+    let (writer, _flushed) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LOG_LINES)
+        .thread_name("log")
+        .finish(std::io::stderr());
+    let dropped = writer.error_counter();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(writer).log_internal_errors(false).init();
     let done = match Arguments::parse().command {
-        Command::Serve { config } => serve(&config).await,
-        Command::Check { config } => check(&config),
+        Command::Serve { config } => serve(&config, dropped).await,
+        Command::Check { config } => check(&config).await,
         Command::MasterKey { file } => master_key(&file),
         Command::ClientSecret => client_secret(),
         Command::Links { command } => links(&command).await,
@@ -184,31 +195,70 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed(lines)) => {
-            lines.iter().for_each(|line| eprintln!("{line}"));
+            let mut to = std::io::stderr();
+            lines.iter().for_each(|line| drop(writeln!(to, "{line}")));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Prints one line for the operator.
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+/// How many lines of the log wait to be written.
+const LOG_LINES: usize = 16_384;
+/// How often it is said how many were dropped.
+const LOG_LOOKED_AT: Duration = Duration::from_secs(10);
+
+/// Prints one line for the operator. Whoever closed the other end does not want it.
 fn say(line: &str) {
-    println!("{line}");
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-async fn serve(path: &Path) -> Result<(), Failed> {
+async fn serve(path: &Path, dropped: ErrorCounter) -> Result<(), Failed> {
     let config = Config::load(path).map_err(|found| problems(&found))?;
     let server = Server::start(&config, Arc::new(SystemClock)).await?;
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    tokio::spawn(tell_dropped(dropped));
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => break,
+            _ = terminate.recv() => break,
+            _ = hang_up.recv() => server.look_again().await,
+        }
     }
     server.stop().await;
     Ok(())
 }
 
-fn check(path: &Path) -> Result<(), Failed> {
+/// Says how many lines of the log were dropped, once there is room for it.
+async fn tell_dropped(dropped: ErrorCounter) {
+    let mut told = 0;
+    loop {
+        tokio::time::sleep(LOG_LOOKED_AT).await;
+        let lines = dropped.dropped_lines();
+        if lines > told {
+            tracing::error!(lines = lines - told, "lines of the log were dropped: nobody took them");
+            told = lines;
+        }
+    }
+}
+
+/// The signature of the bundle in effect, where it can be looked at: a signer may have been taken out.
+async fn signer_problem(path: &Path, config: &Config) -> Option<String> {
+    let there = match &config.store.engine {
+        Engine::Embedded(folder) => folder.is_dir(),
+        Engine::Cluster { .. } => true,
+    };
+    if !there || matches!(config.bundle, BundleConfig::Folder(_)) {
+        return None;
+    }
+    let status = commands::order(path, Order::Status).await.ok()?;
+    let lost = status.get("signer_is_known").and_then(serde_json::Value::as_bool) == Some(false);
+    lost.then(|| {
+        "the bundle in effect was signed by a key that is no longer among the signers: sign one anew".to_owned()
+    })
+}
+
+async fn check(path: &Path) -> Result<(), Failed> {
     let mut lines: Vec<String> = Vec::new();
     let mut report = |problems: Problems| lines.extend(problems.iter().map(ToString::to_string));
     let config = Config::load(path).map_err(&mut report).ok();
@@ -225,6 +275,7 @@ fn check(path: &Path) -> Result<(), Failed> {
     }
     if let Some(config) = &config {
         lines.extend(unusable_files(config));
+        lines.extend(signer_problem(path, config).await);
     }
     if lines.is_empty() {
         say("no problem found");
@@ -236,10 +287,14 @@ fn check(path: &Path) -> Result<(), Failed> {
 /// The files a configuration names that cannot be used.
 fn unusable_files(config: &Config) -> Vec<String> {
     let certificate = certs::tls::ReloadingCert::load(&config.certificate, &config.certificate_key);
+    let certificate = certificate.and_then(|pair| {
+        let host = url::Url::parse(&config.issuer).ok().and_then(|issuer| issuer.host_str().map(str::to_owned));
+        pair.problem(&host.unwrap_or_default(), SystemClock.now().0).map_or(Ok(()), Err)
+    });
     let parts: [Result<(), StartError>; 4] = [
         gateway::app::Source::open(&config.bundle).map(drop),
         certs::vault::Vault::load(&config.master_key).map(drop).map_err(StartError::from),
-        certificate.map(drop).map_err(StartError::from),
+        certificate.map_err(StartError::from),
         gateway::egress::Egress::open(&config.egress).map(drop).map_err(StartError::from),
     ];
     parts.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect()

@@ -1,6 +1,7 @@
 //! A running gateway, from start to end.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use certs::tls::ReloadingCert;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use url::Url;
 
 use crate::app::{App, StartError};
@@ -30,9 +31,13 @@ pub(crate) const FOLLOW: Duration = Duration::from_millis(250);
 const FEWEST: usize = 64;
 const LEAST_DESCRIPTORS: u64 = 192;
 
+/// How often it is looked whether the store has been written lately.
+const PROBE: Duration = Duration::from_secs(1);
+
 /// A gateway that serves.
 pub struct Server {
     app: Arc<App>,
+    certificate: Arc<ReloadingCert>,
     address: SocketAddr,
     peers_address: Option<SocketAddr>,
     stop: watch::Sender<bool>,
@@ -73,6 +78,7 @@ impl Server {
         // The listeners for peers and for clients with a certificate have room of their own, which no stranger takes.
         let budget = connections::budget(descriptors()?);
         let (own, others) = (Connections::new(budget - budget / 4), budget / 8);
+        let load = Arc::clone(app.store.load());
         let orders = match &config.control {
             Some(socket) => Some(control::bind(socket).map_err(StartError::Listen)?),
             None => None,
@@ -86,27 +92,28 @@ impl Server {
             let tls = certs::tls::server_for_peers(Arc::clone(&certificate) as Arc<_>, peers.authorities)?;
             peers_address = peers.listener.local_addr().ok();
             let (router, room) = (routes::peers(Arc::clone(&app)), Connections::new(others));
-            for_peers = Some(listener::serve(peers.listener, tls, router, room, stopped.clone()));
+            for_peers = Some(listener::serve(peers.listener, tls, router, room, Arc::clone(&load), stopped.clone()));
         }
         let mut for_clients = None;
         if let Some(listener) = clients {
             let tls = certs::tls::server_for_clients(Arc::clone(&certificate) as Arc<_>)?;
             let (router, room) = (routes::clients(Arc::clone(&app)), Connections::new(others));
-            for_clients = Some(listener::serve(listener, tls, router, room, stopped.clone()));
+            for_clients = Some(listener::serve(listener, tls, router, room, Arc::clone(&load), stopped.clone()));
         }
-        let tending = tend(Arc::clone(&app), certificate, stopped.clone());
-        let following = follow(Arc::clone(&app), stopped.clone());
-        let looking = look_after(Arc::clone(&app), stopped.clone());
-        let rolling = follow_roll(Arc::clone(&app), stopped.clone());
+        if let Some(problem) = certificate.problem(&app.host(), app.now().0) {
+            tracing::error!(%problem, "browsers will not believe this server");
+        }
+        let loops = loops(&app, &certificate, &stopped);
         let taking_orders =
             orders.map(|listener| tokio::spawn(control::serve(listener, Arc::clone(&app), stopped.clone())));
-        let serving = listener::serve(listener, tls, routes::router(Arc::clone(&app)), own, stopped);
+        // The first answer about how we are is a true one.
+        app.store.probe(app.now()).await;
+        let serving = listener::serve(listener, tls, routes::router(Arc::clone(&app)), own, load, stopped);
         let serving = tokio::spawn(async move {
-            let loops = [tokio::spawn(tending), tokio::spawn(following), tokio::spawn(rolling), tokio::spawn(looking)];
             let others: Vec<_> =
                 [for_peers.map(tokio::spawn), for_clients.map(tokio::spawn)].into_iter().flatten().collect();
             serving.await;
-            loops.iter().for_each(tokio::task::JoinHandle::abort);
+            drop(loops);
             if let Some(taking_orders) = taking_orders {
                 let _ = taking_orders.await;
             }
@@ -115,7 +122,7 @@ impl Server {
             }
         });
         tracing::info!(issuer = app.issuer, %address, "serving");
-        Ok(Self { app, address, peers_address, stop, serving })
+        Ok(Self { app, certificate, address, peers_address, stop, serving })
     }
 
     /// Where it listens for peers that show a client certificate.
@@ -128,6 +135,16 @@ impl Server {
     #[must_use]
     pub fn app(&self) -> &Arc<App> {
         &self.app
+    }
+
+    /// Looks at everything again that is followed anyway: certificate, signers, bundle, keys, registrations.
+    pub async fn look_again(&self) {
+        tracing::info!("told to look again");
+        self.app.tend(Some(&self.certificate)).await;
+        self.app.follow().await;
+        if let Err(error) = self.app.follow_roll().await {
+            tracing::error!(%error, "the roll of clients cannot be read");
+        }
     }
 
     /// Where it listens.
@@ -179,49 +196,66 @@ async fn clients(app: &App, config: &Config) -> Result<Option<TcpListener>, Star
     Ok(Some(listener))
 }
 
-async fn tend(app: Arc<App>, certificate: Arc<ReloadingCert>, mut stop: watch::Receiver<bool>) {
+/// Everything that happens besides requests.
+fn loops(app: &Arc<App>, certificate: &Arc<ReloadingCert>, stop: &watch::Receiver<bool>) -> JoinSet<()> {
+    let mut loops = JoinSet::new();
+    let mut spawn = |name, every, task: Task| loops.spawn(supervised(name, every, task, stop.clone()));
+    let with = |app: &Arc<App>| Arc::clone(app);
+    let (own, pair) = (with(app), Arc::clone(certificate));
+    spawn("tend", TEND, Box::new(move || Box::pin(tend(Arc::clone(&own), Arc::clone(&pair)))));
+    let own = with(app);
+    spawn("follow policy", FOLLOW, Box::new(move || Box::pin(follow(Arc::clone(&own)))));
+    // Of its own: a bundle that is being read does not hold up who registers.
+    let own = with(app);
+    spawn("follow registrations", FOLLOW, Box::new(move || Box::pin(follow_roll(Arc::clone(&own)))));
+    // Of its own: federations may take their time.
+    let own = with(app);
+    spawn("federations", TEND, Box::new(move || Box::pin(look_after(Arc::clone(&own)))));
+    let own = with(app);
+    spawn("probe the store", PROBE, Box::new(move || Box::pin(probe(Arc::clone(&own)))));
+    let (load, stop) = (Arc::clone(app.store.load()), stop.clone());
+    loops.spawn(async move { load.measure(stop).await });
+    loops
+}
+
+type Task = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// Does something again and again until told to stop. A round that panics is logged, and the next one comes.
+async fn supervised(name: &'static str, every: Duration, task: Task, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(TEND) => {
-                app.tend(Some(&certificate)).await;
-                if let Err(error) = notices::send_due(&app).await {
-                    tracing::warn!(%error, "logout notices");
-                }
-            }
+            () = tokio::time::sleep(every) => {}
             _ = stop.changed() => return,
+        }
+        let mut round = JoinSet::new();
+        round.spawn(task());
+        if let Some(Err(error)) = round.join_next().await {
+            tracing::error!(task = name, %error, "a background task failed; it is started again");
         }
     }
 }
 
-/// A loop of its own: federations may take their time.
-async fn look_after(app: Arc<App>, mut stop: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(TEND) => joining::look_after(&app).await,
-            _ = stop.changed() => return,
-        }
+async fn tend(app: Arc<App>, certificate: Arc<ReloadingCert>) {
+    app.tend(Some(&certificate)).await;
+    if let Err(error) = notices::send_due(&app).await {
+        tracing::warn!(%error, "logout notices");
     }
 }
 
-async fn follow(app: Arc<App>, mut stop: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(FOLLOW) => app.follow().await,
-            _ = stop.changed() => return,
-        }
+async fn look_after(app: Arc<App>) {
+    joining::look_after(&app).await;
+}
+
+async fn follow(app: Arc<App>) {
+    app.follow().await;
+}
+
+async fn follow_roll(app: Arc<App>) {
+    if let Err(error) = app.follow_roll().await {
+        tracing::error!(%error, "the roll of clients cannot be read");
     }
 }
 
-/// A loop of its own: a bundle that is being read does not hold up who registers.
-async fn follow_roll(app: Arc<App>, mut stop: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(FOLLOW) => {
-                if let Err(error) = app.follow_roll().await {
-                    tracing::error!(%error, "the roll of clients cannot be read");
-                }
-            }
-            _ = stop.changed() => return,
-        }
-    }
+async fn probe(app: Arc<App>) {
+    app.store.probe(app.now()).await;
 }

@@ -1,6 +1,8 @@
 //! Where bundles come from, as the configuration says.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use certs::key::KeySet;
 
@@ -9,10 +11,10 @@ use crate::config::BundleConfig;
 
 /// Where bundles come from.
 pub enum Source {
-    /// The store's list of changes; only what these keys signed.
+    /// The store's list of changes; only what these keys signed gets onto it.
     Signed {
         /// The keys.
-        signers: KeySet,
+        signers: Signers,
         /// The folder of the files that provider documents name.
         secrets: PathBuf,
     },
@@ -29,14 +31,49 @@ impl Source {
         match config {
             BundleConfig::Folder(folder) => Ok(Self::Folder(folder.clone())),
             BundleConfig::Signed { signers, secrets } => {
-                let refuse = |reason: &str| StartError::Signers(format!("{}: {reason}", signers.display()));
-                let text = std::fs::read(signers).map_err(|error| refuse(&error.to_string()))?;
-                let keys = KeySet::parse(&text).map_err(|error| refuse(&error.to_string()))?;
-                if keys.is_empty() {
-                    return Err(refuse("holds no key"));
-                }
-                Ok(Self::Signed { signers: keys, secrets: secrets.clone() })
+                Ok(Self::Signed { signers: Signers::open(signers)?, secrets: secrets.clone() })
             }
         }
     }
+}
+
+/// The keys that may sign bundles. They follow their file: a key that is taken out signs nothing from then on.
+pub struct Signers {
+    file: PathBuf,
+    read: RwLock<(Option<SystemTime>, Arc<KeySet>)>,
+}
+
+impl Signers {
+    fn open(file: &Path) -> Result<Self, StartError> {
+        let (stamp, keys) = (modified(file), read(file)?);
+        Ok(Self { file: file.to_owned(), read: RwLock::new((stamp, keys)) })
+    }
+
+    /// The keys as the file has them now. While it cannot be read, nobody signs.
+    #[must_use]
+    pub fn keys(&self) -> Arc<KeySet> {
+        let stamp = modified(&self.file);
+        let known = self.read.read().unwrap_or_else(PoisonError::into_inner);
+        if stamp.is_some() && known.0 == stamp {
+            return Arc::clone(&known.1);
+        }
+        drop(known);
+        let keys = read(&self.file).unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            Arc::default()
+        });
+        *self.read.write().unwrap_or_else(PoisonError::into_inner) = (stamp, Arc::clone(&keys));
+        keys
+    }
+}
+
+fn modified(file: &Path) -> Option<SystemTime> {
+    std::fs::metadata(file).and_then(|data| data.modified()).ok()
+}
+
+fn read(file: &Path) -> Result<Arc<KeySet>, StartError> {
+    let refuse = |reason: &str| StartError::Signers(format!("{}: {reason}", file.display()));
+    let text = std::fs::read(file).map_err(|error| refuse(&error.to_string()))?;
+    let keys = KeySet::parse(&text).map_err(|error| refuse(&error.to_string()))?;
+    if keys.is_empty() { Err(refuse("holds no key")) } else { Ok(Arc::new(keys)) }
 }

@@ -239,7 +239,7 @@ fn load(node: &Node) -> Result<Config, Failed> {
 
 fn signers(node: &Node) -> Result<KeySet, Failed> {
     match Source::open(&load(node)?.bundle)? {
-        Source::Signed { signers, .. } => Ok(signers),
+        Source::Signed { signers, .. } => Ok(KeySet::clone(&signers.keys())),
         Source::Folder(_) => Err(Failed(vec!["this gateway's configuration names no signers".to_owned()])),
     }
 }

@@ -22,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::body;
 use super::connections::{Connections, Seat};
+use crate::load::Load;
 
 /// The time a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -68,6 +69,7 @@ pub async fn serve(
     tls: Arc<ServerConfig>,
     router: Router,
     connections: Arc<Connections>,
+    load: Arc<Load>,
     mut stop: watch::Receiver<bool>,
 ) {
     let acceptor = TlsAcceptor::from(tls);
@@ -84,6 +86,10 @@ pub async fn serve(
             },
             _ = stop.changed() => break,
         };
+        // A handshake is the dearest part of a visit: what cannot be served is turned away before it.
+        if !load.takes_connection() {
+            continue;
+        }
         let Some(seat) = connections.admit(address.ip()) else { continue };
         let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
         tokio::spawn(connection(tcp, acceptor, router, Arc::new(seat), stop));

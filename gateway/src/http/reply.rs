@@ -1,6 +1,7 @@
 //! Writing an answer: every header that keeps a page safe, in one place.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,7 +11,7 @@ use gateway_core::authorize::ReplyTo;
 use gateway_core::error::{OAuthCode, OAuthError};
 use gateway_core::redirect::CheckedRedirect;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, PRAGMA, REFERRER_POLICY, SET_COOKIE,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, PRAGMA, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -47,6 +48,14 @@ fn reply(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Respo
 /// A page. `target` is where its forms may lead in the end.
 pub fn page(status: StatusCode, html: String, target: Option<&CheckedRedirect>) -> Response {
     with_policy(reply(status, "text/html; charset=utf-8", html), &policy("'none'", target))
+}
+
+/// Says when to come again: not everybody at the same moment.
+pub fn with_retry(mut response: Response) -> Response {
+    static TURN: AtomicU32 = AtomicU32::new(0);
+    let seconds = 2 + TURN.fetch_add(1, Ordering::Relaxed) % 5;
+    response.headers_mut().entry(RETRY_AFTER).or_insert_with(|| HeaderValue::from(seconds));
+    response
 }
 
 /// A page for these origins to open inside theirs: it shows nothing and takes nothing.

@@ -9,14 +9,17 @@ use axum::extract::{Path, State};
 use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
-use gateway_core::error::Failure;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE};
+use gateway_core::error::{Failure, OAuthCode, OAuthError};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use tower_http::cors::{Any, CorsLayer};
 
 use super::reply;
 use super::request::names_one_host;
 use crate::app::App;
+use crate::load::Urgency;
+use crate::op::Visit;
 use crate::op::{
     account, authorize, callback, check_session, checklist, ciba, consent, device, direct, discovery, federation,
     introspect, link, login, logo, logout, matching, pushed, register, requests, revoke, token, upstream_logout,
@@ -77,7 +80,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/health", get(health))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(Arc::clone(&app), plain_paths))
+        .layer(from_fn_with_state(Arc::clone(&app), gate))
         .with_state(app);
     if local { routes } else { routes.layer(map_response(only_https)) }
 }
@@ -105,7 +108,7 @@ pub fn clients(app: Arc<App>) -> Router {
         .route("/userinfo", get(userinfo::get).post(userinfo::post))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(Arc::clone(&app), plain_paths))
+        .layer(from_fn_with_state(Arc::clone(&app), gate))
         .with_state(app)
 }
 
@@ -116,13 +119,17 @@ pub fn peers(app: Arc<App>) -> Router {
         .route("/match/{authority}", post(matching::post))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(Arc::clone(&app), plain_paths))
+        .layer(from_fn_with_state(Arc::clone(&app), gate))
         .with_state(app)
 }
 
-/// None of our paths needs percent-encoding; one that has it is not ours, and is never decoded. A browser that fetches a
-/// page in advance gets none: some of ours take a step, and a step is the person's.
-async fn plain_paths(State(app): State<Arc<App>>, request: Request<Body>, next: Next) -> Response {
+/// How long any request may take. Each wait inside is shorter.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What every request passes before its endpoint. None of our paths needs percent-encoding; one that has it is not ours, and is
+/// never decoded. A browser that fetches a page in advance gets none: some of ours take a step, and a step is the person's. What
+/// this node cannot do now is turned away at once.
+async fn gate(State(app): State<Arc<App>>, request: Request<Body>, next: Next) -> Response {
     let purpose = request.headers().get("sec-purpose").and_then(|value| value.to_str().ok());
     if purpose.is_some_and(|purpose| purpose.contains("prefetch")) {
         return reply::empty(StatusCode::SERVICE_UNAVAILABLE);
@@ -130,7 +137,43 @@ async fn plain_paths(State(app): State<Arc<App>>, request: Request<Body>, next: 
     if !names_one_host(&request) {
         return reply::empty(StatusCode::BAD_REQUEST);
     }
-    if request.uri().path().contains('%') { not_found(State(app), request).await } else { next.run(request).await }
+    if request.uri().path().contains('%') {
+        return not_found(State(app), request).await;
+    }
+    let urgency = urgency(request.method(), request.uri().path());
+    let serves = urgency == Urgency::Always || app.state().may_serve && app.store.load().takes(urgency);
+    let (parts, body) = request.into_parts();
+    let answer = match serves {
+        true => {
+            let request = Request::from_parts(parts.clone(), body);
+            tokio::time::timeout(DEADLINE, next.run(request)).await.unwrap_or_else(|_| busy(&app, &parts))
+        }
+        false => busy(&app, &parts),
+    };
+    if answer.status() == StatusCode::SERVICE_UNAVAILABLE { reply::with_retry(answer) } else { answer }
+}
+
+fn urgency(method: &Method, path: &str) -> Urgency {
+    let mut segments = path.split('/').skip(1);
+    match (segments.next().unwrap_or_default(), segments.nth(1)) {
+        ("health" | "jwks" | ".well-known" | "static", _) => Urgency::Always,
+        ("token" | "userinfo" | "introspect" | "revoke" | "callback" | "receive" | "match", _)
+        | ("backchannel-logout" | "logout" | "account", _)
+        | ("login", Some("continue")) => Urgency::Finishes,
+        ("login" | "direct" | "device" | "requests", _) if method == Method::POST => Urgency::Finishes,
+        ("login" | "direct" | "device" | "requests", _) => Urgency::GoesOn,
+        _ => Urgency::Begins,
+    }
+}
+
+/// Who is turned away hears it at once: people on a page, back ends in JSON.
+fn busy(app: &App, parts: &Parts) -> Response {
+    let page =
+        parts.headers.get(ACCEPT).and_then(|kind| kind.to_str().ok()).is_some_and(|kind| kind.contains("text/html"));
+    if page {
+        return Visit::new(app, parts).failure_page(StatusCode::SERVICE_UNAVAILABLE, Failure::Busy, None);
+    }
+    reply::oauth_error(&OAuthError::new(OAuthCode::TemporarilyUnavailable, "too much to do: try again"))
 }
 
 /// Browsers remember to come by https (RFC 6797). Not said of `localhost`, where it would bind every other program too.
@@ -151,14 +194,17 @@ async fn static_file(State(app): State<Arc<App>>, Path(name): Path<String>, requ
     }
 }
 
-/// Ready means that the store answers.
+/// Ready means: both classes were written a moment ago, and what is in effect is in effect here.
 async fn health(State(app): State<Arc<App>>) -> Response {
-    let ready = app.is_ready().await;
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    reply::json(
-        status,
-        &serde_json::json!({"ready": ready, "policy_version": app.bundle().catalog.policies().version()}),
-    )
+    let state = app.state();
+    let status = if state.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let said = serde_json::json!({
+        "ready": state.is_ready(),
+        "policy_version": app.bundle().catalog.policies().version(),
+        "follows_policy": state.follows,
+        "store": {"durable": state.durable, "ephemeral": state.ephemeral},
+    });
+    reply::json(status, &said)
 }
 
 async fn not_found(State(app): State<Arc<App>>, request: Request<Body>) -> Response {

@@ -25,7 +25,7 @@ use crate::catalog::Registered;
 use crate::http::{reply, request};
 use crate::roll::{Record, RollError};
 use crate::server::FOLLOW;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// How often an entry is tried again when others came first.
 const TRIES: usize = 16;
@@ -274,7 +274,7 @@ pub(super) async fn enter(
             Ok(()) => {
                 app.follow_roll().await.map_err(|error| internal(&error))?;
                 drop(entering);
-                if matches!(*app.store, Store::Cluster(_)) {
+                if app.store.is_shared() {
                     tokio::time::sleep(2 * FOLLOW).await;
                 }
                 return Ok(id);

@@ -148,6 +148,10 @@ impl<'a> Visit<'a> {
     #[must_use]
     pub fn internal(&self, error: &dyn std::error::Error, transaction: Option<&Transaction>) -> Response {
         tracing::error!(%error, "internal");
+        // A store that does not answer heals: what was asked works when it is asked again.
+        if self.app.store.failed_lately() {
+            return self.failure_page(StatusCode::SERVICE_UNAVAILABLE, Failure::Busy, transaction);
+        }
         self.failure_page(StatusCode::INTERNAL_SERVER_ERROR, Failure::Internal, transaction)
     }
 }

@@ -6,11 +6,13 @@
 //! chain belongs to the node, so no node waits for another's.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use gateway_core::time::Timestamp;
-use redis::aio::ConnectionManager;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{NoTls, Transaction};
 
@@ -23,8 +25,11 @@ const QUEUE: usize = 8_192;
 /// The most connections one node opens.
 const CONNECTIONS: usize = 8;
 
-/// The longest that anything here waits for a server.
-const LIMIT: Duration = Duration::from_secs(5);
+/// The longest that one call waits for a server. A connection on which it passed is given up: what is asked next is not asked
+/// behind it.
+const LIMIT: Duration = Duration::from_secs(2);
+/// How long a server's host may be silent before the system gives a connection up.
+const SILENT: Duration = Duration::from_secs(10);
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS gateway_records (
@@ -70,19 +75,36 @@ return 1
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self::Unavailable(error.to_string())
+        // Its own text is "db error": the server's words are below.
+        match error.as_db_error() {
+            Some(said) => Self::Unavailable(format!("PostgreSQL: {} ({})", said.message(), said.code().code())),
+            None => Self::Unavailable(format!("PostgreSQL: {}", chain(&error))),
+        }
     }
 }
 
 impl From<deadpool_postgres::PoolError> for StoreError {
     fn from(error: deadpool_postgres::PoolError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            deadpool_postgres::PoolError::Backend(error) => error.into(),
+            error => Self::Unavailable(format!("PostgreSQL: {}", chain(&error))),
+        }
     }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn late(server: &str) -> StoreError {
+    StoreError::Unavailable(format!("{server} did not answer in time"))
 }
 
 impl From<redis::RedisError> for StoreError {
     fn from(error: redis::RedisError) -> Self {
-        Self::Unavailable(error.to_string())
+        Self::Unavailable(format!("Redis: {error}"))
     }
 }
 
@@ -93,9 +115,9 @@ struct Job {
 }
 
 /// The cluster engine.
-pub struct Cluster {
+pub(super) struct Cluster {
     postgres: Pool,
-    redis: ConnectionManager,
+    redis: Redis,
     script: redis::Script,
     chain: Chain,
     jobs: mpsc::Sender<Job>,
@@ -105,7 +127,8 @@ impl Cluster {
     pub(super) async fn open(postgres: &str, redis: &str, mut chain: Chain) -> Result<Self, StoreError> {
         let mut config: tokio_postgres::Config = postgres.parse()?;
         let limits = format!("{} -c statement_timeout={}", config.get_options().unwrap_or_default(), LIMIT.as_millis());
-        config.options(limits.trim()).connect_timeout(LIMIT);
+        config.options(limits.trim()).connect_timeout(LIMIT).tcp_user_timeout(SILENT);
+        config.keepalives(true).keepalives_idle(SILENT / 2).keepalives_interval(SILENT / 10).keepalives_retries(3);
         let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_config(config, NoTls, recycle)).max_size(CONNECTIONS);
         let pool = pool.runtime(Runtime::Tokio1).timeouts(Timeouts {
@@ -120,7 +143,7 @@ impl Cluster {
         connection.batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock(20260101); {SCHEMA} COMMIT;")).await?;
         let head = connection.query_opt("SELECT head FROM gateway_audit_heads WHERE node = $1", &[&chain.node]).await?;
         chain.resume(head.map(|row| row.get::<_, Vec<u8>>(0)).as_deref())?;
-        let redis = ConnectionManager::new(redis::Client::open(redis)?).await?;
+        let redis = Redis::open(redis).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         tokio::spawn(Committer { pool: pool.clone(), chain: chain.clone() }.run(queue));
         Ok(Self { postgres: pool, redis, script: redis::Script::new(REDIS_COMMIT), chain, jobs })
@@ -129,18 +152,23 @@ impl Cluster {
     pub(super) async fn get(&self, class: Class, key: &Key, now: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
         match class {
             Class::Durable => {
-                let connection = self.postgres.get().await?;
-                let statement = connection
-                    .prepare_cached(
-                        "SELECT value FROM gateway_records WHERE key = $1 AND (expires_at IS NULL OR expires_at > $2)",
-                    )
-                    .await?;
-                let row = connection.query_opt(&statement, &[&key.as_str(), &seconds(now)]).await?;
-                Ok(row.map(|row| row.get(0)))
+                let row = within_limit(&self.postgres, async |connection| {
+                    let statement = connection
+                        .prepare_cached(
+                            "SELECT value FROM gateway_records
+                             WHERE key = $1 AND (expires_at IS NULL OR expires_at > $2)",
+                        )
+                        .await?;
+                    Ok(connection.query_opt(&statement, &[&key.as_str(), &seconds(now)]).await?)
+                });
+                Ok(row.await?.map(|row| row.get(0)))
             }
             Class::Ephemeral => {
-                let stored: Option<Vec<u8>> =
-                    redis::cmd("GET").arg(redis_key(key)).query_async(&mut self.redis.clone()).await?;
+                let name = redis_key(key);
+                let stored: Option<Vec<u8>> = self
+                    .redis
+                    .ask(async |mut connection| redis::cmd("GET").arg(&name).query_async(&mut connection).await)
+                    .await?;
                 Ok(stored.and_then(|stored| live(&stored, now)))
             }
         }
@@ -153,17 +181,19 @@ impl Cluster {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(Key, Vec<u8>)>, StoreError> {
-        let connection = self.postgres.get().await?;
         let (from, to) =
             (after.map_or_else(|| format!("{table}/"), |key| key.as_str().to_owned()), format!("{table}0"));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = connection
-            .query(
-                "SELECT key, value FROM gateway_records WHERE key > $1 AND key < $2
-                 AND (expires_at IS NULL OR expires_at > $3) ORDER BY key LIMIT $4",
-                &[&from, &to, &seconds(now), &limit],
-            )
-            .await?;
+        let rows = within_limit(&self.postgres, async |connection| {
+            Ok(connection
+                .query(
+                    "SELECT key, value FROM gateway_records WHERE key > $1 AND key < $2
+                     AND (expires_at IS NULL OR expires_at > $3) ORDER BY key LIMIT $4",
+                    &[&from, &to, &seconds(now), &limit],
+                )
+                .await?)
+        });
+        let rows = rows.await?;
         Ok(rows.into_iter().map(|row| (Key(row.get(0)), row.get(1))).collect())
     }
 
@@ -173,8 +203,7 @@ impl Cluster {
                 let gone = || StoreError::Unavailable("the committer has stopped".to_owned());
                 let (done, outcome) = oneshot::channel();
                 self.jobs.send(Job { batch, now, done }).await.map_err(|_| gone())?;
-                let late = |_| StoreError::Unavailable("the database did not answer in time".to_owned());
-                tokio::time::timeout(2 * LIMIT, outcome).await.map_err(late)?.map_err(|_| gone())?
+                outcome.await.map_err(|_| gone())?
             }
             Class::Ephemeral => self.commit_ephemeral(&batch, now).await,
         }
@@ -195,19 +224,21 @@ impl Cluster {
                 }
             }
         }
-        let done: i64 = call.invoke_async(&mut self.redis.clone()).await?;
+        let done: i64 = self.redis.ask(async |mut connection| call.invoke_async(&mut connection).await).await?;
         if done == 1 { Ok(()) } else { Err(StoreError::Conflict) }
     }
 
     pub(super) async fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let connection = self.postgres.get().await?;
-        let freed = connection
-            .execute(
-                "DELETE FROM gateway_records WHERE ctid IN
-                 (SELECT ctid FROM gateway_records WHERE expires_at <= $1 LIMIT 1000 FOR UPDATE SKIP LOCKED)",
-                &[&seconds(now)],
-            )
-            .await?;
+        let freed = within_limit(&self.postgres, async |connection| {
+            Ok(connection
+                .execute(
+                    "DELETE FROM gateway_records WHERE ctid IN
+                     (SELECT ctid FROM gateway_records WHERE expires_at <= $1 LIMIT 1000 FOR UPDATE SKIP LOCKED)",
+                    &[&seconds(now)],
+                )
+                .await?)
+        });
+        let freed = freed.await?;
         Ok(usize::try_from(freed).unwrap_or(usize::MAX))
     }
 
@@ -250,6 +281,67 @@ fn life(expires: Option<Timestamp>, now: Timestamp) -> u64 {
     expires.map_or(0, |expires| expires.0.saturating_sub(now.0).max(1) * 1_000)
 }
 
+/// Works with a connection, no longer than the limit. One on which it passed is closed and not used again.
+async fn within_limit<T>(
+    pool: &Pool,
+    work: impl AsyncFnOnce(&deadpool_postgres::Client) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let connection = pool.get().await?;
+    match tokio::time::timeout(LIMIT, work(&connection)).await {
+        Ok(done) => done,
+        Err(_) => {
+            drop(deadpool_postgres::Object::take(connection));
+            Err(late("PostgreSQL"))
+        }
+    }
+}
+
+/// The connection to Redis. It is made anew when it breaks, and when its server says that it may only be read: after a failover the
+/// address leads to another.
+struct Redis {
+    client: redis::Client,
+    connection: ArcSwap<ConnectionManager>,
+}
+
+impl Redis {
+    async fn open(address: &str) -> Result<Self, StoreError> {
+        let client = redis::Client::open(address)?;
+        let connection = connect(&client).await?;
+        Ok(Self { client, connection: ArcSwap::from_pointee(connection) })
+    }
+
+    async fn ask<T>(
+        &self,
+        work: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>,
+    ) -> Result<T, StoreError> {
+        let connection = self.connection.load_full();
+        let answer = match tokio::time::timeout(LIMIT, work(ConnectionManager::clone(&connection))).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::ReadOnly) => {
+                error.into()
+            }
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => late("Redis"),
+        };
+        // Whoever finds the old one in its place makes the new one.
+        if Arc::ptr_eq(&connection, &self.connection.load_full())
+            && let Ok(Ok(next)) = tokio::time::timeout(LIMIT / 2, connect(&self.client)).await
+        {
+            self.connection.compare_and_swap(&connection, Arc::new(next));
+        }
+        Err(answer)
+    }
+}
+
+async fn connect(client: &redis::Client) -> redis::RedisResult<ConnectionManager> {
+    let limits = ConnectionManagerConfig::new()
+        .set_response_timeout(Some(LIMIT))
+        .set_connection_timeout(Some(LIMIT / 2))
+        .set_number_of_retries(2)
+        .set_max_delay(LIMIT / 4);
+    ConnectionManager::new_with_config(client.clone(), limits).await
+}
+
 /// Columns of a multi-row statement.
 #[derive(Default)]
 struct Rows<'a> {
@@ -280,18 +372,35 @@ impl Committer {
                 let Ok(job) = queue.try_recv() else { break };
                 group.push(job);
             }
-            let settled = tokio::time::timeout(2 * LIMIT, self.settle(&group)).await;
-            let late = || Err(StoreError::Unavailable("the database did not answer in time".to_owned()));
-            let outcomes = settled.unwrap_or_else(|_| late()).unwrap_or_else(|error| vec![Err(error); group.len()]);
+            // Nobody waits any more for what waited too long: it is not done behind its caller's back.
+            group.retain(|job| !job.done.is_closed());
+            if group.is_empty() {
+                continue;
+            }
+            let outcomes = self.settled(&group).await.unwrap_or_else(|error| vec![Err(error); group.len()]);
             for (job, outcome) in group.into_iter().zip(outcomes) {
                 let _ = job.done.send(outcome);
             }
         }
     }
 
-    /// Settles a group in one transaction; nobody is answered before it is committed.
-    async fn settle(&mut self, group: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    async fn settled(&mut self, group: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         let mut connection = self.pool.get().await?;
+        match tokio::time::timeout(LIMIT, self.settle(&mut connection, group)).await {
+            Ok(settled) => settled,
+            Err(_) => {
+                drop(deadpool_postgres::Object::take(connection));
+                Err(late("PostgreSQL"))
+            }
+        }
+    }
+
+    /// Settles a group in one transaction; nobody is answered before it is committed.
+    async fn settle(
+        &mut self,
+        connection: &mut deadpool_postgres::Client,
+        group: &[Job],
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         let transaction = connection.transaction().await?;
         let accepted = claim(&transaction, group).await?;
         let passed: Vec<&Job> =

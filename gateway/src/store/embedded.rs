@@ -137,7 +137,7 @@ enum Job {
 }
 
 /// The embedded engine.
-pub struct Embedded {
+pub(super) struct Embedded {
     durable: Shelf,
     ephemeral: Shelf,
     ephemeral_lock: Arc<tokio::sync::Mutex<()>>,
@@ -295,7 +295,9 @@ impl Committer {
     }
 
     /// Applies a group under one barrier, and only then answers anybody.
-    fn settle(&mut self, group: Vec<Commit>) {
+    fn settle(&mut self, mut group: Vec<Commit>) {
+        // Nobody waits any more for what waited too long: it is not done behind its caller's back.
+        group.retain(|job| !job.done.is_closed());
         if group.is_empty() {
             return;
         }

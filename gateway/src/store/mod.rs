@@ -13,7 +13,8 @@ pub mod conformance;
 mod embedded;
 pub mod take;
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use gateway_core::audit::{Broken, Decision, Event, Head, Origin, Record};
 use gateway_core::digest::{keyed, sha256};
@@ -22,6 +23,7 @@ use gateway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Engine, StoreConfig};
+use crate::load::Load;
 
 /// A class of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +123,7 @@ pub enum StoreError {
     /// A key that had to be absent was there. Nothing was written.
     #[error("the record exists already")]
     Conflict,
-    /// The engine failed. For a commit it is not known whether it happened.
+    /// The engine failed, in its own words. For a commit it is not known whether it happened.
     #[error("the store is not available: {0}")]
     Unavailable(String),
 }
@@ -203,11 +205,49 @@ pub struct Recorded {
 }
 
 /// An open store.
-pub enum Store {
+pub struct Store {
+    backend: Backend,
+    health: Health,
+    load: Arc<Load>,
+}
+
+enum Backend {
     /// One node.
     Embedded(embedded::Embedded),
     /// Many nodes.
     Cluster(cluster::Cluster),
+}
+
+/// The longest that a caller waits for the store: shorter than a person's patience.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a write proves that a class can be written.
+const PROVEN: Duration = Duration::from_secs(6);
+/// How long a failure explains what fails after it.
+const EXPLAINS: Duration = Duration::from_secs(3);
+
+/// When each class was last written, and when the store last failed.
+struct Health {
+    written: [Mutex<Option<Instant>>; 2],
+    failed: Mutex<Option<Instant>>,
+}
+
+impl Health {
+    fn new() -> Self {
+        Self { written: [Mutex::default(), Mutex::default()], failed: Mutex::default() }
+    }
+
+    fn written(&self, class: Class) -> &Mutex<Option<Instant>> {
+        let [durable, ephemeral] = &self.written;
+        if class == Class::Durable { durable } else { ephemeral }
+    }
+}
+
+fn within(moment: &Mutex<Option<Instant>>, span: Duration) -> bool {
+    moment.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < span)
+}
+
+fn set(moment: &Mutex<Option<Instant>>) {
+    *moment.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
 }
 
 impl Store {
@@ -217,12 +257,57 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn open(config: &StoreConfig, audit_key: Vec<u8>) -> Result<Self, StoreError> {
         let chain = Chain { node: config.node.clone(), key: audit_key, head: Head::EMPTY };
-        match &config.engine {
-            Engine::Embedded(path) => embedded::Embedded::open(path, chain).map(Self::Embedded),
+        let backend = match &config.engine {
+            Engine::Embedded(path) => Backend::Embedded(embedded::Embedded::open(path, chain)?),
             Engine::Cluster { postgres, redis } => {
-                cluster::Cluster::open(postgres, redis, chain).await.map(Self::Cluster)
+                Backend::Cluster(cluster::Cluster::open(postgres, redis, chain).await?)
+            }
+        };
+        Ok(Self { backend, health: Health::new(), load: Arc::default() })
+    }
+
+    /// The delay that work meets in this process.
+    #[must_use]
+    pub fn load(&self) -> &Arc<Load> {
+        &self.load
+    }
+
+    /// Whether other nodes work on the same records.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.backend, Backend::Cluster(_))
+    }
+
+    /// Whether a class was written successfully a moment ago.
+    #[must_use]
+    pub fn is_writable(&self, class: Class) -> bool {
+        within(self.health.written(class), PROVEN)
+    }
+
+    /// Whether the store failed a moment ago: what fails now may fail because of that.
+    #[must_use]
+    pub fn failed_lately(&self) -> bool {
+        within(&self.health.failed, EXPLAINS)
+    }
+
+    /// Writes to the classes that nobody else has written lately, so that it is known whether they can be.
+    pub async fn probe(&self, now: Timestamp) {
+        for class in [Class::Durable, Class::Ephemeral] {
+            if within(self.health.written(class), PROVEN / 3) {
+                continue;
+            }
+            let record = Write::Put(Key::new("health", "probe"), Vec::new(), Some(now.plus(Duration::from_secs(60))));
+            if let Err(error) = self.commit(class, Batch::of(record), now).await {
+                tracing::error!(?class, %error, "the store cannot be written");
             }
         }
+    }
+
+    fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if matches!(result, Err(StoreError::Unavailable(_))) {
+            set(&self.health.failed);
+        }
+        result
     }
 
     /// A record that has not expired.
@@ -230,10 +315,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn get(&self, class: Class, key: &Key, now: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
-        match self {
-            Self::Embedded(engine) => engine.get(class, key, now),
-            Self::Cluster(engine) => engine.get(class, key, now).await,
-        }
+        self.noted(match &self.backend {
+            Backend::Embedded(engine) => engine.get(class, key, now),
+            Backend::Cluster(engine) => engine.get(class, key, now).await,
+        })
     }
 
     /// Up to `limit` durable records of one table, in key order, after `after`.
@@ -247,10 +332,10 @@ impl Store {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(Key, Vec<u8>)>, StoreError> {
-        match self {
-            Self::Embedded(engine) => engine.list(table, after, limit, now),
-            Self::Cluster(engine) => engine.list(table, after, limit, now).await,
-        }
+        self.noted(match &self.backend {
+            Backend::Embedded(engine) => engine.list(table, after, limit, now),
+            Backend::Cluster(engine) => engine.list(table, after, limit, now).await,
+        })
     }
 
     /// Makes all changes of a batch, or none. A durable commit is on disk when this returns.
@@ -258,10 +343,22 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when an inserted key was there; [`StoreError::Unavailable`].
     pub async fn commit(&self, class: Class, batch: Batch, now: Timestamp) -> Result<(), StoreError> {
-        match self {
-            Self::Embedded(engine) => engine.commit(class, batch, now).await,
-            Self::Cluster(engine) => engine.commit(class, batch, now).await,
+        let committed = async {
+            match &self.backend {
+                Backend::Embedded(engine) => engine.commit(class, batch, now).await,
+                Backend::Cluster(engine) => engine.commit(class, batch, now).await,
+            }
+        };
+        let late = || Err(StoreError::Unavailable("it did not answer in time".to_owned()));
+        let began = Instant::now();
+        let outcome = tokio::time::timeout(PATIENCE, committed).await.unwrap_or_else(|_| late());
+        if class == Class::Durable {
+            self.load.store_took(began.elapsed());
         }
+        if outcome.is_ok() {
+            set(self.health.written(class));
+        }
+        self.noted(outcome)
     }
 
     /// Frees the space of one portion of the records that expired; 0 when none is left. Correctness never depends on it.
@@ -269,9 +366,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
-        match self {
-            Self::Embedded(engine) => engine.sweep(now).await,
-            Self::Cluster(engine) => engine.sweep(now).await,
+        match &self.backend {
+            Backend::Embedded(engine) => engine.sweep(now).await,
+            Backend::Cluster(engine) => engine.sweep(now).await,
         }
     }
 
@@ -280,9 +377,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn newest_records(&self, last: usize) -> Result<Vec<Record>, StoreError> {
-        let records = match self {
-            Self::Embedded(engine) => engine.newest_records(last)?,
-            Self::Cluster(engine) => engine.newest_records(last).await?,
+        let records = match &self.backend {
+            Backend::Embedded(engine) => engine.newest_records(last)?,
+            Backend::Cluster(engine) => engine.newest_records(last).await?,
         };
         Ok(records.iter().filter_map(|bytes| serde_json::from_slice(bytes).ok()).collect())
     }
@@ -318,9 +415,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] when the records cannot be read at all.
     pub async fn verify_audit(&self) -> Result<Vec<AuditReport>, StoreError> {
-        match self {
-            Self::Embedded(engine) => engine.verify_audit(),
-            Self::Cluster(engine) => engine.verify_audit().await,
+        match &self.backend {
+            Backend::Embedded(engine) => engine.verify_audit(),
+            Backend::Cluster(engine) => engine.verify_audit().await,
         }
     }
 }

@@ -205,7 +205,14 @@ impl Demo {
         let tls = certs::tls::server(certificate)?;
         let (stop, stopped) = watch::channel(false);
         let serving = listeners.zip(simulated.routers).map(|(listener, router)| {
-            tokio::spawn(listener::serve(listener, Arc::clone(&tls), router, Connections::new(4_096), stopped.clone()))
+            tokio::spawn(listener::serve(
+                listener,
+                Arc::clone(&tls),
+                router,
+                Connections::new(4_096),
+                Arc::default(),
+                stopped.clone(),
+            ))
         });
         Ok(Self {
             serving: serving.collect(),

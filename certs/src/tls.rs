@@ -312,19 +312,46 @@ mod tests {
         let cert = ReloadingCert::load(&chain, &key).unwrap();
         let serial = |cert: &ReloadingCert| cert.current.read().unwrap().1.cert[0].clone();
         let first = serial(&cert);
-        assert!(!cert.reload().unwrap());
+        const NOW: u64 = 1_800_000_000;
+        assert!(!cert.reload("localhost", NOW).unwrap());
         let touch = |seconds: u64| {
             let when = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000 + seconds);
             fs::File::options().append(true).open(&chain).unwrap().set_modified(when).unwrap();
         };
         ca.issue("a", &["localhost"]).unwrap();
         touch(1);
-        assert!(cert.reload().unwrap());
+        assert!(cert.reload("localhost", NOW).unwrap());
         assert_ne!(first, serial(&cert));
         let second = serial(&cert);
         fs::write(&chain, "not a certificate").unwrap();
         touch(2);
-        assert!(cert.reload().is_err());
+        assert!(cert.reload("localhost", NOW).is_err());
         assert_eq!(second, serial(&cert));
+    }
+
+    /// What is in use holds and is for this host: nothing that does not, or is not, takes its place.
+    #[test]
+    fn an_expired_certificate_or_one_of_another_host_replaces_no_good_one() {
+        const NOW: u64 = 1_800_000_000;
+        const YEAR: u64 = 365 * 86_400;
+        let folder = tempfile::tempdir().unwrap();
+        let ca = |name: &str, now| DevCa::open(&folder.path().join(name), now).unwrap();
+        let (chain, key) = ca("now", NOW).issue("a", &["localhost"]).unwrap();
+        let cert = ReloadingCert::load(&chain, &key).unwrap();
+        let first = cert.current.read().unwrap().1.cert[0].clone();
+        let put = |(other, other_key): (PathBuf, PathBuf), turn: u64| {
+            fs::copy(other, &chain).unwrap();
+            fs::copy(other_key, &key).unwrap();
+            let when = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000 + turn);
+            fs::File::options().append(true).open(&chain).unwrap().set_modified(when).unwrap();
+            cert.reload("localhost", NOW)
+        };
+        assert!(put(ca("past", NOW - YEAR).issue("b", &["localhost"]).unwrap(), 1).is_err(), "expired");
+        assert!(put(ca("future", NOW + YEAR).issue("c", &["localhost"]).unwrap(), 2).is_err(), "not yet");
+        assert!(put(ca("other", NOW).issue("d", &["elsewhere.example"]).unwrap(), 3).is_err(), "another host");
+        assert_eq!(cert.current.read().unwrap().1.cert[0], first);
+        assert!(put(ca("next", NOW).issue("e", &["other.example", "localhost"]).unwrap(), 4).unwrap());
+        assert!(cert.problem("localhost", NOW).is_none());
+        assert!(cert.problem("localhost", NOW + YEAR).is_some() && cert.problem("elsewhere.example", NOW).is_some());
     }
 }

@@ -149,6 +149,9 @@ pub struct App {
     behind_since: std::sync::Mutex<Option<Instant>>,
 }
 
+/// How many portions of expired records are freed in one round, and the pause between two.
+const PORTIONS: usize = 1_000;
+const BETWEEN_PORTIONS: Duration = Duration::from_millis(5);
 /// How long a node that does not follow the list of changes serves on: what was taken out of policy may be served by it.
 const GRACE: Duration = Duration::from_secs(30);
 /// How long passes until a bundle is tried again that this node could not use for a reason of its own.
@@ -395,13 +398,17 @@ impl App {
         }
     }
 
-    /// Frees what expired, in portions, until nothing is left; others get their turn in between.
+    /// Frees what expired, in small portions with pauses between them: others get their turn, and what is left waits for the next
+    /// round.
     async fn sweep(&self) {
         let mut freed = 0;
-        loop {
+        for _ in 0..PORTIONS {
             match self.store.sweep(self.now()).await {
                 Ok(0) => break,
-                Ok(portion) => freed += portion,
+                Ok(portion) => {
+                    freed += portion;
+                    tokio::time::sleep(BETWEEN_PORTIONS).await;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "sweep");
                     break;

@@ -291,6 +291,10 @@ impl CatalogParts {
         for document in bundle.of("providers") {
             let read = Provider::from_document(&document.file, &document.text, Settings::read);
             let Some((provider, adapter)) = collect(read, problems) else { continue };
+            for name in adapter.secret_files().into_iter().filter(|name| !is_plain(name)) {
+                let reason = format!("{name:?} is not the plain name of a file in the folder of secrets");
+                problems.push(document.problem(&reason));
+            }
             if let Some(folder) = secrets {
                 let own = read_secrets(&document, folder, &adapter, problems);
                 if let Err(reason) = adapter.check(&own) {
@@ -432,10 +436,17 @@ fn twice(document: &Document, id: &str) -> Problem {
     document.problem(&format!("{id} is described by another document as well"))
 }
 
+/// Whether a document may name a file like this: it is in the folder of secrets, and nowhere else. Whoever signs a bundle names
+/// secrets and does not learn any.
+fn is_plain(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    !name.is_empty() && name.len() <= 128 && !name.starts_with('.') && name.bytes().all(plain)
+}
+
 /// The secret files that a provider's document names.
 fn read_secrets(document: &Document, folder: &Path, settings: &Settings, problems: &mut Problems) -> Secrets {
     let mut secrets = Secrets::new();
-    for name in settings.secret_files() {
+    for name in settings.secret_files().into_iter().filter(|name| is_plain(name)) {
         let path = folder.join(name);
         let reason = match fs::read_to_string(&path) {
             Ok(text) if !text.trim().is_empty() => {

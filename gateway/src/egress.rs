@@ -435,7 +435,8 @@ mod tests {
     #[tokio::test]
     async fn rfc8305_a_silent_address_keeps_nobody_from_one_that_works() {
         let folder = tempfile::tempdir().unwrap();
-        let ca = certs::devca::DevCa::open(folder.path(), 1_800_000_000).unwrap();
+        let ca =
+            certs::devca::DevCa::open(folder.path(), crate::ports::Clock::now(&crate::ports::SystemClock).0).unwrap();
         let (chain, key) = ca.issue("server", &["localhost"]).unwrap();
         let tls = certs::tls::server(certs::tls::ReloadingCert::load(&chain, &key).unwrap()).unwrap();
         let egress = Egress::open(&EgressConfig { trust: Some(ca.certificate()), private_addresses: true }).unwrap();

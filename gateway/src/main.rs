@@ -88,10 +88,28 @@ enum Command {
         #[command(subcommand)]
         command: commands::policy::Policy,
     },
+    /// Look after the store of this node.
+    Store {
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
     /// Look at the audit record.
     Audit {
         #[command(subcommand)]
         command: Audit,
+    },
+}
+
+#[derive(Subcommand)]
+enum StoreCommand {
+    /// Go on with what an embedded store still has, after it lost records that were acknowledged. Look for a backup first.
+    AcceptLoss {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// Who decides; it is recorded.
+        #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        by: String,
     },
 }
 
@@ -190,6 +208,7 @@ async fn main() -> ExitCode {
         Command::Retiring { config } => list(&config, Order::Retiring).await,
         Command::Portals { command } => portals(command).await,
         Command::Policy { command } => commands::policy::run(command).await,
+        Command::Store { command: StoreCommand::AcceptLoss { config, by } } => accept_loss(&config, &by).await,
         Command::Audit { command: Audit::Verify { config } } => verify(&config).await,
     };
     match done {
@@ -310,6 +329,14 @@ fn client_secret() -> Result<(), Failed> {
     let secret = Entropy::default().token()?;
     say(&format!("client_secret        {}", secret.expose()));
     say(&format!("client_secret_sha256 {}", SecretDigest::of(secret.expose()).as_str()));
+    Ok(())
+}
+
+async fn accept_loss(path: &Path, by: &str) -> Result<(), Failed> {
+    let config = Config::load(path).map_err(|found| problems(&found))?;
+    let seals = Seals::new(certs::vault::Vault::load(&config.master_key)?);
+    Store::accept_loss(&config.store, seals.key("audit")?, by, SystemClock.now()).await?;
+    say("the store goes on with what it has; who decided is in the audit record");
     Ok(())
 }
 

@@ -105,6 +105,13 @@ pub enum Event {
         /// Who did it.
         by: String,
     },
+    /// An embedded store lost records that were acknowledged, and somebody decided to go on with what it still has.
+    StoreLossAccepted {
+        /// The last group of commits that was acknowledged.
+        group: u64,
+        /// Who decided.
+        by: String,
+    },
     /// A link between two accounts of one person was made, put up for review, decided or undone.
     Link {
         /// The ledger's entry.

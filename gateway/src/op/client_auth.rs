@@ -199,7 +199,9 @@ async fn assertion(app: &App, registered: &Registered, token: &str, endpoint: &s
     let used = Write::Insert(key, Vec::new(), Some(until));
     app.store.commit(Class::Ephemeral, Batch::of(used), now).await.map_err(|error| match error {
         StoreError::Conflict => invalid(),
-        StoreError::Unavailable(_) => OAuthError::new(OAuthCode::TemporarilyUnavailable, "try again"),
+        StoreError::Unavailable(_) | StoreError::Lost(_) => {
+            OAuthError::new(OAuthCode::TemporarilyUnavailable, "try again")
+        }
     })
 }
 

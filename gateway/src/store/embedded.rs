@@ -4,16 +4,27 @@
 //! their audit events, and pays one disk barrier for all (group commit). The ephemeral class is written without a
 //! barrier under a short lock. Reads go straight to the engine: what a login reads was written seconds ago and is in
 //! memory.
+//!
+//! After a failed write the engine takes no other. It is closed and opened again, once the disk takes a write; until then reads go
+//! on and writes fail. A durable class that does not come back as it was acknowledged ends the process ([`guard`]).
+
+mod guard;
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable as _};
 use gateway_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
+use self::guard::{Guard, Journals};
 use super::{AuditReport, Batch, Chain, Class, Key, StoreError, Write, live, pack, verify_chain};
 
 /// The most batches that share one disk barrier.
@@ -21,13 +32,27 @@ const GROUP: usize = 512;
 /// The most batches that wait; beyond it a commit waits to be let in.
 const QUEUE: usize = 8_192;
 /// The most that a keyspace holds in memory before it goes to disk, in bytes. A login's records are read within minutes.
-const MEMTABLE: u64 = 32 * 1024 * 1024;
+const MEMTABLE: u64 = 16 * 1024 * 1024;
+/// The most that the journals of a database take, in bytes.
+const JOURNALS: u64 = 128 * 1024 * 1024;
+/// How many expired records one step of sweeping frees: it holds up a write no longer than that takes.
+const SWEPT: usize = 250;
+/// How long passes until a broken engine is opened again, and again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// What the disk has to take before that, in bytes.
+const PROBE: usize = 4 * 1024 * 1024;
 /// The key under which a chain's head is stored, in the audit keyspace after all records.
 const HEAD: &[u8] = b"head";
 
 impl From<fjall::Error> for StoreError {
     fn from(error: fjall::Error) -> Self {
-        Self::Unavailable(error.to_string())
+        Self::Unavailable(format!("embedded store: {error}"))
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        Self::Unavailable(format!("embedded store: {error}"))
     }
 }
 
@@ -37,11 +62,38 @@ fn keyspace() -> KeyspaceCreateOptions {
 }
 
 /// One database with its records, and an index of them by expiry so that sweeping costs what it frees.
-#[derive(Clone)]
 struct Shelf {
     database: Database,
     records: Keyspace,
     expiry: Keyspace,
+    swept: Swept,
+}
+
+/// How far sweeping is: the entries before it are gone, and are not walked over again.
+#[derive(Default)]
+struct Swept {
+    cursor: Mutex<Vec<u8>>,
+    /// The second of the cursor.
+    second: AtomicU64,
+}
+
+impl Swept {
+    /// A record that ends before the cursor moves it back: a clock was set back.
+    fn note(&self, expires: Timestamp) {
+        if expires.0 < self.second.load(Ordering::Relaxed) {
+            self.set(index_prefix(expires));
+        }
+    }
+
+    fn set(&self, cursor: Vec<u8>) {
+        let second = cursor.first_chunk::<8>().map_or(0, |second| u64::from_be_bytes(*second));
+        self.second.store(second, Ordering::Relaxed);
+        *self.cursor.lock().unwrap_or_else(PoisonError::into_inner) = cursor;
+    }
+
+    fn cursor(&self) -> Vec<u8> {
+        self.cursor.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// What is about to be written, over what is stored.
@@ -49,10 +101,10 @@ type Overlay = HashMap<Key, Option<Vec<u8>>>;
 
 impl Shelf {
     fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Database::builder(path).worker_threads(1).open()?;
+        let database = Database::builder(path).worker_threads(1).max_journaling_size(JOURNALS).open()?;
         let records = database.keyspace("records", keyspace)?;
         let expiry = database.keyspace("expiry", keyspace)?;
-        Ok(Self { database, records, expiry })
+        Ok(Self { database, records, expiry, swept: Swept::default() })
     }
 
     fn get(&self, key: &Key, now: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
@@ -83,6 +135,7 @@ impl Shelf {
                 Write::Insert(key, value, expires) | Write::Put(key, value, expires) => {
                     let stored = pack(value, *expires);
                     if let Some(expires) = expires {
+                        self.swept.note(*expires);
                         into.insert(&self.expiry, index_key(*expires, key), "");
                     }
                     into.insert(&self.records, key.as_str(), stored.clone());
@@ -97,21 +150,29 @@ impl Shelf {
         Ok(())
     }
 
-    /// Looks at up to a thousand entries that are due and removes what expired; how many it looked at.
+    /// Looks at the next entries that are due and removes what expired; how many it looked at.
     fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let (from, to) = (self.swept.cursor(), index_prefix(now.plus(Duration::from_secs(1))));
+        if from >= to {
+            return Ok(0);
+        }
         let mut batch = self.database.batch();
-        let mut due = 0;
-        for entry in self.expiry.range(..index_prefix(now.plus(std::time::Duration::from_secs(1)))).take(1_000) {
+        let (mut due, mut last) = (0, None);
+        for entry in self.expiry.range(from..to).take(SWEPT) {
             let index = entry.key()?;
+            last = Some(index.to_vec());
+            due += 1;
             let Some(key) = index.get(8..) else { continue };
             // A record written again meanwhile lives on under its later entry.
             if self.records.get(key)?.is_some_and(|stored| live(&stored, now).is_none()) {
                 batch.remove(&self.records, key);
             }
-            due += 1;
             batch.remove(&self.expiry, index);
         }
         batch.commit()?;
+        if let Some(last) = last {
+            self.swept.set([last, vec![0]].concat());
+        }
         Ok(due)
     }
 }
@@ -122,6 +183,29 @@ fn index_prefix(expires: Timestamp) -> Vec<u8> {
 
 fn index_key(expires: Timestamp, key: &Key) -> Vec<u8> {
     [&expires.0.to_be_bytes(), key.as_str().as_bytes()].concat()
+}
+
+/// The durable class: records, their expiry, and this node's audit chain.
+struct Durable {
+    shelf: Shelf,
+    audit: Keyspace,
+}
+
+impl Durable {
+    fn keyspaces(&self) -> [&Keyspace; 3] {
+        [&self.shelf.records, &self.shelf.expiry, &self.audit]
+    }
+}
+
+/// An engine that may be closed for a moment, to be opened again.
+type Slot<T> = Arc<RwLock<Option<T>>>;
+
+fn opened<T>(slot: &Slot<T>) -> RwLockReadGuard<'_, Option<T>> {
+    slot.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the embedded store is being opened again".to_owned())
 }
 
 struct Commit {
@@ -136,41 +220,123 @@ enum Job {
     Sweep(Timestamp, oneshot::Sender<Result<usize, StoreError>>),
 }
 
+/// Where everything of the engine is.
+#[derive(Clone)]
+struct Paths {
+    folder: PathBuf,
+    durable: PathBuf,
+    ephemeral: PathBuf,
+    mark: PathBuf,
+    journals: PathBuf,
+}
+
+impl Paths {
+    fn of(folder: &Path) -> Self {
+        let at = |name: &str| folder.join(name);
+        let (durable, ephemeral, mark) = (at("durable"), at("ephemeral"), at("durable.mark"));
+        Self { folder: folder.to_owned(), durable, ephemeral, mark, journals: at("durable.journals") }
+    }
+
+    /// The durable class, held against its mark.
+    fn open_durable(&self, chain: &Chain) -> Result<(Durable, Guard), StoreError> {
+        let there = self.durable.is_dir();
+        let journals = if there { Some(Journals::copy(&self.durable, self.journals.clone())?) } else { None };
+        let durable = self.open_unguarded(chain)?;
+        let guard = Guard::open(&self.mark, chain.key.clone(), &durable.keyspaces()).map_err(|error| match error {
+            StoreError::Lost(what) => {
+                let kept = self.journals.display();
+                StoreError::Lost(format!("{what}. The journals are kept as they were found: {kept}"))
+            }
+            error => error,
+        })?;
+        if let Some(journals) = journals {
+            journals.drop_copies();
+        }
+        Ok((durable, guard))
+    }
+
+    fn open_unguarded(&self, chain: &Chain) -> Result<Durable, StoreError> {
+        let shelf = Shelf::open(&self.durable)?;
+        let audit = shelf.database.keyspace(&format!("audit-{}", chain.node), keyspace)?;
+        Ok(Durable { shelf, audit })
+    }
+
+    /// The ephemeral class. One that cannot be opened is put aside: it may be lost, and what must not come back is durable.
+    fn open_ephemeral(&self) -> Result<Shelf, StoreError> {
+        Shelf::open(&self.ephemeral).or_else(|error| {
+            if is_locked(&error) {
+                return Err(error);
+            }
+            let aside = self.ephemeral.with_extension("broken");
+            tracing::error!(%error, aside = %aside.display(), "the ephemeral store cannot be opened; it is put aside and begun anew");
+            let _ = fs::remove_dir_all(&aside);
+            fs::rename(&self.ephemeral, aside)?;
+            Shelf::open(&self.ephemeral)
+        })
+    }
+
+    /// Whether the disk takes what an engine needs to open.
+    fn disk_takes_writes(&self) -> io::Result<()> {
+        let probe = self.folder.join("probe");
+        let written = fs::File::create(&probe).and_then(|mut file| {
+            file.write_all(&vec![1; PROBE])?;
+            file.sync_all()
+        });
+        let _ = fs::remove_file(probe);
+        written
+    }
+}
+
+/// Another process has the store open.
+fn is_locked(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(text) if text.contains("Locked"))
+}
+
 /// The embedded engine.
 pub(super) struct Embedded {
-    durable: Shelf,
-    ephemeral: Shelf,
-    ephemeral_lock: Arc<tokio::sync::Mutex<()>>,
-    audit: Keyspace,
+    paths: Paths,
+    durable: Slot<Durable>,
+    ephemeral: Slot<Shelf>,
+    ephemeral_lock: Arc<tokio::sync::Mutex<Option<Instant>>>,
     chain: Chain,
     jobs: mpsc::Sender<Job>,
 }
 
 impl Embedded {
     pub(super) fn open(path: &Path, mut chain: Chain) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let durable = Shelf::open(&path.join("durable"))?;
-        let ephemeral = Shelf::open(&path.join("ephemeral"))?;
-        let audit = durable.database.keyspace(&format!("audit-{}", chain.node), keyspace)?;
-        chain.resume(audit.get(HEAD)?.as_deref())?;
+        // Records name no person, and still are nobody else's business.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+        let paths = Paths::of(path);
+        let (durable, guard) = paths.open_durable(&chain)?;
+        let ephemeral = paths.open_ephemeral()?;
+        chain.resume(durable.audit.get(HEAD)?.as_deref())?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let committer = Committer { shelf: durable.clone(), audit: audit.clone(), chain: chain.clone() };
-        thread::Builder::new()
-            .name("durable-commit".to_owned())
-            .spawn(move || committer.run(queue))
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { durable, ephemeral, ephemeral_lock: Arc::default(), audit, chain, jobs })
+        let (durable, ephemeral): (Slot<Durable>, Slot<Shelf>) =
+            (Arc::new(RwLock::new(Some(durable))), Arc::new(RwLock::new(Some(ephemeral))));
+        let committer =
+            Committer { paths: paths.clone(), slot: Arc::clone(&durable), guard, chain: chain.clone(), broken: None };
+        thread::Builder::new().name("durable-commit".to_owned()).spawn(move || committer.run(queue))?;
+        Ok(Self { paths, durable, ephemeral, ephemeral_lock: Arc::default(), chain, jobs })
     }
 
-    fn shelf(&self, class: Class) -> &Shelf {
-        match class {
-            Class::Durable => &self.durable,
-            Class::Ephemeral => &self.ephemeral,
+    /// Begins the mark anew after a loss that an operator accepted; the last group that was acknowledged.
+    pub(super) fn accept_loss(path: &Path, chain: &Chain) -> Result<u64, StoreError> {
+        let paths = Paths::of(path);
+        let durable = paths.open_unguarded(chain)?;
+        let last = Guard::accept(&paths.mark, chain.key.clone(), &durable.keyspaces())?;
+        durable.shelf.database.persist(PersistMode::SyncAll)?;
+        if paths.journals.is_dir() {
+            fs::rename(&paths.journals, paths.journals.with_extension(format!("before-{last}")))?;
         }
+        Ok(last)
     }
 
     pub(super) fn get(&self, class: Class, key: &Key, now: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
-        self.shelf(class).get(key, now)
+        match class {
+            Class::Durable => opened(&self.durable).as_ref().ok_or_else(closed)?.shelf.get(key, now),
+            Class::Ephemeral => opened(&self.ephemeral).as_ref().ok_or_else(closed)?.get(key, now),
+        }
     }
 
     pub(super) fn list(
@@ -182,7 +348,9 @@ impl Embedded {
     ) -> Result<Vec<(Key, Vec<u8>)>, StoreError> {
         let mut found = Vec::new();
         let from = after.map_or_else(|| format!("{table}/"), |after| format!("{}\0", after.as_str()));
-        for entry in self.durable.records.range(from.as_bytes()..format!("{table}0").as_bytes()) {
+        let durable = opened(&self.durable);
+        let shelf = &durable.as_ref().ok_or_else(closed)?.shelf;
+        for entry in shelf.records.range(from.as_bytes()..format!("{table}0").as_bytes()) {
             let (key, stored) = entry.into_inner()?;
             let Ok(key) = String::from_utf8(key.to_vec()) else { continue };
             if let Some(value) = live(&stored, now) {
@@ -202,11 +370,41 @@ impl Embedded {
                 self.ask(Job::Commit(Commit { batch, now, done }), outcome).await
             }
             Class::Ephemeral => {
-                let _guard = self.ephemeral_lock.lock().await;
-                let mut into = self.ephemeral.database.batch();
-                self.ephemeral.stage(&batch, &mut Overlay::new(), &mut into, now)?;
-                Ok(into.commit()?)
+                let mut broken = self.ephemeral_lock.lock().await;
+                let written = self.commit_ephemeral(&batch, now);
+                if matches!(written, Err(StoreError::Unavailable(_))) {
+                    self.mend_ephemeral(&mut broken);
+                }
+                written
             }
+        }
+    }
+
+    fn commit_ephemeral(&self, batch: &Batch, now: Timestamp) -> Result<(), StoreError> {
+        let slot = opened(&self.ephemeral);
+        let shelf = slot.as_ref().ok_or_else(closed)?;
+        let mut into = shelf.database.batch();
+        shelf.stage(batch, &mut Overlay::new(), &mut into, now)?;
+        Ok(into.commit()?)
+    }
+
+    /// Opens the ephemeral class again, once in a while; `broken` says when that was tried last.
+    fn mend_ephemeral(&self, broken: &mut Option<Instant>) {
+        if broken.is_some_and(|at| at.elapsed() < AGAIN) {
+            return;
+        }
+        *broken = Some(Instant::now());
+        if let Err(error) = self.paths.disk_takes_writes() {
+            return tracing::error!(%error, "the disk of the store takes no writes");
+        }
+        let mut slot = self.ephemeral.write().unwrap_or_else(PoisonError::into_inner);
+        drop(slot.take());
+        match self.paths.open_ephemeral() {
+            Ok(shelf) => {
+                *slot = Some(shelf);
+                tracing::warn!("the ephemeral store failed, and was opened again");
+            }
+            Err(error) => tracing::error!(%error, "the ephemeral store cannot be opened again"),
         }
     }
 
@@ -214,9 +412,9 @@ impl Embedded {
         let (done, outcome) = oneshot::channel();
         let durable = self.ask(Job::Sweep(now, done), outcome).await?;
         let guard = Arc::clone(&self.ephemeral_lock).lock_owned().await;
-        let ephemeral = self.ephemeral.clone();
+        let ephemeral = Arc::clone(&self.ephemeral);
         let swept = tokio::task::spawn_blocking(move || {
-            let swept = ephemeral.sweep(now);
+            let swept = opened(&ephemeral).as_ref().ok_or_else(closed)?.sweep(now);
             drop(guard);
             swept
         });
@@ -233,10 +431,12 @@ impl Embedded {
     /// The newest records of every node, newest first, up to `limit` of each.
     pub(super) fn newest_records(&self, limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut records = Vec::new();
-        for name in self.durable.database.list_keyspace_names() {
+        let slot = opened(&self.durable);
+        let durable = slot.as_ref().ok_or_else(closed)?;
+        for name in durable.shelf.database.list_keyspace_names() {
             let Some(node) = name.strip_prefix("audit-") else { continue };
-            let keyspace = self.chain_of(node, &name)?;
-            let snapshot = self.durable.database.snapshot();
+            let keyspace = self.chain_of(durable, node, &name)?;
+            let snapshot = durable.shelf.database.snapshot();
             for entry in snapshot.range(&keyspace, ..HEAD).rev().take(limit) {
                 records.push(entry.value()?.to_vec());
             }
@@ -245,20 +445,22 @@ impl Embedded {
     }
 
     /// The keyspace of one node's chain.
-    fn chain_of(&self, node: &str, name: &str) -> Result<Keyspace, StoreError> {
+    fn chain_of(&self, durable: &Durable, node: &str, name: &str) -> Result<Keyspace, StoreError> {
         if *node == *self.chain.node {
-            return Ok(self.audit.clone());
+            return Ok(durable.audit.clone());
         }
-        Ok(self.durable.database.keyspace(name, keyspace)?)
+        Ok(durable.shelf.database.keyspace(name, keyspace)?)
     }
 
     pub(super) fn verify_audit(&self) -> Result<Vec<AuditReport>, StoreError> {
         let mut reports = Vec::new();
-        for name in self.durable.database.list_keyspace_names() {
+        let slot = opened(&self.durable);
+        let durable = slot.as_ref().ok_or_else(closed)?;
+        for name in durable.shelf.database.list_keyspace_names() {
             let Some(node) = name.strip_prefix("audit-") else { continue };
-            let keyspace = self.chain_of(node, &name)?;
+            let keyspace = self.chain_of(durable, node, &name)?;
             let chain = Chain { node: node.to_owned(), ..self.chain.clone() };
-            let snapshot = self.durable.database.snapshot();
+            let snapshot = durable.shelf.database.snapshot();
             let head = snapshot.get(&keyspace, HEAD)?;
             let records = snapshot.range(&keyspace, ..HEAD).map(|entry| entry.value().map(|value| value.to_vec()));
             let records: Result<Vec<_>, _> = records.collect();
@@ -270,9 +472,12 @@ impl Embedded {
 
 /// The one writer of the durable class.
 struct Committer {
-    shelf: Shelf,
-    audit: Keyspace,
+    paths: Paths,
+    slot: Slot<Durable>,
+    guard: Guard,
     chain: Chain,
+    /// When the engine failed, or was last tried in vain.
+    broken: Option<Instant>,
 }
 
 impl Committer {
@@ -285,7 +490,8 @@ impl Committer {
                     Job::Commit(commit) => group.push(commit),
                     Job::Sweep(now, done) => {
                         self.settle(std::mem::take(&mut group));
-                        let _ = done.send(self.shelf.sweep(now));
+                        let swept = opened(&self.slot).as_ref().ok_or_else(closed).and_then(|own| own.shelf.sweep(now));
+                        let _ = done.send(swept);
                     }
                 }
                 next = if group.len() < GROUP { queue.try_recv().ok() } else { None };
@@ -301,67 +507,73 @@ impl Committer {
         if group.is_empty() {
             return;
         }
-        let before = self.chain.clone();
-        let mut into = self.shelf.database.batch();
-        let mut overlay = Overlay::new();
-        let outcomes: Vec<_> = group.iter().map(|job| self.stage(job, &mut overlay, &mut into)).collect();
-        let written = self.write(into);
-        if written.is_err() {
-            // Nobody was told of these records: the chain goes on from the last that is stored.
-            self.chain = before;
+        let settled = self.mended().and_then(|()| self.write(&group));
+        if let Err(StoreError::Unavailable(_)) = &settled {
+            self.broken = self.broken.or_else(|| Some(Instant::now()));
         }
+        let outcomes = settled.unwrap_or_else(|error| vec![Err(error); group.len()]);
         for (job, outcome) in group.into_iter().zip(outcomes) {
-            let outcome = if outcome.is_ok() { written.clone() } else { outcome };
             let _ = job.done.send(outcome);
         }
     }
 
-    fn stage(&mut self, job: &Commit, overlay: &mut Overlay, into: &mut OwnedWriteBatch) -> Result<(), StoreError> {
-        self.shelf.stage(&job.batch, overlay, into, job.now)?;
-        for event in &job.batch.events {
-            let (sequence, bytes) = self.chain.link(job.now, event)?;
-            into.insert(&self.audit, sequence.to_be_bytes(), bytes);
-        }
-        Ok(())
-    }
-
-    fn write(&self, mut into: OwnedWriteBatch) -> Result<(), StoreError> {
-        into.insert(&self.audit, HEAD, self.chain.stored_head()?);
-        into.commit()?;
-        self.shelf.database.persist(PersistMode::SyncData)?;
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::conformance;
-    use super::super::{Store, StoreError};
-    use crate::config::{Engine, StoreConfig};
-
-    async fn open(path: &std::path::Path) -> Result<Store, StoreError> {
-        let engine = Engine::Embedded(path.to_owned());
-        Store::open(&StoreConfig { node: "node-1".into(), engine }, b"audit".to_vec()).await
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn the_embedded_engine_keeps_the_contract() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = open(folder.path()).await.unwrap();
-        conformance::run(std::sync::Arc::new(store)).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn what_was_committed_is_there_after_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        conformance::write_before_restart(&open(folder.path()).await.unwrap()).await;
-        let store = loop {
-            // The committer lets go of the folder a moment after the store is dropped.
-            match open(folder.path()).await {
-                Ok(store) => break store,
-                Err(_) => tokio::task::yield_now().await,
+    /// The outcome of each batch of a group, once it is on disk.
+    fn write(&mut self, group: &[Commit]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let slot = opened(&self.slot);
+        let durable = slot.as_ref().ok_or_else(closed)?;
+        let mut chain = self.chain.clone();
+        let mut into = durable.shelf.database.batch();
+        let mut overlay = Overlay::new();
+        let stage = |job: &Commit| -> Result<(), StoreError> {
+            durable.shelf.stage(&job.batch, &mut overlay, &mut into, job.now)?;
+            for event in &job.batch.events {
+                let (sequence, bytes) = chain.link(job.now, event)?;
+                into.insert(&durable.audit, sequence.to_be_bytes(), bytes);
             }
+            Ok(())
         };
-        conformance::read_after_restart(&store).await;
+        let outcomes: Vec<_> = group.iter().map(stage).collect();
+        into.insert(&durable.audit, HEAD, chain.stored_head()?);
+        self.guard.stage(&mut into, &durable.keyspaces());
+        into.commit()?;
+        durable.shelf.database.persist(PersistMode::SyncData)?;
+        self.guard.passed()?;
+        // Only now: of a group that failed nobody was told, and the chain goes on from the last that is stored.
+        self.chain = chain;
+        Ok(outcomes)
+    }
+
+    /// Sees to it that the engine takes writes, where it failed before.
+    fn mended(&mut self) -> Result<(), StoreError> {
+        let Some(at) = self.broken else { return Ok(()) };
+        if at.elapsed() < AGAIN {
+            return Err(StoreError::Unavailable("the embedded store failed a moment ago".to_owned()));
+        }
+        self.broken = Some(Instant::now());
+        self.paths.disk_takes_writes()?;
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        drop(slot.take());
+        let (durable, guard) = match self.paths.open_durable(&self.chain) {
+            Ok(opened) => opened,
+            Err(StoreError::Lost(what)) => give_up(&what),
+            Err(error) => return Err(error),
+        };
+        self.chain.resume(durable.audit.get(HEAD)?.as_deref())?;
+        self.guard = guard;
+        *slot = Some(durable);
+        self.broken = None;
+        tracing::warn!("the durable store failed, and was opened again");
+        Ok(())
     }
 }
+
+/// Ends the process: what was acknowledged is gone, and nothing here can bring it back.
+fn give_up(what: &str) -> ! {
+    tracing::error!("acknowledged records are gone: {what}");
+    // The log is written by a thread of its own.
+    thread::sleep(Duration::from_millis(500));
+    std::process::exit(1)
+}
+#[cfg(test)]
+#[path = "embedded/tests.rs"]
+mod tests;

@@ -126,6 +126,9 @@ pub enum StoreError {
     /// The engine failed, in its own words. For a commit it is not known whether it happened.
     #[error("the store is not available: {0}")]
     Unavailable(String),
+    /// The store did not come back as it was acknowledged: it is not served from.
+    #[error("acknowledged records are gone: {0}")]
+    Lost(String),
 }
 
 /// A place in a node's audit chain, with the code that only a holder of the master key can make.
@@ -270,6 +273,27 @@ impl Store {
     #[must_use]
     pub fn load(&self) -> &Arc<Load> {
         &self.load
+    }
+
+    /// Begins anew with what an embedded store still has, after it lost records that were acknowledged. `by` says who decides;
+    /// it is recorded.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a cluster keeps no mark of its own.
+    pub async fn accept_loss(
+        config: &StoreConfig,
+        audit_key: Vec<u8>,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let Engine::Embedded(path) = &config.engine else {
+            return Err(StoreError::Unavailable("only an embedded store keeps a mark".to_owned()));
+        };
+        let chain = Chain { node: config.node.clone(), key: audit_key.clone(), head: Head::EMPTY };
+        let group = embedded::Embedded::accept_loss(path, &chain)?;
+        let store = Self::open(config, audit_key).await?;
+        let event = Event::StoreLossAccepted { group, by: by.to_owned() };
+        store.commit(Class::Durable, Batch::default().recording(event), now).await
     }
 
     /// Whether other nodes work on the same records.

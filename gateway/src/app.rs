@@ -1,6 +1,7 @@
 //! The running gateway: everything that requests share.
 
-use std::collections::BTreeSet;
+mod following;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,11 +26,13 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::activation::{ActivationError, Activations, Change, InEffect};
+pub use self::following::State;
+use self::following::{Followed, in_effect};
+use crate::activation::ActivationError;
 pub use crate::active::Active;
 use crate::active::Adapters;
 use crate::bundle::Bundle;
-use crate::catalog::{self, Catalog};
+use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::egress::{Egress, EgressError};
 use crate::exports::Exports;
@@ -41,7 +44,7 @@ use crate::roll::Roll;
 use crate::seal::{SealError, Seals};
 use crate::shared::SharedState;
 pub use crate::source::Source;
-use crate::store::{Class, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::usage::Usage;
 
 /// Why a gateway cannot start.
@@ -152,55 +155,6 @@ pub struct App {
 /// How many portions of expired records are freed in one round, and the pause between two.
 const PORTIONS: usize = 1_000;
 const BETWEEN_PORTIONS: Duration = Duration::from_millis(5);
-/// How long a node that does not follow the list of changes serves on: what was taken out of policy may be served by it.
-const GRACE: Duration = Duration::from_secs(30);
-/// How long passes until a bundle is tried again that this node could not use for a reason of its own.
-const AGAIN: Duration = Duration::from_secs(5);
-
-/// How a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct State {
-    /// The durable class was written a moment ago.
-    pub durable: bool,
-    /// The ephemeral class was.
-    pub ephemeral: bool,
-    /// What is in effect here is what the list of changes says.
-    pub follows: bool,
-    /// It does, or did a moment ago.
-    pub may_serve: bool,
-}
-
-impl State {
-    /// Whether requests should be sent here.
-    #[must_use]
-    pub fn is_ready(self) -> bool {
-        self.durable && self.ephemeral && self.may_serve
-    }
-}
-
-/// How far this node has followed the list of changes.
-#[derive(Default)]
-struct Followed {
-    changes: Vec<Change>,
-    /// The changes whose bundle is of no use, whatever this node has: they are complained of once.
-    refused: BTreeSet<u64>,
-    /// When a bundle could not be used for a reason of this node's own; it is tried again.
-    failed: Option<Instant>,
-    /// When somebody last looked how many people's data crossed a border.
-    counted_at: Option<Timestamp>,
-}
-
-impl Followed {
-    /// Only what the bundle itself says can condemn it. A store that did not answer, or a file of this node's that could not be
-    /// read, is tried again.
-    fn gave_up(&mut self, change: &Change, error: &StartError) {
-        if matches!(error, StartError::Bundle(_) | StartError::Activation(ActivationError::Archive(_))) {
-            self.refused.insert(change.epoch);
-        }
-        self.failed = Some(Instant::now());
-    }
-}
-
 impl App {
     /// Opens everything that the configuration names.
     ///
@@ -214,6 +168,7 @@ impl App {
         let found = if let Source::Folder(folder) = &source { Some(from_folder(folder)?) } else { None };
         let egress = Egress::open(&config.egress)?;
         let store = Arc::new(Store::open(&config.store, seals.key("audit")?).await?);
+        store.load().turn_away_at(config.turn_away_at);
         let egress = Arc::new(egress.beside(store.load()));
         let (catalog, followed) = match (found, &source) {
             (None, Source::Signed { signers, secrets }) => {
@@ -344,24 +299,6 @@ impl App {
         Url::parse(&self.issuer).ok().and_then(|issuer| issuer.host_str().map(str::to_owned)).unwrap_or_default()
     }
 
-    /// How this node is.
-    #[must_use]
-    pub fn state(&self) -> State {
-        let behind = *self.behind_since.lock().unwrap_or_else(PoisonError::into_inner);
-        State {
-            durable: self.store.is_writable(Class::Durable),
-            ephemeral: self.store.is_writable(Class::Ephemeral),
-            follows: behind.is_none(),
-            may_serve: behind.is_none_or(|since| since.elapsed() < GRACE),
-        }
-    }
-
-    /// Notes whether what is in effect here is what the list of changes says.
-    fn note_following(&self, follows: bool) {
-        let mut behind = self.behind_since.lock().unwrap_or_else(PoisonError::into_inner);
-        *behind = if follows { None } else { behind.or_else(|| Some(Instant::now())) };
-    }
-
     /// What has to happen now and then: keys, certificates, a changed bundle, expired records.
     pub async fn tend(&self, certificate: Option<&ReloadingCert>) {
         if let Source::Folder(folder) = &self.source {
@@ -443,104 +380,12 @@ impl App {
         self.refresh_keys(&catalog.algorithms()).await;
         self.activate(catalog)
     }
-
-    /// Follows the list of changes: what is in effect by now is in effect here when this returns. What cannot be followed
-    /// changes nothing, and is named in the log.
-    pub async fn follow(&self) {
-        let Source::Signed { signers, secrets } = &self.source else { return };
-        let signers = &signers.keys();
-        let mut followed = self.followed.lock().await;
-        let activations = Activations::new(&self.store, &self.seals, signers);
-        match activations.changes(followed.changes.last(), self.now()).await {
-            Ok(more) => followed.changes.extend(more),
-            Err(error) => {
-                self.note_following(false);
-                return tracing::error!(%error, "the list of bundles cannot be read");
-            }
-        }
-        let state = InEffect::at(&followed.changes, self.now());
-        let version = self.bundle().catalog.policies().version().to_owned();
-        let live = state.live.filter(|change| change.version != version);
-        self.note_following(live.is_none());
-        let waits = followed.failed.is_some_and(|at| at.elapsed() < AGAIN);
-        if let Some(change) = live.filter(|change| !waits && !followed.refused.contains(&change.epoch)) {
-            let loaded = load(&activations, &change, secrets, self.now()).await;
-            let taken = match loaded {
-                Ok(catalog) => self.take_over(catalog).await.map_err(StartError::Secrets),
-                Err(error) => Err(error),
-            };
-            self.note_following(taken.is_ok());
-            match taken {
-                Ok(()) => followed.failed = None,
-                Err(error) => {
-                    followed.gave_up(&change, &error);
-                    tracing::error!(version = change.version, "the bundle in effect cannot be used here: {error}");
-                }
-            }
-        }
-        self.try_draft(&activations, state.shadow, &mut followed).await;
-    }
-
-    async fn try_draft(&self, activations: &Activations<'_>, draft: Option<Change>, followed: &mut Followed) {
-        let Some(change) = draft else { return self.shadow.store(None) };
-        let same = self.shadow().is_some_and(|shadow| shadow.version() == change.version);
-        if same || followed.refused.contains(&change.epoch) {
-            return;
-        }
-        let compiled = match activations.in_effect(&change, self.now()).await {
-            Ok(bundle) => catalog::policies(&bundle).map_err(StartError::Bundle),
-            Err(error) => Err(error.into()),
-        };
-        match compiled {
-            Ok(policies) => {
-                tracing::info!(version = policies.version(), "a draft is tried in shadow");
-                self.shadow.store(Some(Arc::new(policies)));
-            }
-            Err(error) => {
-                followed.gave_up(&change, &error);
-                tracing::error!(version = change.version, "the draft in shadow cannot be used: {error}");
-            }
-        }
-    }
 }
 
 /// What a folder holds, checked.
 fn from_folder(folder: &Path) -> Result<Catalog, StartError> {
     let bundle = Bundle::read(folder).map_err(StartError::Bundle)?;
     Catalog::compile(&bundle, &folder.join("providers")).map_err(StartError::Bundle)
-}
-
-/// The bundle that the store says is in effect. At the start there is no other to keep, so it has to be usable.
-async fn in_effect(
-    store: &Store,
-    seals: &Seals,
-    signers: &KeySet,
-    secrets: &Path,
-    now: Timestamp,
-) -> Result<(Catalog, Followed), StartError> {
-    let activations = Activations::new(store, seals, signers);
-    let changes = activations.changes(None, now).await?;
-    let live = InEffect::at(&changes, now).live.ok_or(ActivationError::None)?;
-    let catalog = load(&activations, &live, secrets, now).await?;
-    Ok((catalog, Followed { changes, ..Followed::default() }))
-}
-
-async fn load(
-    activations: &Activations<'_>,
-    change: &Change,
-    secrets: &Path,
-    now: Timestamp,
-) -> Result<Catalog, StartError> {
-    let bundle = activations.in_effect(change, now).await?;
-    let secrets = secrets.to_owned();
-    let compiled = tokio::task::spawn_blocking(move || {
-        Catalog::compile(&bundle, &secrets).map_err(|problems| {
-            // What is sound without this node's files fails for these.
-            let own = catalog::sound(&bundle);
-            if own { StartError::Secrets(problems) } else { StartError::Bundle(problems) }
-        })
-    });
-    compiled.await.map_err(|error| StartError::Listen(error.to_string()))?
 }
 
 fn report(problems: Problems) {

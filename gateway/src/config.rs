@@ -7,6 +7,8 @@ use std::time::Duration;
 use gateway_core::document::{Problem, Problems, Section, Source};
 use url::Url;
 
+use crate::load::TURNS_AWAY;
+
 /// A process's configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -36,6 +38,8 @@ pub struct Config {
     pub peers: Option<PeersConfig>,
     /// Where clients that may show a certificate are listened for.
     pub mutual_tls: Option<MutualTlsConfig>,
+    /// The delay of this process from which on those are turned away who begin something, in milliseconds.
+    pub turn_away_at: u32,
 }
 
 /// A listener for clients that may show a certificate (RFC 8705).
@@ -177,7 +181,10 @@ fn read(doc: &Section<'_>, base: &Path) -> Option<Config> {
             authorities: section.optional::<PathBuf>("authorities").map(|file| base.join(file)),
         })
     });
+    let limits = doc.section("limits");
+    let turn_away_at = limits.and_then(|limits| limits.number("turn_away_at_ms", 20..=60_000));
     Some(Config {
+        turn_away_at: turn_away_at.and_then(|millis| u32::try_from(millis).ok()).unwrap_or(TURNS_AWAY),
         peers,
         mutual_tls,
         issuer: issuer?,

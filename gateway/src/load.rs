@@ -22,10 +22,12 @@ pub enum Urgency {
     Begins,
 }
 
+/// The delay from which on those are turned away who begin something, in milliseconds.
+pub const TURNS_AWAY: u32 = 150;
 /// A new connection: it may be anybody's, and its handshake is dear.
-const CONNECTION: Span = Span(400, 1_500);
+const CONNECTION: Span = Span(3, 10);
 
-/// From which delay on some is turned away, and from which all of it, in milliseconds.
+/// From which delay on some is turned away, and from which all of it: in multiples of the delay at which it begins.
 #[derive(Clone, Copy)]
 struct Span(u32, u32);
 
@@ -33,9 +35,9 @@ impl Urgency {
     fn span(self) -> Option<Span> {
         match self {
             Self::Always => None,
-            Self::Finishes => Some(Span(2_000, 4_000)),
-            Self::GoesOn => Some(Span(800, 2_000)),
-            Self::Begins => Some(Span(150, 600)),
+            Self::Finishes => Some(Span(13, 27)),
+            Self::GoesOn => Some(Span(5, 13)),
+            Self::Begins => Some(Span(1, 4)),
         }
     }
 }
@@ -51,6 +53,7 @@ const STORE_SAYS: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Load {
     began: Instant,
+    turns_away: AtomicU32,
     processor: AtomicU32,
     store: AtomicU32,
     store_at: AtomicU64,
@@ -61,11 +64,17 @@ pub struct Load {
 impl Default for Load {
     fn default() -> Self {
         let (processor, store, turn) = Default::default();
-        Self { began: Instant::now(), processor, store, store_at: AtomicU64::new(0), turn, refused: AtomicU64::new(0) }
+        let (began, turns_away) = (Instant::now(), AtomicU32::new(TURNS_AWAY));
+        Self { began, turns_away, processor, store, store_at: AtomicU64::new(0), turn, refused: AtomicU64::new(0) }
     }
 }
 
 impl Load {
+    /// Sets the delay from which on those are turned away who begin something, in milliseconds.
+    pub fn turn_away_at(&self, millis: u32) {
+        self.turns_away.store(millis, Ordering::Relaxed);
+    }
+
     /// Measures the processor's delay until told to stop: how much later than asked a task is woken, and then gets its turn.
     pub async fn measure(&self, mut stop: watch::Receiver<bool>) {
         loop {
@@ -127,7 +136,8 @@ impl Load {
 
     /// Lets the part pass that the delay leaves, evenly spread: of a half, every other one.
     fn passes(&self, Span(from, to): Span) -> bool {
-        let delay = self.delay();
+        let (delay, unit) = (self.delay(), self.turns_away.load(Ordering::Relaxed));
+        let (from, to) = (from.saturating_mul(unit), to.saturating_mul(unit));
         if delay <= from {
             return true;
         }
@@ -165,7 +175,7 @@ mod tests {
             (0, [1_000; 4]),
             (150, [1_000; 4]),
             (375, [1_000, 1_000, 1_000, 500]),
-            (1_400, [1_000, 1_000, 500, 0]),
+            (1_350, [1_000, 1_000, 500, 0]),
             (3_000, [1_000, 500, 0, 0]),
             (9_000, [1_000, 0, 0, 0]),
         ] {

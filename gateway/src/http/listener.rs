@@ -33,6 +33,8 @@ const MAX_HEADER: usize = 32 * 1024;
 /// How long a connection may carry no request: well above the interval at which terminals poll. Pings keep no idle connection
 /// open.
 const IDLE: Duration = Duration::from_secs(75);
+/// How long a new connection may take until its first request.
+const FIRST: Duration = Duration::from_secs(10);
 /// The time that running requests get when the process ends.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -175,6 +177,8 @@ struct Now {
     running: usize,
     /// Bytes came since the last request, and no new request yet.
     header_began: bool,
+    /// There was a request before.
+    was_of_use: bool,
 }
 
 /// The same, watched by the connection.
@@ -200,7 +204,7 @@ impl Activity {
 
     fn begin(&self) -> RunningRequest {
         self.seat.begin();
-        self.now.send_modify(|now| *now = Now { running: now.running + 1, header_began: false });
+        self.now.send_modify(|now| *now = Now { running: now.running + 1, header_began: false, was_of_use: true });
         RunningRequest(self.clone())
     }
 
@@ -225,7 +229,11 @@ impl Watched {
     async fn ended(mut self) -> End {
         loop {
             let now = *self.0.borrow_and_update();
-            let (span, end) = if now.header_began { (HEADER, End::Cut) } else { (IDLE, End::Idle) };
+            let (span, end) = match now {
+                Now { header_began: true, .. } => (HEADER, End::Cut),
+                Now { was_of_use: false, .. } => (FIRST, End::Idle),
+                _ => (IDLE, End::Idle),
+            };
             let changed = timeout(span, self.0.changed()).await;
             if now.running == 0 && changed.is_err() {
                 return end;

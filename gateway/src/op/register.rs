@@ -127,7 +127,6 @@ async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Resul
     let mut told = Told { access_token: Some(token_of(app)?), ..Told::default() };
     let (active, now) = (app.bundle(), app.now());
     let admission = admission(app, &active, token)?;
-    not_too_often(app, &admission.template.id)?;
     let fresh = app.entropy.bytes().map_err(|error| internal(&error))?;
     let id = ClientId::registering_itself(&admission.template.id, fresh).map_err(|error| internal(&error))?;
     let metadata = admission.vouched(&metadata, Some(now))?;
@@ -147,6 +146,7 @@ async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Resul
         live: false,
         vouched: None,
     };
+    not_too_often(app, &admission.template.id)?;
     enter(app, (RegistrationChange::Registered, ""), |active| {
         let admission = self::admission(app, active, token)?;
         if active.registered_under(admission, app.now()) >= admission.terms.most {
@@ -162,7 +162,6 @@ async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Resul
 async fn update(app: &App, id: &str, parts: &Parts, metadata: Map<String, Value>) -> Result<Value, OAuthError> {
     let (active, now, mut told) = (app.bundle(), app.now(), Told::again(parts));
     let (id, before, admission) = own(&active, id, parts)?;
-    not_too_often(app, &id)?;
     if let Some(ours) = OURS.iter().find(|name| metadata.contains_key(**name)) {
         return Err(invalid(format!("{ours}: is not for the client to say")));
     }
@@ -197,6 +196,7 @@ async fn update(app: &App, id: &str, parts: &Parts, metadata: Map<String, Value>
         metadata,
         ..before.clone()
     };
+    not_too_often(app, &id)?;
     enter(app, (RegistrationChange::Updated, ""), |active| {
         own(active, id.as_str(), parts).map(|(id, ..)| (id, Some(record.clone())))
     })

@@ -115,8 +115,15 @@ pub(super) async fn unless_replayed(
     outcome: Result<Value, OAuthError>,
 ) -> Result<Value, OAuthError> {
     match outcome {
-        // Nothing was refused: it is not known what there is to refuse.
-        Err(error) if error.code == OAuthCode::TemporarilyUnavailable => Err(error),
+        // Nothing was refused, or it is not shown that the client itself asks.
+        Err(error)
+            if matches!(
+                error.code,
+                OAuthCode::TemporarilyUnavailable | OAuthCode::InvalidDpopProof | OAuthCode::UseDpopNonce
+            ) =>
+        {
+            Err(error)
+        }
         Err(error) => Err(replay(app, taken, client, app.now(), error).await),
         done => done,
     }

@@ -24,7 +24,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistM
 use gateway_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use self::guard::{Guard, Journals};
+use self::guard::{Checked, Guard};
 use super::{AuditReport, Batch, Chain, Class, Key, StoreError, Write, live, pack, verify_chain};
 
 /// The most batches that share one disk barrier.
@@ -32,7 +32,7 @@ const GROUP: usize = 512;
 /// The most batches that wait; beyond it a commit waits to be let in.
 const QUEUE: usize = 8_192;
 /// The most that a keyspace holds in memory before it goes to disk, in bytes. A login's records are read within minutes.
-const MEMTABLE: u64 = 16 * 1024 * 1024;
+const MEMTABLE: u64 = 4 * 1024 * 1024;
 /// The most that the journals of a database take, in bytes.
 const JOURNALS: u64 = 128 * 1024 * 1024;
 /// How many expired records one step of sweeping frees: it holds up a write no longer than that takes.
@@ -227,31 +227,20 @@ struct Paths {
     durable: PathBuf,
     ephemeral: PathBuf,
     mark: PathBuf,
-    journals: PathBuf,
 }
 
 impl Paths {
     fn of(folder: &Path) -> Self {
         let at = |name: &str| folder.join(name);
         let (durable, ephemeral, mark) = (at("durable"), at("ephemeral"), at("durable.mark"));
-        Self { folder: folder.to_owned(), durable, ephemeral, mark, journals: at("durable.journals") }
+        Self { folder: folder.to_owned(), durable, ephemeral, mark }
     }
 
     /// The durable class, held against its mark.
     fn open_durable(&self, chain: &Chain) -> Result<(Durable, Guard), StoreError> {
-        let there = self.durable.is_dir();
-        let journals = if there { Some(Journals::copy(&self.durable, self.journals.clone())?) } else { None };
+        let checked = Checked::new(&self.mark, &chain.key, &self.durable)?;
         let durable = self.open_unguarded(chain)?;
-        let guard = Guard::open(&self.mark, chain.key.clone(), &durable.keyspaces()).map_err(|error| match error {
-            StoreError::Lost(what) => {
-                let kept = self.journals.display();
-                StoreError::Lost(format!("{what}. The journals are kept as they were found: {kept}"))
-            }
-            error => error,
-        })?;
-        if let Some(journals) = journals {
-            journals.drop_copies();
-        }
+        let guard = checked.opened(chain.key.clone(), &self.durable, &durable.keyspaces())?;
         Ok((durable, guard))
     }
 
@@ -287,6 +276,20 @@ impl Paths {
     }
 }
 
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
 /// Another process has the store open.
 fn is_locked(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(text) if text.contains("Locked"))
@@ -299,7 +302,19 @@ pub(super) struct Embedded {
     ephemeral: Slot<Shelf>,
     ephemeral_lock: Arc<tokio::sync::Mutex<Option<Instant>>>,
     chain: Chain,
-    jobs: mpsc::Sender<Job>,
+    /// Nothing, once this is dropped.
+    jobs: Option<mpsc::Sender<Job>>,
+    committer: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Embedded {
+    /// The folder is free when this returns.
+    fn drop(&mut self) {
+        self.jobs.take();
+        if let Some(committer) = self.committer.take() {
+            let _ = committer.join();
+        }
+    }
 }
 
 impl Embedded {
@@ -316,19 +331,19 @@ impl Embedded {
             (Arc::new(RwLock::new(Some(durable))), Arc::new(RwLock::new(Some(ephemeral))));
         let committer =
             Committer { paths: paths.clone(), slot: Arc::clone(&durable), guard, chain: chain.clone(), broken: None };
-        thread::Builder::new().name("durable-commit".to_owned()).spawn(move || committer.run(queue))?;
-        Ok(Self { paths, durable, ephemeral, ephemeral_lock: Arc::default(), chain, jobs })
+        let committer = thread::Builder::new().name("durable-commit".to_owned()).spawn(move || committer.run(queue))?;
+        let (jobs, committer) = (Some(jobs), Some(committer));
+        Ok(Self { paths, durable, ephemeral, ephemeral_lock: Arc::default(), chain, jobs, committer })
     }
 
-    /// Begins the mark anew after a loss that an operator accepted; the last group that was acknowledged.
+    /// Begins the mark anew after a loss that an operator accepted; the last group that was acknowledged. A copy is made first: the
+    /// engine cuts what it cannot read.
     pub(super) fn accept_loss(path: &Path, chain: &Chain) -> Result<u64, StoreError> {
         let paths = Paths::of(path);
+        copy_folder(&paths.durable, &paths.durable.with_extension("before-loss"))?;
         let durable = paths.open_unguarded(chain)?;
-        let last = Guard::accept(&paths.mark, chain.key.clone(), &durable.keyspaces())?;
+        let last = Guard::accept(&paths.mark, chain.key.clone(), &paths.durable, &durable.keyspaces())?;
         durable.shelf.database.persist(PersistMode::SyncAll)?;
-        if paths.journals.is_dir() {
-            fs::rename(&paths.journals, paths.journals.with_extension(format!("before-{last}")))?;
-        }
         Ok(last)
     }
 
@@ -424,7 +439,8 @@ impl Embedded {
     /// Hands a job to the committer and waits for its answer.
     async fn ask<T>(&self, job: Job, outcome: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
         let gone = || StoreError::Unavailable("the committer has stopped".to_owned());
-        self.jobs.send(job).await.map_err(|_| gone())?;
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(job).await.map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?
     }
 

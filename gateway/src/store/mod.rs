@@ -13,6 +13,7 @@ pub mod conformance;
 mod embedded;
 pub mod take;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -231,12 +232,13 @@ const EXPLAINS: Duration = Duration::from_secs(3);
 /// When each class was last written, and when the store last failed.
 struct Health {
     written: [Mutex<Option<Instant>>; 2],
+    commits: AtomicU64,
     failed: Mutex<Option<Instant>>,
 }
 
 impl Health {
     fn new() -> Self {
-        Self { written: [Mutex::default(), Mutex::default()], failed: Mutex::default() }
+        Self { written: Default::default(), commits: AtomicU64::new(0), failed: Mutex::default() }
     }
 
     fn written(&self, class: Class) -> &Mutex<Option<Instant>> {
@@ -321,7 +323,7 @@ impl Store {
                 continue;
             }
             let record = Write::Put(Key::new("health", "probe"), Vec::new(), Some(now.plus(Duration::from_secs(60))));
-            if let Err(error) = self.commit(class, Batch::of(record), now).await {
+            if let Err(error) = self.write(class, Batch::of(record), now).await {
                 tracing::error!(?class, %error, "the store cannot be written");
             }
         }
@@ -367,6 +369,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when an inserted key was there; [`StoreError::Unavailable`].
     pub async fn commit(&self, class: Class, batch: Batch, now: Timestamp) -> Result<(), StoreError> {
+        self.health.commits.fetch_add(1, Ordering::Relaxed);
+        self.write(class, batch, now).await
+    }
+
+    /// How many commits were asked for, whatever came of them.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.health.commits.load(Ordering::Relaxed)
+    }
+
+    async fn write(&self, class: Class, batch: Batch, now: Timestamp) -> Result<(), StoreError> {
         let committed = async {
             match &self.backend {
                 Backend::Embedded(engine) => engine.commit(class, batch, now).await,

@@ -128,7 +128,7 @@ async fn receipts_are_sealed() {
     let (world, rp) = world(|text| text).await;
     tokens(&world, &rp).await;
     let store = &world.demo.gateway.app().store;
-    for table in ["receipt", "receipts", "consent"] {
+    for table in ["consent", "consents-of"] {
         let records = store.list(table, None, 10, world.now()).await.unwrap();
         assert_eq!(records.len(), 1, "{table}");
         let text = String::from_utf8_lossy(&records[0].1).into_owned();

@@ -1,15 +1,19 @@
 //! Whether the embedded durable class came back as it was acknowledged.
 //!
 //! The engine's recovery cuts its journal at the first entry that it cannot read, whatever follows, and makes a keyspace anew whose
-//! pointer file is gone. So every group of commits leaves its number in each keyspace, in the same batch, and, once its barrier is
-//! passed, in a file beside the engine. What is opened has to hold the number of the file, and no gap before it: then the end that
-//! recovery cut off was never acknowledged. Otherwise nothing is served, and the journals are kept as they were found.
+//! pointer file is gone. So there is a *mark* beside the engine, written after each barrier: the number of the last group of
+//! commits, and for each journal how long it was then and a digest of that much. Before the engine opens anything, its journals are
+//! held against the mark, so that nothing is cut that was acknowledged. Each group leaves its number in each keyspace as well; after
+//! opening there must be no gap among them up to the mark. What recovery cut off behind that was never acknowledged.
+//!
+//! The mark needs no barrier of its own. After a power cut it may be older than the engine, which then has more than it asks for.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::{Context, SHA256};
 use fjall::{Keyspace, OwnedWriteBatch};
 use gateway_core::digest::keyed;
 
@@ -21,12 +25,42 @@ const PREFIX: &[u8] = b"\xffmark/";
 const BLOCK: u64 = 32;
 /// Groups whose keys are kept: more than the engine keeps in its journals.
 const WINDOW: u64 = 1 << 20;
+/// The mark is written to two places in turn, so that one of them is always whole.
+const SLOT: u64 = 4_096;
+/// The most journals that a mark names.
+const MOST_JOURNALS: usize = 64;
+/// How much of a journal is read at a time. A journal is made larger than what is in it: that much of nothing is its end.
+const CHUNK: usize = 64 * 1024;
 
 /// The mark beside the engine, and the number of the last group.
 pub(super) struct Guard {
     file: File,
     key: Vec<u8>,
+    database: PathBuf,
     group: u64,
+    journals: Vec<Journal>,
+}
+
+/// What a mark says.
+#[derive(Default)]
+struct Mark {
+    group: u64,
+    journals: Vec<Seen>,
+}
+
+/// How much of a journal was there, and its digest.
+struct Seen {
+    number: u64,
+    length: u64,
+    digest: [u8; 32],
+}
+
+/// A journal, as far as it was read.
+struct Journal {
+    number: u64,
+    file: File,
+    length: u64,
+    read: Context,
 }
 
 /// What a keyspace says of the groups that reached it.
@@ -40,38 +74,86 @@ enum Trail {
     Gap(u64),
 }
 
-impl Guard {
-    /// Opens the mark at `path`, and holds the keyspaces against it.
+/// The mark as it was found, with the journals held against it. The engine may be opened.
+pub(super) struct Checked {
+    file: File,
+    mark: Option<Mark>,
+}
+
+impl Checked {
+    /// Holds the journals of a database against its mark, before anything opens them.
     ///
     /// # Errors
-    /// [`StoreError::Lost`] when something is missing that was acknowledged.
-    pub(super) fn open(path: &Path, key: Vec<u8>, keyspaces: &[&Keyspace]) -> Result<Self, StoreError> {
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
-        let mut guard = Self { file, key, group: 0 };
-        let mark = guard.read();
+    /// [`StoreError::Lost`] when something is missing, or is not as it was.
+    pub(super) fn new(path: &Path, key: &[u8], database: &Path) -> Result<Self, StoreError> {
+        let file = open_mark(path)?;
+        let mark = read_mark(&file, key);
+        let Some(found) = &mark else { return Ok(Self { file, mark }) };
+        if found.group > 0 && numbers(database).is_empty() {
+            return Err(StoreError::Lost(format!("{} holds no journal", database.display())));
+        }
+        for keyspace in fs::read_dir(database.join("keyspaces")).into_iter().flatten().filter_map(Result::ok) {
+            let pointer = keyspace.path().join("current");
+            if !pointer.is_file() {
+                return Err(StoreError::Lost(format!("{} is missing", pointer.display())));
+            }
+        }
+        for seen in &found.journals {
+            let path = journal_path(database, seen.number);
+            // One whose content reached the tables is removed by the engine; another leaves a gap.
+            let Ok(file) = File::open(&path) else { continue };
+            if digest_of(&file, seen.length)? != Some(seen.digest) {
+                let what = "is not as it was when its content was acknowledged";
+                return Err(StoreError::Lost(format!("{} {what} (first {} bytes)", path.display(), seen.length)));
+            }
+        }
+        Ok(Self { file, mark })
+    }
+
+    /// Holds the keyspaces of the opened database against the mark, and goes on with it.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] when groups are missing that were acknowledged.
+    pub(super) fn opened(self, key: Vec<u8>, database: &Path, keyspaces: &[&Keyspace]) -> Result<Guard, StoreError> {
+        let mark = self.mark.as_ref().map(|mark| mark.group);
         let trails: Result<Vec<Trail>, StoreError> = keyspaces.iter().map(|keyspace| trail(keyspace)).collect();
         let trails = trails?;
-        guard.group = match (trails.first().copied().unwrap_or(Trail::Empty), mark) {
+        let group = match (trails.first().copied().unwrap_or(Trail::Empty), mark) {
             (first, _) if trails.iter().any(|trail| *trail != first) => return Err(lost(&trails, mark)),
             (Trail::Gap(_), _) | (Trail::Empty, Some(1..)) => return Err(lost(&trails, mark)),
             (Trail::Empty, _) => 0,
             (Trail::UpTo(last), Some(mark)) if last < mark => return Err(lost(&trails, Some(mark))),
             (Trail::UpTo(last), found) => {
                 if found.is_none() {
-                    tracing::error!(path = %path.display(), "the mark of the durable store is missing; it is written anew");
+                    tracing::error!(database = %database.display(), "the mark of the durable store is missing; it is written anew");
                 }
                 last
             }
         };
+        Guard::begin(self.file, key, database, group)
+    }
+}
+
+impl Guard {
+    fn begin(file: File, key: Vec<u8>, database: &Path, group: u64) -> Result<Self, StoreError> {
+        let mut guard = Self { file, key, database: database.to_owned(), group, journals: Vec::new() };
+        guard.read_journals()?;
         guard.write()?;
         Ok(guard)
     }
 
-    /// Begins a new trail after a loss that an operator accepted.
-    pub(super) fn accept(path: &Path, key: Vec<u8>, keyspaces: &[&Keyspace]) -> Result<u64, StoreError> {
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
-        let mut guard = Self { file, key, group: 0 };
-        let mut last = guard.read().unwrap_or(0);
+    /// Begins a new trail after a loss that an operator accepted; the last group that was acknowledged.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub(super) fn accept(
+        path: &Path,
+        key: Vec<u8>,
+        database: &Path,
+        keyspaces: &[&Keyspace],
+    ) -> Result<u64, StoreError> {
+        let file = open_mark(path)?;
+        let mut last = read_mark(&file, &key).unwrap_or_default().group;
         for keyspace in keyspaces {
             for entry in keyspace.prefix(PREFIX) {
                 let (name, value) = entry.into_inner()?;
@@ -80,11 +162,11 @@ impl Guard {
             }
         }
         // The next group is the first of a block.
-        guard.group = (last / BLOCK + 1) * BLOCK - 1;
+        let group = (last / BLOCK + 1) * BLOCK - 1;
         for keyspace in keyspaces {
-            keyspace.insert(name(guard.group), guard.group.to_be_bytes())?;
+            keyspace.insert(name(group), group.to_be_bytes())?;
         }
-        guard.write()?;
+        Self::begin(file, key, database, group)?;
         Ok(last)
     }
 
@@ -99,27 +181,124 @@ impl Guard {
         }
     }
 
-    /// Notes that the next group passed its barrier. The file needs none of its own: what it says is never ahead of the engine.
+    /// Notes that the next group passed its barrier.
+    ///
+    /// # Errors
+    /// A journal cannot be read, or the mark not be written.
     pub(super) fn passed(&mut self) -> io::Result<()> {
         self.group += 1;
+        self.read_journals()?;
         self.write()
     }
 
-    fn read(&self) -> Option<u64> {
-        let mut bytes = [0; 40];
-        self.file.read_exact_at(&mut bytes, 0).ok()?;
-        let (group, code) = bytes.split_first_chunk::<8>()?;
-        (*code == self.code(*group)).then(|| u64::from_be_bytes(*group))
+    /// Reads on in the journals, and in those that are new; forgets those that are gone.
+    fn read_journals(&mut self) -> io::Result<()> {
+        let next = self.journals.last().map(|last| last.number + 1);
+        if next.is_none_or(|next| journal_path(&self.database, next).exists()) {
+            let there = numbers(&self.database);
+            self.journals.retain(|journal| there.contains(&journal.number));
+            let known = self.journals.last().map(|last| last.number);
+            for number in there.into_iter().filter(|number| known.is_none_or(|known| *number > known)) {
+                let file = File::open(journal_path(&self.database, number))?;
+                self.journals.push(Journal { number, file, length: 0, read: Context::new(&SHA256) });
+            }
+            for journal in &mut self.journals {
+                journal.read_on()?;
+            }
+        } else if let Some(active) = self.journals.last_mut() {
+            active.read_on()?;
+        }
+        Ok(())
     }
 
     fn write(&self) -> io::Result<()> {
-        let group = self.group.to_be_bytes();
-        self.file.write_all_at(&[&group, self.code(group).as_slice()].concat(), 0)
+        let newest = self.journals.iter().rev().take(MOST_JOURNALS);
+        let journals = newest.flat_map(|journal| {
+            let digest = journal.read.clone().finish();
+            [&journal.number.to_be_bytes(), &journal.length.to_be_bytes(), digest.as_ref()].concat()
+        });
+        let said: Vec<u8> = self.group.to_be_bytes().into_iter().chain(journals).collect();
+        let length = u32::try_from(said.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let bytes = [length.as_slice(), &code(&self.key, &said), &said].concat();
+        self.file.write_all_at(&bytes, (self.group % 2) * SLOT)
     }
+}
 
-    fn code(&self, group: [u8; 8]) -> [u8; 32] {
-        keyed(&self.key, &[b"store-mark", &group])
+impl Journal {
+    fn read_on(&mut self) -> io::Result<()> {
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let read = self.file.read_at(&mut chunk, self.length)?;
+            let filled = chunk.get(..read).unwrap_or_default();
+            let Some(last) = filled.iter().rposition(|byte| *byte != 0) else { return Ok(()) };
+            let content = filled.get(..=last).unwrap_or_default();
+            self.read.update(content);
+            self.length += content.len() as u64;
+        }
     }
+}
+
+fn open_mark(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)
+}
+
+/// The newer of the two places that is whole.
+fn read_mark(file: &File, key: &[u8]) -> Option<Mark> {
+    let slots = [0, SLOT].map(|at| read_slot(file, key, at));
+    slots.into_iter().flatten().max_by_key(|mark| mark.group)
+}
+
+fn read_slot(file: &File, key: &[u8], at: u64) -> Option<Mark> {
+    let mut head = [0; 36];
+    file.read_exact_at(&mut head, at).ok()?;
+    let (length, stated) = head.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok().filter(|length| *length as u64 <= SLOT - 36)?;
+    let mut said = vec![0; length];
+    file.read_exact_at(&mut said, at + 36).ok()?;
+    if stated != code(key, &said).as_slice() {
+        return None;
+    }
+    let (group, journals) = said.split_first_chunk::<8>()?;
+    let seen = |bytes: &[u8]| {
+        let (number, rest) = bytes.split_first_chunk::<8>()?;
+        let (length, digest) = rest.split_first_chunk::<8>()?;
+        let (number, length) = (u64::from_be_bytes(*number), u64::from_be_bytes(*length));
+        Some(Seen { number, length, digest: digest.try_into().ok()? })
+    };
+    let journals: Option<Vec<Seen>> = journals.chunks(48).map(seen).collect();
+    Some(Mark { group: u64::from_be_bytes(*group), journals: journals? })
+}
+
+fn code(key: &[u8], said: &[u8]) -> [u8; 32] {
+    keyed(key, &[b"store-mark", said])
+}
+
+fn journal_path(database: &Path, number: u64) -> PathBuf {
+    database.join(format!("{number}.jnl"))
+}
+
+/// The numbers of the journals of a database, in order.
+fn numbers(database: &Path) -> Vec<u64> {
+    let files = fs::read_dir(database).into_iter().flatten().filter_map(Result::ok);
+    let named = files.filter_map(|file| file.file_name().to_str()?.strip_suffix(".jnl")?.parse().ok());
+    let mut numbers: Vec<u64> = named.collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// The digest of the first `length` bytes of a file; none where it has fewer.
+fn digest_of(file: &File, length: u64) -> io::Result<Option<[u8; 32]>> {
+    let (mut context, mut at, mut chunk) = (Context::new(&SHA256), 0, vec![0; 16 * CHUNK]);
+    while at < length {
+        let wanted = usize::try_from(length - at).unwrap_or(usize::MAX).min(chunk.len());
+        let read = file.read_at(chunk.get_mut(..wanted).unwrap_or_default(), at)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        context.update(chunk.get(..read).unwrap_or_default());
+        at += read as u64;
+    }
+    Ok(context.finish().as_ref().try_into().ok())
 }
 
 fn name(group: u64) -> Vec<u8> {
@@ -157,37 +336,4 @@ fn lost(trails: &[Trail], mark: Option<u64>) -> StoreError {
     let found: Vec<String> = found.collect();
     let mark = mark.map_or_else(|| "unknown".to_owned(), |mark| mark.to_string());
     StoreError::Lost(format!("acknowledged up to group {mark}; found {}", found.join(", ")))
-}
-
-/// Copies of the engine's journals, made before it opens them: its recovery cuts what it cannot read.
-pub(super) struct Journals {
-    copies: PathBuf,
-}
-
-impl Journals {
-    /// Copies the journals of a database.
-    ///
-    /// # Errors
-    /// A file cannot be read or written.
-    pub(super) fn copy(database: &Path, copies: PathBuf) -> io::Result<Self> {
-        if copies.exists() {
-            // They are of a loss that nobody has decided about.
-            return Ok(Self { copies });
-        }
-        let part = copies.with_extension("part");
-        let _ = fs::remove_dir_all(&part);
-        fs::create_dir_all(&part)?;
-        for entry in fs::read_dir(database)?.filter_map(Result::ok) {
-            if entry.path().extension().is_some_and(|extension| extension == "jnl") {
-                fs::copy(entry.path(), part.join(entry.file_name()))?;
-            }
-        }
-        fs::rename(part, &copies)?;
-        Ok(Self { copies })
-    }
-
-    /// Removes the copies: nothing was lost.
-    pub(super) fn drop_copies(self) {
-        let _ = fs::remove_dir_all(self.copies);
-    }
 }

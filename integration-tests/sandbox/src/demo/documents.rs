@@ -107,7 +107,9 @@ fn gateway_toml(parties: &Parties, bundle: &str) -> String {
          [control]\nsocket = \"control.sock\"\n\n\
          [peers]\nlisten = \"127.0.0.1:0\"\nauthorities = \"ca/ca.pem\"\n\n\
          [mutual_tls]\nlisten = \"127.0.0.1:0\"\nauthorities = \"ca/ca.pem\"\n\n\
-         [egress]\ntrust = \"roots.pem\"\nprivate_addresses = true\n",
+         [egress]\ntrust = \"roots.pem\"\nprivate_addresses = true\n\n\
+         # Simulators, portals and browsers share this machine.\n\
+         [limits]\nturn_away_at_ms = 60000\n",
         parties.issuer, parties.listen
     )
 }

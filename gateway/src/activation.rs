@@ -51,6 +51,20 @@ pub enum ActivationError {
     /// Its time is over.
     #[error("the bundle was valid until {0}, and is not put into effect any more")]
     Outdated(Timestamp),
+    /// The bundle was made from another one than the one that it would take the place of.
+    #[error("the bundle was made from {}, and {in_effect} is what it would replace: compare them, and sign anew with --based-on {in_effect}", .based_on.as_deref().unwrap_or("nothing that it names"))]
+    Stale {
+        /// What it was made from.
+        based_on: Option<String>,
+        /// What is in effect, or waits for its time.
+        in_effect: String,
+    },
+    /// A bundle waits for its time.
+    #[error("version {0} waits to take effect: cancel it first with `gateway policy cancel`")]
+    Waits(String),
+    /// No bundle waits for its time.
+    #[error("no bundle waits to take effect")]
+    NothingWaits,
     /// There is nothing to go back to.
     #[error("no earlier bundle was in effect")]
     NothingEarlier,
@@ -109,12 +123,17 @@ pub struct InEffect {
 }
 
 impl InEffect {
-    /// What a list comes to.
+    /// What a list comes to. A change that was made after others was made later, whatever a clock says: a clock that was set back
+    /// puts nothing out of effect that the list shows to be in effect.
     #[must_use]
     pub fn at(changes: &[Change], now: Timestamp) -> Self {
+        let now = shown_by(changes).max(now);
         let mut state = Self::default();
         for change in changes {
             state.epoch = change.epoch;
+            if is_cancelled(changes, change) {
+                continue;
+            }
             match change.change {
                 PolicyChange::Activated | PolicyChange::RolledBack => {
                     // Whatever was to take effect on a day to come is overtaken by a later word that holds before.
@@ -131,16 +150,34 @@ impl InEffect {
                 }
                 PolicyChange::ShadowBegan => state.shadow = Some(change.clone()),
                 PolicyChange::ShadowEnded => state.shadow = None,
+                PolicyChange::Cancelled => {}
             }
         }
         state
     }
 }
 
+/// The latest moment that a list shows to be past.
+fn shown_by(changes: &[Change]) -> Timestamp {
+    changes.iter().map(|change| change.made_at).max().unwrap_or(Timestamp(0))
+}
+
+/// Whether a bundle was cancelled before its time came.
+fn is_cancelled(changes: &[Change], scheduled: &Change) -> bool {
+    scheduled.change == PolicyChange::Activated
+        && changes.iter().any(|later| {
+            later.change == PolicyChange::Cancelled
+                && later.epoch > scheduled.epoch
+                && later.version == scheduled.version
+                && later.made_at < scheduled.begins()
+        })
+}
+
 /// The bundles that were in effect and were not gone back from, the one in effect last.
 ///
 /// A bundle that was to take effect on a day to come, and was overtaken before, never was in effect.
 fn standing(changes: &[Change], now: Timestamp) -> Vec<&Change> {
+    let now = shown_by(changes).max(now);
     let bundles: Vec<&Change> = changes
         .iter()
         .filter(|change| matches!(change.change, PolicyChange::Activated | PolicyChange::RolledBack))
@@ -149,7 +186,7 @@ fn standing(changes: &[Change], now: Timestamp) -> Vec<&Change> {
     for (index, change) in bundles.iter().enumerate() {
         let scheduled = change.effective_from > change.made_at;
         let overtaken = scheduled && bundles.iter().skip(index + 1).any(|later| later.begins() <= change.begins());
-        if overtaken || change.begins() > now {
+        if overtaken || change.begins() > now || is_cancelled(changes, change) {
             continue;
         }
         if change.change == PolicyChange::RolledBack {
@@ -252,10 +289,14 @@ impl<'a> Activations<'a> {
         if manifest.sequence <= last {
             return Err(ActivationError::Older { found: manifest.sequence, last });
         }
+        // Two who change the same version would undo each other's work without a word.
+        if let Some(in_effect) = replaced(&changes, now).filter(|version| manifest.based_on.as_ref() != Some(version)) {
+            return Err(ActivationError::Stale { based_on: manifest.based_on, in_effect });
+        }
         let bundle = (manifest.version, manifest.sequence);
         let at_once = next(&changes, PolicyChange::Activated, bundle, by, now);
         let change = Change { effective_from: manifest.effective_from, ..at_once };
-        self.commit(&change, Some(archive), now).await?;
+        self.commit(&change, Some((archive, &manifest.key)), now).await?;
         Ok(change)
     }
 
@@ -284,8 +325,25 @@ impl<'a> Activations<'a> {
     /// [`ActivationError`]; nothing is changed then.
     pub async fn roll_back(&self, by: &str, now: Timestamp) -> Result<Change, ActivationError> {
         let changes = self.changes(None, now).await?;
+        // Which of the two is to be taken back is for the officer to say.
+        if let Some(waiting) = InEffect::at(&changes, now).waiting {
+            return Err(ActivationError::Waits(waiting.version));
+        }
         let (before, _) = self.standing_before(&changes, now).await?;
         let change = next(&changes, PolicyChange::RolledBack, (before.version, before.sequence), by, now);
+        self.commit(&change, None, now).await?;
+        Ok(change)
+    }
+
+    /// Sees to it that the bundle that waits for its time does not take effect.
+    ///
+    /// # Errors
+    /// [`ActivationError`]; nothing is changed then.
+    pub async fn cancel(&self, by: &str, now: Timestamp) -> Result<Change, ActivationError> {
+        let changes = self.changes(None, now).await?;
+        let waiting = InEffect::at(&changes, now).waiting.ok_or(ActivationError::NothingWaits)?;
+        let bundle = (waiting.version, waiting.sequence);
+        let change = next(&changes, PolicyChange::Cancelled, bundle, by, now);
         self.commit(&change, None, now).await?;
         Ok(change)
     }
@@ -297,15 +355,21 @@ impl<'a> Activations<'a> {
     /// [`ActivationError`]; nothing is changed then.
     pub async fn shadow(&self, archive: Option<&[u8]>, by: &str, now: Timestamp) -> Result<Change, ActivationError> {
         let manifest = archive.map(|archive| bundle::open(archive, self.signers)).transpose()?;
+        let key = manifest.as_ref().map(|(manifest, _)| manifest.key.clone()).unwrap_or_default();
         let draft = manifest.map(|(manifest, _)| (manifest.version, manifest.sequence)).unwrap_or_default();
         let kind = if archive.is_some() { PolicyChange::ShadowBegan } else { PolicyChange::ShadowEnded };
         let change = next(&self.changes(None, now).await?, kind, draft, by, now);
-        self.commit(&change, archive, now).await?;
+        self.commit(&change, archive.map(|archive| (archive, key.as_str())), now).await?;
         Ok(change)
     }
 
-    /// The change, its archive and its audit record, in one durable commit.
-    async fn commit(&self, change: &Change, archive: Option<&[u8]>, now: Timestamp) -> Result<(), ActivationError> {
+    /// The change, its archive with the key that signed it, and its audit record, in one durable commit.
+    async fn commit(
+        &self,
+        change: &Change,
+        archive: Option<(&[u8], &str)>,
+        now: Timestamp,
+    ) -> Result<(), ActivationError> {
         let key = place(change.epoch);
         let plain = serde_json::to_vec(change).map_err(|_| ActivationError::Foreign)?;
         let sealed = self.seals.at_rest(key.as_str(), &plain)?;
@@ -314,13 +378,20 @@ impl<'a> Activations<'a> {
             change: change.change,
             version: change.version.clone(),
             by: change.by.clone(),
+            key: archive.map(|(_, key)| key.to_owned()).unwrap_or_default(),
         };
         let mut batch = Batch::of(Write::Insert(key, sealed, None)).recording(event);
-        if let Some(archive) = archive {
+        if let Some((archive, _)) = archive {
             batch = batch.and(Write::Put(Key::new(ARCHIVES, &change.version), archive.to_vec(), None));
         }
         Ok(self.store.commit(Class::Durable, batch, now).await?)
     }
+}
+
+/// The version that the next bundle takes the place of: the one that waits for its time, or the one in effect.
+fn replaced(changes: &[Change], now: Timestamp) -> Option<String> {
+    let state = InEffect::at(changes, now);
+    state.waiting.or(state.live).map(|change| change.version)
 }
 
 /// The next change of a list: of a bundle's version and sequence, made now, and effective at once.
@@ -402,5 +473,36 @@ mod tests {
         assert_eq!(at(3, 20), is("v1", "v9", "v2"));
         assert_eq!(at(3, 100), is("v2", "", ""));
         assert_eq!(at(4, 120), is("v1", "", ""));
+    }
+
+    /// A clock that was set back puts nothing out of effect that the list shows to be in effect.
+    #[test]
+    fn a_clock_set_back_does_not_bring_an_earlier_policy_back() {
+        use PolicyChange::Activated;
+        let made = |epoch, made_at| Change { made_at: Timestamp(made_at), ..change(epoch, Activated, epoch, made_at) };
+        let list = [made(1, 1_000), made(2, 2_000)];
+        for now in [2_000, 1_640, 0] {
+            assert_eq!(InEffect::at(&list, Timestamp(now)).live.unwrap().version, "v2", "{now}");
+            assert_eq!(standing(&list, Timestamp(now)).len(), 2, "{now}");
+        }
+    }
+
+    #[test]
+    fn what_was_cancelled_before_its_time_never_takes_effect() {
+        use PolicyChange::{Activated, Cancelled};
+        let made = |change: Change, made_at| Change { made_at: Timestamp(made_at), ..change };
+        let list = [
+            change(1, Activated, 1, 10),
+            made(change(2, Activated, 2, 100), 20),
+            made(change(3, Cancelled, 2, 30), 30),
+        ];
+        for now in [40, 100, 500] {
+            let state = InEffect::at(&list, Timestamp(now));
+            assert_eq!((state.live.unwrap().version.as_str(), state.waiting), ("v1", None), "{now}");
+            assert_eq!(standing(&list, Timestamp(now)).len(), 1, "{now}");
+        }
+        // Too late is too late.
+        let late = [list[0].clone(), list[1].clone(), made(list[2].clone(), 101)];
+        assert_eq!(InEffect::at(&late, Timestamp(500)).live.unwrap().version, "v2");
     }
 }

@@ -304,14 +304,21 @@ impl App {
         if let Source::Folder(folder) = &self.source {
             self.reload_folder(folder.clone()).await;
         }
-        let algorithms = self.bundle().catalog.algorithms();
-        self.refresh_keys(&algorithms).await;
+        let plausible = self.clock.is_plausible();
+        if plausible {
+            let algorithms = self.bundle().catalog.algorithms();
+            self.refresh_keys(&algorithms).await;
+        } else {
+            tracing::error!(now = %self.now(), "the clock jumped: no key is changed and nothing is swept until it is back, or has stayed");
+        }
         match certificate.map(|pair| pair.reload(&self.host(), self.now().0)) {
             Some(Ok(true)) => tracing::info!("server certificate reloaded"),
             Some(Err(error)) => tracing::error!(%error, "the changed server certificate is not used"),
             _ => {}
         }
-        self.sweep().await;
+        if plausible {
+            self.sweep().await;
+        }
         self.count_exports().await;
     }
 

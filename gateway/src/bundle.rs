@@ -12,7 +12,7 @@ use certs::claims::{self, ClaimError};
 use certs::jws::{JwsError, Unverified};
 use certs::key::{Algorithm, KeyError, KeySet, SigningKey};
 use gateway_core::digest::sha256;
-use gateway_core::document::{Problem, Problems};
+use gateway_core::document::{Problem, Problems, nearest};
 use gateway_core::ids::base64url;
 use gateway_core::time::Timestamp;
 use policies::set::Document;
@@ -50,11 +50,48 @@ impl Bundle {
         for kind in KINDS {
             read_folder(kind, &folder.join(kind), &mut bundle.documents, &mut problems);
         }
+        problems.extend(strangers(folder));
         if !folder.is_dir() {
             let file = folder.display().to_string();
             problems.push(Problem { file, line: 1, reason: "is not a folder".to_owned() });
         }
         if problems.is_empty() { Ok(bundle) } else { Err(problems) }
+    }
+
+    /// What no bundle that takes effect can be without: a folder above or beside the right one looks like an empty policy.
+    #[must_use]
+    pub fn lacks(&self) -> Problems {
+        let missing = ["clients", "providers", "services"].into_iter().filter(|kind| self.of(kind).is_empty());
+        let reason = |kind| format!("there is none: is this the folder that has the folder {kind} in it?");
+        missing.map(|kind| Problem { file: kind.to_owned(), line: 1, reason: reason(kind) }).collect()
+    }
+
+    /// The names of its documents, by kind.
+    fn names(&self, kind: &str) -> BTreeSet<&str> {
+        self.documents.iter().filter(|(of, ..)| *of == kind).map(|(_, name, _)| name.as_str()).collect()
+    }
+
+    /// What is there and was not before, and what was before and is not any more.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> (Vec<String>, Vec<String>) {
+        let only = |of: &Self, than: &Self| -> Vec<String> {
+            let named = |kind: &&'static str| {
+                of.names(kind).difference(&than.names(kind)).map(|name| format!("{kind}/{name}")).collect::<Vec<_>>()
+            };
+            KINDS.iter().flat_map(|kind| named(&kind)).collect()
+        };
+        (only(self, before), only(before, self))
+    }
+
+    /// The kinds of which more than a tenth, and more than one document, is gone since `before`.
+    #[must_use]
+    pub fn loses_much(&self, before: &Self) -> Vec<String> {
+        let lost = |kind: &&str| {
+            let (had, has) = (before.names(kind), self.names(kind));
+            let gone = had.difference(&has).count();
+            (gone > 1 && gone * 10 > had.len()).then(|| format!("{gone} of {} {kind}", had.len()))
+        };
+        ["clients", "providers", "services"].iter().filter_map(lost).collect()
     }
 
     /// The documents of one kind, in name order.
@@ -93,6 +130,35 @@ impl Bundle {
     }
 }
 
+/// What is in a bundle's folder and is no document of a known kind: it would be passed over without a word. What begins with a dot
+/// is not looked at; in the folder of providers lie the secrets of a development bundle.
+fn strangers(folder: &Path) -> Problems {
+    let entries = |folder: &Path| {
+        let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+        let shown = |path: &std::path::PathBuf| !name_of(path).starts_with('.');
+        entries.filter(shown).collect::<Vec<_>>()
+    };
+    let problem = |path: &Path, reason: String| Problem { file: path.display().to_string(), line: 1, reason };
+    let mut problems = Problems::new();
+    for path in entries(folder).into_iter().filter(|path| !(path.is_dir() && KINDS.contains(&name_of(path).as_str()))) {
+        let hint = nearest(&name_of(&path), &KINDS).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        problems.push(problem(&path, format!("is no folder of documents: one of {}{hint}", KINDS.join(", "))));
+    }
+    for kind in KINDS {
+        let foreign = |path: &std::path::PathBuf| {
+            path.is_dir() || kind != "providers" && path.extension().is_none_or(|extension| extension != "toml")
+        };
+        let foreign = entries(&folder.join(kind)).into_iter().filter(foreign);
+        problems.extend(foreign.map(|path| problem(&path, "is no document: their names end in .toml".to_owned())));
+    }
+    problems.sort();
+    problems
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 fn read_folder(
     kind: &'static str,
     folder: &Path,
@@ -105,7 +171,7 @@ fn read_folder(
     paths.sort();
     for path in paths {
         let file = path.display().to_string();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = name_of(&path);
         match fs::read_to_string(&path) {
             Ok(text) => documents.push((kind, name, Document { file, text })),
             Err(error) => problems.push(Problem { file, line: 1, reason: error.to_string() }),
@@ -128,6 +194,10 @@ pub struct Manifest {
     pub effective_from: Timestamp,
     /// Until when it may be put into effect.
     pub valid_until: Option<Timestamp>,
+    /// The version that it was made from: what was in effect, or waited for its time, when its author began. Empty for the first.
+    pub based_on: Option<String>,
+    /// The key that signed it, by its `kid`.
+    pub key: String,
 }
 
 /// Why an archive is not taken.
@@ -181,6 +251,9 @@ pub fn sign(bundle: &Bundle, manifest: &Manifest, key: &SigningKey) -> Result<Ve
     if let Some(until) = manifest.valid_until {
         set("exp", json!(until.0));
     }
+    if let Some(base) = &manifest.based_on {
+        set("based_on", json!(base));
+    }
     let documents = bundle.documents.iter().map(|(kind, name, document)| Archived {
         kind: (*kind).to_owned(),
         name: name.clone(),
@@ -200,8 +273,9 @@ pub fn open(bytes: &[u8], signers: &KeySet) -> Result<(Manifest, Bundle), Archiv
     if manifest.typ() != Some(TYP) {
         return Err(ArchiveError::Signature(JwsError::Header));
     }
+    let key = manifest.kid().unwrap_or_default().to_owned();
     let claims = manifest.verify(signers, &Algorithm::ALL)?;
-    let manifest = manifest_of(&claims)?;
+    let manifest = manifest_of(&claims, key)?;
     let bundle = documents(archive.documents)?;
     if bundle.digest() == claims::text(&claims, "digest")? {
         Ok((manifest, bundle))
@@ -220,7 +294,7 @@ pub fn open_version(bytes: &[u8], version: &str) -> Result<Bundle, ArchiveError>
     if bundle.version() == version { Ok(bundle) } else { Err(ArchiveError::Documents) }
 }
 
-fn manifest_of(claims: &serde_json::Map<String, serde_json::Value>) -> Result<Manifest, ArchiveError> {
+fn manifest_of(claims: &serde_json::Map<String, serde_json::Value>, key: String) -> Result<Manifest, ArchiveError> {
     let digest = claims::text(claims, "digest")?;
     let number = |name| claims::time(claims, name).and_then(|number| number.ok_or(ClaimError::Missing(name)));
     Ok(Manifest {
@@ -230,6 +304,8 @@ fn manifest_of(claims: &serde_json::Map<String, serde_json::Value>) -> Result<Ma
         signed_at: Timestamp(number("iat")?),
         effective_from: Timestamp(number("nbf")?),
         valid_until: claims::time(claims, "exp")?.map(Timestamp),
+        based_on: claims.get("based_on").and_then(serde_json::Value::as_str).map(str::to_owned),
+        key,
     })
 }
 
@@ -259,6 +335,8 @@ mod tests {
             signed_at: Timestamp(1),
             effective_from: Timestamp(2),
             valid_until: Some(Timestamp(3)),
+            based_on: Some("v0".into()),
+            key: key.kid().to_owned(),
         };
         (key, signers, bundle, manifest)
     }

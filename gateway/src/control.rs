@@ -12,6 +12,7 @@ use std::time::Duration;
 use certs::key::KeySet;
 use gateway_core::audit::RegistrationChange;
 use gateway_core::ids::ClientId;
+use gateway_core::link::{Actor, Status};
 use gateway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -24,7 +25,10 @@ use crate::app::{App, Source};
 use crate::bundle;
 use crate::catalog::{self, Catalog};
 use crate::exports::Exports;
+use crate::keys::lasting_secret;
+use crate::links::Links;
 use crate::notices;
+use crate::ports::Entropy;
 use crate::roll::{Roll, RollError};
 use crate::seal::Seals;
 use crate::store::{Store, StoreError};
@@ -45,6 +49,14 @@ pub enum Order {
     Activate {
         /// The archive.
         archive: String,
+        /// Who orders it.
+        by: String,
+        /// Whether many documents may disappear.
+        #[serde(default)]
+        may_lose: bool,
+    },
+    /// Do not put the bundle into effect that waits for its time.
+    Cancel {
         /// Who orders it.
         by: String,
     },
@@ -81,6 +93,19 @@ pub enum Order {
         client: ClientId,
         /// Who orders it.
         by: String,
+    },
+    /// Follow every audit chain.
+    VerifyAudit,
+    /// List the links that wait because something speaks against them.
+    Reviews,
+    /// Decide about one of them.
+    DecideLink {
+        /// Its reference.
+        entry: String,
+        /// Whether the accounts are linked.
+        accept: bool,
+        /// Who decides.
+        officer: String,
     },
     /// Count the people whose data crossed a border in a year.
     Exports {
@@ -134,6 +159,17 @@ pub async fn carry_out(order: Order, office: &Office<'_>) -> Answer {
             Ok(shown.collect())
         }
         Order::RemovePortal { client, by } => remove_portal(&client, &by, office).await,
+        Order::VerifyAudit => {
+            let reports = office.store.verify_audit().await.map_err(refused)?;
+            let shown = reports.into_iter().map(|report| {
+                json!({
+                    "node": report.node, "records": report.records,
+                    "broken": report.broken.map(|broken| broken.to_string()),
+                })
+            });
+            Ok(shown.collect())
+        }
+        Order::Reviews | Order::DecideLink { .. } => links(order, office).await,
         Order::Exports { year } => {
             let exports = Exports::new(office.store);
             Ok(json!(exports.count(year, office.now).await.map_err(refused)?))
@@ -148,6 +184,25 @@ pub async fn carry_out(order: Order, office: &Office<'_>) -> Answer {
             }
         },
     }
+}
+
+async fn links(order: Order, office: &Office<'_>) -> Answer {
+    let fresh = Entropy::default().bytes().map_err(refused)?;
+    let key = lasting_secret(office.store, office.seals, "pairwise", fresh, office.now).await.map_err(refused)?;
+    let links = Links::new(office.store, office.seals, &key);
+    let Order::DecideLink { entry, accept, officer } = order else {
+        let waiting = links.reviews(office.now).await.map_err(refused)?;
+        let shown = waiting.into_iter().map(|entry| {
+            json!({
+                "entry": entry.id, "made_at": entry.made_at.0, "first": entry.first, "second": entry.second,
+                "ground": entry.ground, "signals": entry.signals,
+            })
+        });
+        return Ok(shown.collect());
+    };
+    let by = Actor::Officer { name: officer };
+    let decided = links.decide(&entry, accept, by, office.now).await.map_err(refused)?;
+    Ok(json!({"entry": decided.id, "linked": decided.status == Status::Active}))
 }
 
 async fn roll(office: &Office<'_>) -> Result<Roll, Vec<String>> {
@@ -177,16 +232,33 @@ async fn remove_portal(client: &ClientId, by: &str, office: &Office<'_>) -> Answ
 async fn change(order: Order, office: &Office<'_>, signers: &KeySet, secrets: &Path) -> Answer {
     let (now, activations) = (office.now, Activations::new(office.store, office.seals, signers));
     match order {
-        Order::Activate { archive, by } => {
+        Order::Activate { archive, by, may_lose } => {
             let (_, documents) = bundle::open(archive.as_bytes(), signers).map_err(refused)?;
             // A bundle that could not be used, or does not do what its author says, never gets as far as the list.
             let catalog = Catalog::compile(&documents, secrets).map_err(lines)?;
-            let failing = catalog.policies().test();
+            let failing = [catalog.policies().test(), documents.lacks()].concat();
             if !failing.is_empty() {
                 return Err(lines(failing));
             }
-            activations.activate(archive.as_bytes(), &by, now).await.map(describe).map_err(refused)
+            let before = match in_effect(&activations, now).await?.live {
+                Some(live) => activations.in_effect(&live, now).await.map_err(refused)?,
+                None => bundle::Bundle::default(),
+            };
+            let lost = documents.loses_much(&before);
+            if !lost.is_empty() && !may_lose {
+                let lost = lost.join(", ");
+                return Err(vec![format!("{lost} would disappear: where that is meant, say so with --may-lose")]);
+            }
+            let change = activations.activate(archive.as_bytes(), &by, now).await.map_err(refused)?;
+            let (appears, disappears) = documents.since(&before);
+            let mut said = describe(change);
+            if let Some(members) = said.as_object_mut() {
+                members.insert("appears".to_owned(), json!(appears));
+                members.insert("disappears".to_owned(), json!(disappears));
+            }
+            Ok(said)
         }
+        Order::Cancel { by } => activations.cancel(&by, now).await.map(describe).map_err(refused),
         Order::RollBack { by } => {
             // What once served may not serve any more: a secret is gone, or the program has grown stricter.
             let (_, documents) = activations.before(now).await.map_err(refused)?;
@@ -222,7 +294,10 @@ async fn change(order: Order, office: &Office<'_>, signers: &KeySet, secrets: &P
         | Order::Logouts
         | Order::Portals
         | Order::Retiring
-        | Order::RemovePortal { .. } => Err(Vec::new()),
+        | Order::RemovePortal { .. }
+        | Order::VerifyAudit
+        | Order::Reviews
+        | Order::DecideLink { .. } => Err(Vec::new()),
     }
 }
 

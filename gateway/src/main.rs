@@ -14,17 +14,13 @@ use gateway::bundle::Bundle;
 use gateway::catalog::Catalog;
 use gateway::config::{BundleConfig, Config, Engine};
 use gateway::control::Order;
-use gateway::keys::lasting_secret;
-use gateway::links::Links;
-use gateway::ports::{Clock as _, Entropy, SystemClock};
+use gateway::ports::{Clock as _, Entropy, SystemClock, WatchedClock};
 use gateway::seal::Seals;
 use gateway::server::Server;
 use gateway::store::Store;
 use gateway_core::client::SecretDigest;
 use gateway_core::document::Problems;
 use gateway_core::ids::ClientId;
-use gateway_core::link::{Actor, Status};
-use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder};
 
@@ -160,10 +156,6 @@ struct Decision {
     officer: String,
 }
 
-fn officer(decision: &Decision) -> Actor {
-    Actor::Officer { name: decision.officer.clone() }
-}
-
 #[derive(Subcommand)]
 enum Audit {
     /// Follow every chain; exit non-zero when a record is missing or changed.
@@ -203,7 +195,7 @@ async fn main() -> ExitCode {
         Command::Check { config } => check(&config).await,
         Command::MasterKey { file } => master_key(&file),
         Command::ClientSecret => client_secret(),
-        Command::Links { command } => links(&command).await,
+        Command::Links { command } => links(command).await,
         Command::Logouts { config } => list(&config, Order::Logouts).await,
         Command::Retiring { config } => list(&config, Order::Retiring).await,
         Command::Portals { command } => portals(command).await,
@@ -233,7 +225,7 @@ fn say(line: &str) {
 
 async fn serve(path: &Path, dropped: ErrorCounter) -> Result<(), Failed> {
     let config = Config::load(path).map_err(|found| problems(&found))?;
-    let server = Server::start(&config, Arc::new(SystemClock)).await?;
+    let server = Server::start(&config, Arc::new(WatchedClock::default())).await?;
     tokio::spawn(tell_dropped(dropped));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -340,14 +332,6 @@ async fn accept_loss(path: &Path, by: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The store of a configuration, and what opens its records.
-async fn open_store(path: &Path) -> Result<(Store, Seals), Failed> {
-    let config = Config::load(path).map_err(|found| problems(&found))?;
-    let seals = Seals::new(certs::vault::Vault::load(&config.master_key)?);
-    let store = Store::open(&config.store, seals.key("audit")?).await?;
-    Ok((store, seals))
-}
-
 async fn list(path: &Path, order: Order) -> Result<(), Failed> {
     let listed = commands::order(path, order).await?;
     listed.as_array().into_iter().flatten().for_each(|line| say(&line.to_string()));
@@ -365,38 +349,30 @@ async fn portals(command: PortalsCommand) -> Result<(), Failed> {
     Ok(())
 }
 
-async fn links(command: &LinksCommand) -> Result<(), Failed> {
-    let (LinksCommand::Reviews { config }
-    | LinksCommand::Accept(Decision { config, .. })
-    | LinksCommand::Refuse(Decision { config, .. })) = command;
-    let (store, seals) = open_store(config).await?;
-    let now = SystemClock.now();
-    let key = lasting_secret(&store, &seals, "pairwise", Entropy::default().bytes()?, now).await?;
-    let links = Links::new(&store, &seals, &key);
-    let decided = match command {
-        LinksCommand::Reviews { .. } => {
-            for entry in links.reviews(now).await? {
-                say(&serde_json::to_string(&json!({
-                    "entry": entry.id, "made_at": entry.made_at.0, "first": entry.first, "second": entry.second,
-                    "ground": entry.ground, "signals": entry.signals,
-                }))?);
-            }
-            return Ok(());
-        }
-        LinksCommand::Accept(decision) => links.decide(&decision.entry, true, officer(decision), now).await?,
-        LinksCommand::Refuse(decision) => links.decide(&decision.entry, false, officer(decision), now).await?,
+async fn links(command: LinksCommand) -> Result<(), Failed> {
+    let (accept, decision) = match command {
+        LinksCommand::Reviews { config } => return list(&config, Order::Reviews).await,
+        LinksCommand::Accept(decision) => (true, decision),
+        LinksCommand::Refuse(decision) => (false, decision),
     };
-    let what = if decided.status == Status::Active { "linked" } else { "left apart" };
-    say(&format!("{}: {what}", decided.id));
+    let Decision { config, entry, officer } = decision;
+    let decided = commands::order(&config, Order::DecideLink { entry: entry.clone(), accept, officer }).await?;
+    let what = if decided.get("linked") == Some(&true.into()) { "linked" } else { "left apart" };
+    say(&format!("{entry}: {what}"));
     Ok(())
 }
 
 async fn verify(path: &Path) -> Result<(), Failed> {
-    let (store, _) = open_store(path).await?;
+    let reports = commands::order(path, Order::VerifyAudit).await?;
+    let text = |report: &serde_json::Value, name: &str| {
+        report.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    };
     let mut broken = Vec::new();
-    for report in store.verify_audit().await? {
-        say(&format!("{}: {} records verify", report.node, report.records));
-        broken.extend(report.broken.map(|error| format!("{}: {error}", report.node)));
+    for report in reports.as_array().into_iter().flatten() {
+        let node = text(report, "node").unwrap_or_default();
+        say(&format!("{node}: {} records verify", text(report, "records").unwrap_or_default()));
+        let error = report.get("broken").and_then(serde_json::Value::as_str);
+        broken.extend(error.map(|error| format!("{node}: {error}")));
     }
     if broken.is_empty() { Ok(()) } else { Err(Failed(broken)) }
 }

@@ -40,6 +40,8 @@ impl World {
             signed_at: now,
             effective_from: Timestamp(0),
             valid_until: None,
+            based_on: Some(self.version()),
+            key: String::new(),
         };
         change(&mut manifest);
         let key = certs::signer::load(key).expect("a key");
@@ -61,8 +63,11 @@ impl World {
     pub async fn activate(&self) -> Answer {
         let status = self.order(&Order::Status).await.expect("a status");
         let changes = status["changes"].as_u64().expect("a number");
-        let archive = self.signed_by(&self.signer(), u64::from(u32::MAX) + changes, |_| {});
-        self.order(&Order::Activate { archive, by: "officer".to_owned() }).await
+        let base =
+            ["/waiting/version", "/live/version"].iter().find_map(|at| status.pointer(at)?.as_str().map(str::to_owned));
+        let archive =
+            self.signed_by(&self.signer(), u64::from(u32::MAX) + changes, |manifest| manifest.based_on = base);
+        self.order(&Order::Activate { archive, by: "officer".to_owned(), may_lose: false }).await
     }
 
     /// The version that the gateway decides by.

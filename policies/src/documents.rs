@@ -3,7 +3,7 @@
 //! `@ORIGIN@`, `@APP@`, `@PORTAL@`, `@JWKS@` and `@SECRET@` stand for what only an operator can know.
 
 /// What claims, purposes and grounds are called.
-pub const VOCABULARY: &str = include_str!("../documents/vocabulary.toml");
+pub const VOCABULARY: &str = include_str!("../documents/vocabulary/programme.toml");
 
 include!(concat!(env!("OUT_DIR"), "/documents.rs"));
 

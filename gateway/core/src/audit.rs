@@ -104,6 +104,9 @@ pub enum Event {
         version: String,
         /// Who did it.
         by: String,
+        /// The key that signed the bundle, by the name it has among the signers; empty where none was handed in.
+        #[serde(default)]
+        key: String,
     },
     /// An embedded store lost records that were acknowledged, and somebody decided to go on with what it still has.
     StoreLossAccepted {
@@ -152,6 +155,8 @@ words!(
         ShadowBegan = "shadow-began",
         /// The draft is tried no longer.
         ShadowEnded = "shadow-ended",
+        /// A bundle whose time had not come will not take effect.
+        Cancelled = "cancelled",
     }
 );
 

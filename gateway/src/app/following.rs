@@ -47,6 +47,8 @@ pub(super) struct Followed {
     changes: Vec<Change>,
     /// The changes whose bundle is of no use, whatever this node has: they are complained of once.
     refused: BTreeSet<u64>,
+    /// The latest moment at which it was looked what is in effect.
+    latest: Option<Timestamp>,
     /// When a bundle could not be used for a reason of this node's own; it is tried again.
     failed: Option<Instant>,
     /// When somebody last looked how many people's data crossed a border.
@@ -97,7 +99,10 @@ impl App {
                 return tracing::error!(%error, "the list of bundles cannot be read");
             }
         }
-        let state = InEffect::at(&followed.changes, self.now());
+        let latest = followed.latest.unwrap_or(Timestamp(0)).max(self.now());
+        followed.latest = Some(latest);
+        // A clock that is set back takes nothing back here.
+        let state = InEffect::at(&followed.changes, latest);
         let version = self.bundle().catalog.policies().version().to_owned();
         let live = state.live.filter(|change| change.version != version);
         self.note_following(live.is_none());

@@ -76,6 +76,13 @@ pub(crate) enum Policy {
     Bundle(Sign),
     /// Put a signed bundle into effect on every node.
     Activate(Change),
+    /// Do not put the bundle into effect that waits for its time.
+    Cancel {
+        #[command(flatten)]
+        node: Node,
+        #[command(flatten)]
+        by: By,
+    },
     /// Go back to the bundle that was in effect before, on every node.
     Rollback {
         #[command(flatten)]
@@ -138,6 +145,9 @@ pub(crate) struct Change {
     node: Node,
     #[command(flatten)]
     by: By,
+    /// Let more than a tenth of the clients, services or providers disappear.
+    #[arg(long)]
+    may_lose: bool,
 }
 
 /// What a signature says.
@@ -163,6 +173,11 @@ pub(crate) struct Sign {
     /// The day from which it is not put into effect any more.
     #[arg(long)]
     valid_until: Option<Date>,
+    /// The version that the folder was made from; what a gateway has in effect when only its configuration is said.
+    #[arg(long, conflicts_with = "config")]
+    based_on: Option<String>,
+    #[command(flatten)]
+    node: Node,
 }
 
 pub(crate) async fn run(command: Policy) -> Result<(), Failed> {
@@ -187,11 +202,12 @@ pub(crate) async fn run(command: Policy) -> Result<(), Failed> {
             say(&serde_json::to_string(&json!({"keys": [key.public_jwk()]}))?);
             Ok(())
         }
-        Policy::Bundle(sign) => make_bundle(&sign),
-        Policy::Activate(Change { archive, node, by }) => {
-            let order_ = Order::Activate { archive: fs::read_to_string(archive)?, by: by.by };
+        Policy::Bundle(sign) => make_bundle(&sign).await,
+        Policy::Activate(Change { archive, node, by, may_lose }) => {
+            let order_ = Order::Activate { archive: fs::read_to_string(archive)?, by: by.by, may_lose };
             tell(order(&node, order_).await?)
         }
+        Policy::Cancel { node, by } => tell(order(&node, Order::Cancel { by: by.by }).await?),
         Policy::Rollback { node, by } => tell(order(&node, Order::RollBack { by: by.by }).await?),
         Policy::Shadow { archive, node, by } => {
             let archive = archive.map(fs::read_to_string).transpose()?;
@@ -354,13 +370,30 @@ fn simulate(draft: &PolicySet, recorded: Value, json: bool) -> Result<(), Failed
     Ok(())
 }
 
-fn make_bundle(sign: &Sign) -> Result<(), Failed> {
+/// What a gateway has in effect, or waits to have: the version that the next bundle takes the place of.
+async fn base(sign: &Sign) -> Result<Option<String>, Failed> {
+    if sign.based_on.is_some() || sign.node.config.is_none() {
+        return Ok(sign.based_on.clone());
+    }
+    let status = order(&sign.node, Order::Status).await?;
+    let version = |of: &str| status.pointer(&format!("/{of}/version"))?.as_str().map(str::to_owned);
+    Ok(version("waiting").or_else(|| version("live")))
+}
+
+async fn make_bundle(sign: &Sign) -> Result<(), Failed> {
     let bundle = Bundle::read(&sign.documents).map_err(|found| problems(&found))?;
+    let lacks = bundle.lacks();
+    if !lacks.is_empty() {
+        return Err(problems(&lacks));
+    }
     let set = catalog::policies(&bundle).map_err(|found| problems(&found))?;
     test(&set)?;
     let now = SystemClock.now();
     let midnight = |date: Date| Timestamp::of(date, 0);
+    let key = certs::signer::load(&sign.key)?;
     let manifest = Manifest {
+        based_on: base(sign).await?,
+        key: key.kid().to_owned(),
         version: bundle.version(),
         sequence: sign.sequence.unwrap_or(now.0),
         signer: sign.signer.clone(),
@@ -368,7 +401,7 @@ fn make_bundle(sign: &Sign) -> Result<(), Failed> {
         effective_from: sign.effective_from.map_or(now, midnight),
         valid_until: sign.valid_until.map(midnight),
     };
-    fs::write(&sign.out, bundle::sign(&bundle, &manifest, &certs::signer::load(&sign.key)?)?)?;
+    fs::write(&sign.out, bundle::sign(&bundle, &manifest, &key)?)?;
     say(&format!("{}: version {}, sequence {}", sign.out.display(), manifest.version, manifest.sequence));
     Ok(())
 }

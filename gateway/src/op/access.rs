@@ -42,7 +42,9 @@ pub(super) async fn access(app: &App, active: &Active, token: &str) -> Result<St
     let grant: Box<AccessGrant> = Box::new(app.seals.open_record(token, &sealed)?);
     let client = active.client(&grant.client).map(|registered| &registered.client);
     let served = client.is_some_and(|client| active.serves(client, now));
-    if !served || grant.expires_at.is_past(now) || is_revoked(app, &grant.grant, now).await? {
+    // The token itself may have been given back, or its grant revoked: both are durable, and this record may have come back.
+    let ended = is_revoked(app, &grant.grant, now).await? || is_revoked(app, &grant.id, now).await?;
+    if !served || grant.expires_at.is_past(now) || ended {
         return Ok(Standing::Dead);
     }
     let Some(about) = &grant.about else {

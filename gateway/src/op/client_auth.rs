@@ -214,7 +214,13 @@ fn check(
     now: Timestamp,
 ) -> Result<Timestamp, OAuthError> {
     let skew = SKEW.as_secs();
-    claims::check_times(token, now.0, skew, LONGEST).map_err(|_| invalid())?;
+    claims::check_times(token, now.0, skew, LONGEST).map_err(|error| {
+        // Most often it is a clock: how far it is off is what whoever looks for the reason needs.
+        let made = claims::time(token, "iat").ok().flatten().and_then(|made| i64::try_from(made).ok());
+        let ahead = made.zip(i64::try_from(now.0).ok()).map(|(made, now)| made - now);
+        tracing::warn!(client = %client.id, %error, seconds_ahead = ahead, "client assertion refused");
+        invalid()
+    })?;
     let id = client.id.on_the_wire();
     let text = |name| claims::text(token, name).map_err(|_| invalid());
     let jti = text("jti")?;

@@ -111,8 +111,7 @@ impl Visit<'_> {
     /// Leaves nothing in the browser of a shared machine: no session, whoever's it was, and no other sign-in.
     async fn leave_nothing(&self, response: &mut Response) -> Result<(), SessionError> {
         if let Some(session) = self.session_or_none().await? {
-            self.lay_down_notices(&session.id, &|_| true).await?;
-            self.delete_session().await?;
+            self.end_session(&session).await?;
         }
         self.give_up_all().await?;
         self.forget_all(response);
@@ -208,7 +207,7 @@ impl Visit<'_> {
         }
         if let Some(session) = session {
             let own = &transaction.request.client;
-            self.lay_down_notices(session, &|client| client == own).await.map_err(SessionError::from)?;
+            self.lay_down_notices(session, &|client| client == own, None).await.map_err(SessionError::from)?;
         }
         Err(IssueError::Over)
     }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::Visit;
-use super::session::Session;
+use super::session::{Session, SessionError};
 use crate::app::App;
 use crate::http::{reply, request};
 use crate::notices::{self, Notice, NoticeError};
@@ -216,12 +216,11 @@ impl Visit<'_> {
 
     /// Ends this browser's session: on record, with a notice laid down for each client that wants one. Each is told at once; those
     /// that do not hear are told again later.
-    async fn end(&self, session: &Session) -> Result<Vec<(ClientId, Ended)>, NoticeError> {
-        let mut parties = self.lay_down_notices(&session.id, &|_| true).await?;
-        self.delete_session().await?;
+    async fn end(&self, session: &Session) -> Result<Vec<(ClientId, Ended)>, SessionError> {
+        let mut parties = self.end_session(session).await?;
         // Whoever got a code from another tab in between.
-        parties.extend(self.lay_down_notices(&session.id, &|_| true).await?);
-        let tell = async |(client, notice): (ClientId, Option<Notice>)| -> Result<(ClientId, Ended), NoticeError> {
+        parties.extend(self.lay_down_notices(&session.id, &|_| true, None).await?);
+        let tell = async |(client, notice): (ClientId, Option<Notice>)| -> Result<(ClientId, Ended), SessionError> {
             let ended = match notice {
                 None => self.without_notice(&client),
                 Some(notice) if notices::send(self.app, &notice).await? => Ended::Yes,
@@ -234,19 +233,23 @@ impl Visit<'_> {
     }
 
     /// Lays down, in one commit, whom to tell: of the clients that the session served those that are `meant`, each with its notice if
-    /// it wants one. They are no longer served then.
+    /// it wants one. They are no longer served then. `mark` rides along, whoever is to be told.
     pub(super) async fn lay_down_notices(
         &self,
         session: &str,
         meant: &(dyn Fn(&ClientId) -> bool + Sync),
+        mark: Option<Write>,
     ) -> Result<Vec<(ClientId, Option<Notice>)>, NoticeError> {
         let mut parties = self.parties(session).await?;
         parties.retain(|(_, party)| meant(&party.client));
-        if parties.is_empty() {
+        if parties.is_empty() && mark.is_none() {
             return Ok(Vec::new());
         }
-        let clients = parties.iter().map(|(_, party)| party.client.clone()).collect();
-        let mut batch = Batch::default().recording(Event::SessionEnded { clients });
+        let clients: Vec<ClientId> = parties.iter().map(|(_, party)| party.client.clone()).collect();
+        let mut batch = Batch { writes: mark.into_iter().collect(), ..Batch::default() };
+        if !clients.is_empty() {
+            batch = batch.recording(Event::SessionEnded { clients });
+        }
         let mut told = Vec::new();
         for (key, party) in parties {
             batch = batch.and(Write::Delete(key));

@@ -5,20 +5,23 @@
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
 use gateway_core::circumstances::Place;
-use gateway_core::ids::{PersonId, base64url};
+use gateway_core::ids::{ClientId, PersonId, base64url};
 use gateway_core::interaction::Transaction;
 use gateway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Visit;
 use crate::http::{reply, request};
-use crate::notices::NoticeError;
+use crate::notices::{Notice, NoticeError};
 use crate::ports::NoEntropy;
 use crate::seal::SealError;
 use crate::store::{Batch, Class, Key, StoreError, Write};
 
 const COOKIE: &str = "__Host-session";
 const TABLE: &str = "session";
+/// Sessions that ended before their time. The record of one may come back with an ephemeral class that lost its last seconds; this
+/// does not.
+const ENDED: &str = "session-ended";
 
 /// A person who signed in, in this browser.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,20 +65,31 @@ impl Visit<'_> {
             return Ok(None);
         };
         let session: Session = self.app.seals.open_record(secret, &sealed)?;
-        if session.ends_at.is_past(self.now) || session.place.is_shared() {
+        if session.ends_at.is_past(self.now) || session.place.is_shared() || self.has_ended(&session.id).await? {
             return Ok(None);
         }
         if self.ended_upstream(&session.assertion).await? {
             // Whom it served by another provider, or before this one told of logouts, hears now.
-            self.lay_down_notices(&session.id, &|_| true).await?;
-            self.delete_session().await?;
+            self.end_session(&session).await?;
             return Ok(None);
         }
         Ok(Some(session))
     }
 
-    /// Ends the session of this browser; the cookie that is left names nothing any more.
-    pub(super) async fn delete_session(&self) -> Result<(), StoreError> {
+    async fn has_ended(&self, id: &str) -> Result<bool, StoreError> {
+        Ok(self.app.store.get(Class::Durable, &Key::new(ENDED, id), self.now).await?.is_some())
+    }
+
+    /// Ends a session, on record and with a notice for each client that wants one, and then its record, if it is this browser's.
+    pub(super) async fn end_session(&self, session: &Session) -> Result<Vec<(ClientId, Option<Notice>)>, SessionError> {
+        let mark = Write::Put(Key::new(ENDED, &session.id), Vec::new(), Some(session.ends_at));
+        let told = self.lay_down_notices(&session.id, &|_| true, Some(mark)).await?;
+        self.delete_session().await?;
+        Ok(told)
+    }
+
+    /// Removes the record of this browser's session; the cookie that is left names nothing any more.
+    async fn delete_session(&self) -> Result<(), StoreError> {
         let Some(secret) = request::cookie(self.parts, COOKIE) else { return Ok(()) };
         let batch = Batch::of(Write::Delete(Key::of_secret(TABLE, secret)));
         self.app.store.commit(Class::Ephemeral, batch, self.now).await
@@ -121,7 +135,7 @@ impl Visit<'_> {
         (person, assertion): (&PersonId, &Assertion),
     ) -> Result<(), SessionError> {
         if let Some(old) = self.session_or_none().await?.filter(|old| old.id != id) {
-            self.lay_down_notices(&old.id, &|_| true).await?;
+            self.end_session(&old).await?;
         }
         let ends_at = self.session_ends(assertion);
         let secret = self.app.entropy.token()?;

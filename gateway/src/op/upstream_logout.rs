@@ -115,7 +115,7 @@ impl Visit<'_> {
         self.app.store.commit(Class::Durable, batch, self.now).await?;
         let mut notices = Vec::new();
         for (session, clients) in self.served(&names).await? {
-            match self.lay_down_notices(&session, &|client| clients.contains(client)).await {
+            match self.lay_down_notices(&session, &|client| clients.contains(client), None).await {
                 Ok(told) => notices.extend(told.into_iter().filter_map(|(_, notice)| notice)),
                 // One that cannot be read keeps nobody else from hearing.
                 Err(error) => tracing::error!(%error, "telling portals of a logout"),

@@ -74,7 +74,7 @@ async fn unsigned_older_outdated_and_broken_bundles_change_nothing_and_say_why()
     let world = World::signed(&[]).await;
     let version = world.version();
     let refused = async |archive: String| {
-        let answer = world.order(&Order::Activate { archive, by: "officer".into() }).await;
+        let answer = world.order(&Order::Activate { archive, by: "officer".into(), may_lose: false }).await;
         assert_eq!(world.version(), version);
         answer.unwrap_err().join("\n")
     };
@@ -119,7 +119,7 @@ async fn a_bundle_waits_for_its_day_and_a_restart_finds_it() {
     world.edit(INVOICE, without_hong_kong);
     let tomorrow = world.now().plus(Duration::from_secs(86_400));
     let archive = world.signed_by(&world.signer(), 8_000_000_000, |manifest| manifest.effective_from = tomorrow);
-    world.order(&Order::Activate { archive, by: "officer".into() }).await.unwrap();
+    world.order(&Order::Activate { archive, by: "officer".into(), may_lose: false }).await.unwrap();
     assert_eq!(world.version(), now_in_effect);
     let status = world.order(&Order::Status).await.unwrap();
     assert_eq!(status["waiting"]["effective_from"], tomorrow.0);
@@ -153,7 +153,7 @@ async fn every_node_follows_within_a_second() {
                 usage: None,
                 now: world.now(),
             };
-            let order = Order::Activate { archive: first.clone(), by: "officer".into() };
+            let order = Order::Activate { archive: first.clone(), by: "officer".into(), may_lose: false };
             gateway::control::carry_out(order, &office).await.unwrap();
         }
         nodes.push(Server::start(&config, Arc::clone(&clock)).await.unwrap_or_else(|error| panic!("{error}")));
@@ -162,7 +162,7 @@ async fn every_node_follows_within_a_second() {
     assert_eq!(version(&nodes[0]), version(&nodes[1]));
     world.edit(INVOICE, without_hong_kong);
     let archive = world.signed_by(&world.signer(), 2, |_| {});
-    let order = Order::Activate { archive, by: "officer".into() };
+    let order = Order::Activate { archive, by: "officer".into(), may_lose: false };
     gateway::control::order(&world.data.join("node-1.sock"), &order).await.unwrap().unwrap();
     let began = Instant::now();
     while version(&nodes[1]) != version(&nodes[0]) {
@@ -217,4 +217,154 @@ async fn a_draft_in_shadow_is_heard_and_not_obeyed() {
     assert_eq!(summary.groups[0].provider.as_str(), "hk-iam-smart");
     world.order(&Order::Shadow { archive: None, by: "officer".into() }).await.unwrap();
     assert!(world.demo.gateway.app().shadow().is_none());
+}
+
+/// Two officers who change the same version would undo each other's work without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_was_made_from_another_version_is_not_put_into_effect() {
+    let world = World::signed(&[]).await;
+    let base = world.version();
+    world.edit(INVOICE, |text| text.replace("# ", "#  "));
+    let hers = world.signed_by(&world.signer(), 8_000_000_000, |_| {});
+    world.edit(INVOICE, |text| text.replace("#  ", "#   "));
+    let his = world.signed_by(&world.signer(), 8_000_000_001, |_| {});
+    let unsaid = world.signed_by(&world.signer(), 8_000_000_002, |manifest| manifest.based_on = None);
+    let activate = async |archive: &str| {
+        world.order(&Order::Activate { archive: archive.to_owned(), by: "officer".into(), may_lose: false }).await
+    };
+    activate(&hers).await.unwrap();
+    let now = world.version();
+    for late in [&his, &unsaid] {
+        let said = activate(late).await.unwrap_err().join("\n");
+        assert!(said.contains(&format!("--based-on {now}")), "{said}");
+    }
+    assert!(now != base && world.version() == now);
+    let again = world.signed_by(&world.signer(), 8_000_000_003, |_| {});
+    activate(&again).await.unwrap();
+    // Who signed is on record.
+    let record = world.record("policy").await;
+    assert!(record["key"].as_str().is_some_and(|key| !key.is_empty()), "{record}");
+}
+
+/// Going back while a change waits took back the one in effect, and dropped the one that waited.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_cancelled_by_its_name_and_going_back_does_not_drop_it() {
+    let world = World::signed(&[]).await;
+    world.edit(INVOICE, |text| text.replace("# ", "#  "));
+    world.activate().await.unwrap();
+    let live = world.version();
+    world.edit(INVOICE, without_hong_kong);
+    let tomorrow = world.now().plus(Duration::from_secs(86_400));
+    let archive = world.signed_by(&world.signer(), 8_000_000_000, |manifest| manifest.effective_from = tomorrow);
+    world.order(&Order::Activate { archive, by: "officer".into(), may_lose: false }).await.unwrap();
+    let said = world.order(&Order::RollBack { by: "officer".into() }).await.unwrap_err().join("\n");
+    assert!(said.contains("gateway policy cancel"), "{said}");
+    assert_eq!(world.version(), live);
+    assert_eq!(world.order(&Order::Cancel { by: "officer".into() }).await.unwrap()["change"], "cancelled");
+    assert!(world.order(&Order::Cancel { by: "officer".into() }).await.is_err(), "nothing waits");
+    world.clock.advance(2 * 86_400);
+    world.demo.gateway.app().follow().await;
+    assert_eq!(world.version(), live);
+    assert!(world.order(&Order::RollBack { by: "officer".into() }).await.is_ok());
+}
+
+/// A folder above or beside the bundle once became an empty policy on every node.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_lacks_or_loses_much_is_not_put_into_effect_unasked() {
+    let world = World::signed(&[]).await;
+    let live = world.version();
+    let activate = async |may_lose| {
+        let archive = world.signed_by(&world.signer(), 8_000_000_000, |_| {});
+        world.order(&Order::Activate { archive, by: "officer".into(), may_lose }).await
+    };
+    let services = world.document("services");
+    let mut all: Vec<_> = std::fs::read_dir(&services).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    let away = world.data.join("away");
+    std::fs::create_dir_all(&away).unwrap();
+    let removed: Vec<_> = all.iter().filter(|path| !path.ends_with("e-invoice.toml")).collect();
+    for path in removed.iter().skip(removed.len() / 2) {
+        std::fs::rename(path, away.join(path.file_name().unwrap())).unwrap();
+    }
+    // Clients name default services that are gone: what is left has to be sound by itself for the share to be asked about.
+    let said = activate(false).await.unwrap_err().join("\n");
+    assert!(said.contains("would disappear") || said.contains("clients/"), "{said}");
+    assert_eq!(world.version(), live);
+    std::fs::remove_dir_all(&services).unwrap();
+    std::fs::create_dir(&services).unwrap();
+    let said = activate(true).await.unwrap_err().join("\n");
+    assert!(said.contains("services"), "{said}");
+    assert_eq!(world.version(), live);
+}
+
+/// A document that names another file than one in the folder of secrets would hand whatever that is to whoever it names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_names_secrets_by_plain_names_only() {
+    let world = World::signed(&[]).await;
+    let provider = std::fs::read_to_string(world.document("providers/gd-unified.toml")).unwrap();
+    let (_, rest) = provider.split_once("client_secret_file = \"").unwrap();
+    let name = rest.split('"').next().unwrap().to_owned();
+    for wrong in ["../master.key", "../../master.key", "/etc/passwd", "..", ".", "", "a/b", ".hidden", "a\u0000b", "secret file"] {
+        let changed = provider.replace(&format!("\"{name}\""), &format!("{wrong:?}").replace("\\0", "\\u0000"));
+        std::fs::write(world.document("providers/gd-unified.toml"), changed).unwrap();
+        let said = world.activate().await.unwrap_err().join("\n");
+        assert!(said.contains("plain name") || said.contains("client_secret_file"), "{wrong:?}: {said}");
+    }
+}
+
+/// A node that cannot read one of its own files for a moment treated a good bundle as bad, and kept the old policy for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_read_condemns_no_bundle() {
+    let world = World::signed(&[]).await;
+    let before = world.version();
+    world.edit(INVOICE, without_hong_kong);
+    let archive = world.signed_by(&world.signer(), 8_000_000_000, |manifest| {
+        manifest.effective_from = Timestamp(manifest.signed_at.0 + 3_600);
+    });
+    world.order(&Order::Activate { archive, by: "officer".into(), may_lose: false }).await.unwrap();
+    let secrets = world.data.join("secrets");
+    let file = std::fs::read_dir(&secrets)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.file_name().unwrap().to_string_lossy().contains("gd-unified"))
+        .unwrap();
+    let away = file.with_extension("away");
+    std::fs::rename(&file, &away).unwrap();
+    world.clock.advance(3_600);
+    let app = world.demo.gateway.app();
+    app.follow().await;
+    assert_eq!(world.version(), before);
+    assert!(!app.state().follows, "it says that it does not follow");
+    std::fs::rename(&away, &file).unwrap();
+    let began = Instant::now();
+    while world.version() == before {
+        assert!(began.elapsed() < Duration::from_secs(15), "it is never tried again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(app.state().follows && app.state().is_ready());
+}
+
+/// A signer who is taken out signs nothing from then on, without a restart; what is in effect goes on, a restart included.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signer_who_is_taken_out_signs_nothing_more_and_keeps_no_node_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(&folder.path().join("data"), &[], Wire::Own, Trust::Signed).await;
+    let live = world.version();
+    let next = world.data.join("secrets/next-signer.key");
+    let key = certs::signer::create(&next).unwrap();
+    let jwks = serde_json::json!({"keys": [key.public_jwk()]}).to_string();
+    let file = world.data.join("signers.jwks");
+    std::fs::write(&file, jwks).unwrap();
+    let when = std::time::SystemTime::now() + Duration::from_secs(5);
+    std::fs::File::options().append(true).open(&file).unwrap().set_modified(when).unwrap();
+    world.edit(INVOICE, |text| text.replace("# ", "#  "));
+    let said = world.activate().await.unwrap_err().join("\n");
+    assert!(said.contains("not signed by a signer"), "{said}");
+    assert_eq!(world.order(&Order::Status).await.unwrap()["signer_is_known"], false);
+    let world = world.restarted().await;
+    assert_eq!(world.version(), live, "what is in effect was signed by a signer of its time");
+    let archive = world.signed_by(&next, 8_000_000_000, |_| {});
+    world.order(&Order::Activate { archive, by: "officer".into(), may_lose: false }).await.unwrap();
+    assert_ne!(world.version(), live);
+    assert_eq!(world.order(&Order::Status).await.unwrap()["signer_is_known"], true);
 }

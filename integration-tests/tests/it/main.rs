@@ -22,6 +22,7 @@ mod device;
 mod direct;
 mod elsewhere;
 mod exchange;
+mod fair_shares;
 mod fapi;
 mod fapi_ciba;
 mod federation;

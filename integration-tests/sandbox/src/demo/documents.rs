@@ -88,10 +88,12 @@ pub(super) async fn activate(data: &Path, config: &Config, now: Timestamp) -> Re
         signed_at: now,
         effective_from: now,
         valid_until: None,
+        based_on: status.pointer("/live/version").and_then(serde_json::Value::as_str).map(str::to_owned),
+        key: key.kid().to_owned(),
     };
     let archive = gateway::bundle::sign(&bundle, &manifest, &key).map_err(|error| wrong(&error))?;
     let archive = String::from_utf8(archive).map_err(|error| wrong(&error))?;
-    let order = Order::Activate { archive, by: "demonstration".to_owned() };
+    let order = Order::Activate { archive, by: "demonstration".to_owned(), may_lose: true };
     control::carry_out(order, &office).await.map_err(|lines| wrong(&lines.join("\n")))?;
     Ok(())
 }

@@ -4,7 +4,6 @@
 //! a folder that cannot be read as a whole changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +19,6 @@ use gateway_core::document::{Problem, Problems};
 use gateway_core::ids::{ClientId, EntityId, ProviderId};
 use gateway_core::jurisdiction::Jurisdiction;
 use gateway_core::registration;
-use gateway_core::secret::Secret;
 use policies::service::TokenFormat;
 use policies::set::{Document, Parts};
 use policies::vocabulary::Vocabulary;
@@ -32,6 +30,8 @@ use crate::admission::Admission;
 use crate::authority::Authority;
 use crate::bundle::Bundle;
 use crate::federation::{Federation, Subordinate};
+
+mod secrets;
 
 /// A client with its inline keys parsed.
 #[derive(Debug, Clone)]
@@ -291,12 +291,12 @@ impl CatalogParts {
         for document in bundle.of("providers") {
             let read = Provider::from_document(&document.file, &document.text, Settings::read);
             let Some((provider, adapter)) = collect(read, problems) else { continue };
-            for name in adapter.secret_files().into_iter().filter(|name| !is_plain(name)) {
+            for name in adapter.secret_files().into_iter().filter(|name| !secrets::is_plain(name)) {
                 let reason = format!("{name:?} is not the plain name of a file in the folder of secrets");
                 problems.push(document.problem(&reason));
             }
             if let Some(folder) = secrets {
-                let own = read_secrets(&document, folder, &adapter, problems);
+                let own = secrets::read(&document, folder, &adapter, problems);
                 if let Err(reason) = adapter.check(&own) {
                     problems.push(document.problem(&reason));
                 }
@@ -434,31 +434,6 @@ fn each<K: Ord, T>(
 
 fn twice(document: &Document, id: &str) -> Problem {
     document.problem(&format!("{id} is described by another document as well"))
-}
-
-/// Whether a document may name a file like this: it is in the folder of secrets, and nowhere else. Whoever signs a bundle names
-/// secrets and does not learn any.
-fn is_plain(name: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    !name.is_empty() && name.len() <= 128 && !name.starts_with('.') && name.bytes().all(plain)
-}
-
-/// The secret files that a provider's document names.
-fn read_secrets(document: &Document, folder: &Path, settings: &Settings, problems: &mut Problems) -> Secrets {
-    let mut secrets = Secrets::new();
-    for name in settings.secret_files().into_iter().filter(|name| is_plain(name)) {
-        let path = folder.join(name);
-        let reason = match fs::read_to_string(&path) {
-            Ok(text) if !text.trim().is_empty() => {
-                secrets.insert(name.to_owned(), Secret::new(text.trim().to_owned()));
-                continue;
-            }
-            Ok(_) => format!("{} is empty", path.display()),
-            Err(error) => format!("{}: {error}", path.display()),
-        };
-        problems.push(document.problem(&reason));
-    }
-    secrets
 }
 
 impl CatalogParts {

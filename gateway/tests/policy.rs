@@ -167,7 +167,9 @@ fn an_officer_compares_signs_activates_and_goes_back() {
     assert!(office.says(&with(&["policy", "diff", "bundle"])).contains("WIDENING  providers/gd-unified.toml: changed"));
 
     office.sign("stale.bundle", &["--sequence", "3", "--based-on", "0000000000000000"]);
-    assert!(office.complains(&with(&["policy", "activate", "stale.bundle", "--by", "Officer"])).contains("was made from"));
+    assert!(
+        office.complains(&with(&["policy", "activate", "stale.bundle", "--by", "Officer"])).contains("was made from")
+    );
     office.sign("second.bundle", &["--sequence", "2", "--config", "gateway.toml"]);
     office.says(&with(&["policy", "activate", "second.bundle", "--by", "Officer"]));
     assert!(

@@ -8,35 +8,29 @@
 //! After a failed write the engine takes no other. It is closed and opened again, once the disk takes a write; until then reads go
 //! on and writes fail. A durable class that does not come back as it was acknowledged ends the process ([`guard`]).
 
+mod committer;
 mod guard;
+mod shelf;
 
-use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable as _};
+use fjall::{Keyspace, PersistMode, Readable as _};
 use gateway_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
+use self::committer::{Commit, Committer};
 use self::guard::{Checked, Guard};
-use super::{AuditReport, Batch, Chain, Class, Key, StoreError, Write, live, pack, verify_chain};
+use self::shelf::{Overlay, Shelf, keyspace};
+use super::{AuditReport, Batch, Chain, Class, Key, StoreError, live, verify_chain};
 
-/// The most batches that share one disk barrier.
-const GROUP: usize = 512;
 /// The most batches that wait; beyond it a commit waits to be let in.
 const QUEUE: usize = 8_192;
-/// The most that a keyspace holds in memory before it goes to disk, in bytes. A login's records are read within minutes.
-const MEMTABLE: u64 = 4 * 1024 * 1024;
-/// The most that the journals of a database take, in bytes.
-const JOURNALS: u64 = 128 * 1024 * 1024;
-/// How many expired records one step of sweeping frees: it holds up a write no longer than that takes.
-const SWEPT: usize = 250;
 /// How long passes until a broken engine is opened again, and again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// What the disk has to take before that, in bytes.
@@ -54,135 +48,6 @@ impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
         Self::Unavailable(format!("embedded store: {error}"))
     }
-}
-
-/// How each keyspace is made.
-fn keyspace() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE)
-}
-
-/// One database with its records, and an index of them by expiry so that sweeping costs what it frees.
-struct Shelf {
-    database: Database,
-    records: Keyspace,
-    expiry: Keyspace,
-    swept: Swept,
-}
-
-/// How far sweeping is: the entries before it are gone, and are not walked over again.
-#[derive(Default)]
-struct Swept {
-    cursor: Mutex<Vec<u8>>,
-    /// The second of the cursor.
-    second: AtomicU64,
-}
-
-impl Swept {
-    /// A record that ends before the cursor moves it back: a clock was set back.
-    fn note(&self, expires: Timestamp) {
-        if expires.0 < self.second.load(Ordering::Relaxed) {
-            self.set(index_prefix(expires));
-        }
-    }
-
-    fn set(&self, cursor: Vec<u8>) {
-        let second = cursor.first_chunk::<8>().map_or(0, |second| u64::from_be_bytes(*second));
-        self.second.store(second, Ordering::Relaxed);
-        *self.cursor.lock().unwrap_or_else(PoisonError::into_inner) = cursor;
-    }
-
-    fn cursor(&self) -> Vec<u8> {
-        self.cursor.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// What is about to be written, over what is stored.
-type Overlay = HashMap<Key, Option<Vec<u8>>>;
-
-impl Shelf {
-    fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Database::builder(path).worker_threads(1).max_journaling_size(JOURNALS).open()?;
-        let records = database.keyspace("records", keyspace)?;
-        let expiry = database.keyspace("expiry", keyspace)?;
-        Ok(Self { database, records, expiry, swept: Swept::default() })
-    }
-
-    fn get(&self, key: &Key, now: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.records.get(key.as_str())?.and_then(|stored| live(&stored, now)))
-    }
-
-    /// Checks a batch against the store and the overlay; adds it to both overlay and `into`, or changes nothing.
-    fn stage(
-        &self,
-        batch: &Batch,
-        overlay: &mut Overlay,
-        into: &mut OwnedWriteBatch,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        for write in &batch.writes {
-            if let Write::Insert(key, ..) = write {
-                let present = match overlay.get(key) {
-                    Some(staged) => staged.as_deref().and_then(|stored| live(stored, now)).is_some(),
-                    None => self.get(key, now)?.is_some(),
-                };
-                if present {
-                    return Err(StoreError::Conflict);
-                }
-            }
-        }
-        for write in &batch.writes {
-            match write {
-                Write::Insert(key, value, expires) | Write::Put(key, value, expires) => {
-                    let stored = pack(value, *expires);
-                    if let Some(expires) = expires {
-                        self.swept.note(*expires);
-                        into.insert(&self.expiry, index_key(*expires, key), "");
-                    }
-                    into.insert(&self.records, key.as_str(), stored.clone());
-                    overlay.insert(key.clone(), Some(stored));
-                }
-                Write::Delete(key) => {
-                    into.remove(&self.records, key.as_str());
-                    overlay.insert(key.clone(), None);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks at the next entries that are due and removes what expired; how many it looked at.
-    fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let (from, to) = (self.swept.cursor(), index_prefix(now.plus(Duration::from_secs(1))));
-        if from >= to {
-            return Ok(0);
-        }
-        let mut batch = self.database.batch();
-        let (mut due, mut last) = (0, None);
-        for entry in self.expiry.range(from..to).take(SWEPT) {
-            let index = entry.key()?;
-            last = Some(index.to_vec());
-            due += 1;
-            let Some(key) = index.get(8..) else { continue };
-            // A record written again meanwhile lives on under its later entry.
-            if self.records.get(key)?.is_some_and(|stored| live(&stored, now).is_none()) {
-                batch.remove(&self.records, key);
-            }
-            batch.remove(&self.expiry, index);
-        }
-        batch.commit()?;
-        if let Some(last) = last {
-            self.swept.set([last, vec![0]].concat());
-        }
-        Ok(due)
-    }
-}
-
-fn index_prefix(expires: Timestamp) -> Vec<u8> {
-    expires.0.to_be_bytes().to_vec()
-}
-
-fn index_key(expires: Timestamp, key: &Key) -> Vec<u8> {
-    [&expires.0.to_be_bytes(), key.as_str().as_bytes()].concat()
 }
 
 /// The durable class: records, their expiry, and this node's audit chain.
@@ -206,12 +71,6 @@ fn opened<T>(slot: &Slot<T>) -> RwLockReadGuard<'_, Option<T>> {
 
 fn closed() -> StoreError {
     StoreError::Unavailable("the embedded store is being opened again".to_owned())
-}
-
-struct Commit {
-    batch: Batch,
-    now: Timestamp,
-    done: oneshot::Sender<Result<(), StoreError>>,
 }
 
 /// What the committer does. Sweeping is its work too: a record must not be swept while it is written again.
@@ -486,110 +345,6 @@ impl Embedded {
     }
 }
 
-/// The one writer of the durable class.
-struct Committer {
-    paths: Paths,
-    slot: Slot<Durable>,
-    guard: Guard,
-    chain: Chain,
-    /// When the engine failed, or was last tried in vain.
-    broken: Option<Instant>,
-}
-
-impl Committer {
-    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(first) = queue.blocking_recv() {
-            let mut group = Vec::new();
-            let mut next = Some(first);
-            while let Some(job) = next {
-                match job {
-                    Job::Commit(commit) => group.push(commit),
-                    Job::Sweep(now, done) => {
-                        self.settle(std::mem::take(&mut group));
-                        let swept = opened(&self.slot).as_ref().ok_or_else(closed).and_then(|own| own.shelf.sweep(now));
-                        let _ = done.send(swept);
-                    }
-                }
-                next = if group.len() < GROUP { queue.try_recv().ok() } else { None };
-            }
-            self.settle(group);
-        }
-    }
-
-    /// Applies a group under one barrier, and only then answers anybody.
-    fn settle(&mut self, mut group: Vec<Commit>) {
-        // Nobody waits any more for what waited too long: it is not done behind its caller's back.
-        group.retain(|job| !job.done.is_closed());
-        if group.is_empty() {
-            return;
-        }
-        let settled = self.mended().and_then(|()| self.write(&group));
-        if let Err(StoreError::Unavailable(_)) = &settled {
-            self.broken = self.broken.or_else(|| Some(Instant::now()));
-        }
-        let outcomes = settled.unwrap_or_else(|error| vec![Err(error); group.len()]);
-        for (job, outcome) in group.into_iter().zip(outcomes) {
-            let _ = job.done.send(outcome);
-        }
-    }
-
-    /// The outcome of each batch of a group, once it is on disk.
-    fn write(&mut self, group: &[Commit]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
-        let slot = opened(&self.slot);
-        let durable = slot.as_ref().ok_or_else(closed)?;
-        let mut chain = self.chain.clone();
-        let mut into = durable.shelf.database.batch();
-        let mut overlay = Overlay::new();
-        let stage = |job: &Commit| -> Result<(), StoreError> {
-            durable.shelf.stage(&job.batch, &mut overlay, &mut into, job.now)?;
-            for event in &job.batch.events {
-                let (sequence, bytes) = chain.link(job.now, event)?;
-                into.insert(&durable.audit, sequence.to_be_bytes(), bytes);
-            }
-            Ok(())
-        };
-        let outcomes: Vec<_> = group.iter().map(stage).collect();
-        into.insert(&durable.audit, HEAD, chain.stored_head()?);
-        self.guard.stage(&mut into, &durable.keyspaces());
-        into.commit()?;
-        durable.shelf.database.persist(PersistMode::SyncData)?;
-        self.guard.passed()?;
-        // Only now: of a group that failed nobody was told, and the chain goes on from the last that is stored.
-        self.chain = chain;
-        Ok(outcomes)
-    }
-
-    /// Sees to it that the engine takes writes, where it failed before.
-    fn mended(&mut self) -> Result<(), StoreError> {
-        let Some(at) = self.broken else { return Ok(()) };
-        if at.elapsed() < AGAIN {
-            return Err(StoreError::Unavailable("the embedded store failed a moment ago".to_owned()));
-        }
-        self.broken = Some(Instant::now());
-        self.paths.disk_takes_writes()?;
-        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
-        drop(slot.take());
-        let (durable, guard) = match self.paths.open_durable(&self.chain) {
-            Ok(opened) => opened,
-            Err(StoreError::Lost(what)) => give_up(&what),
-            Err(error) => return Err(error),
-        };
-        self.chain.resume(durable.audit.get(HEAD)?.as_deref())?;
-        self.guard = guard;
-        *slot = Some(durable);
-        self.broken = None;
-        tracing::warn!("the durable store failed, and was opened again");
-        Ok(())
-    }
-}
-
-/// Ends the process: what was acknowledged is gone, and nothing here can bring it back.
-fn give_up(what: &str) -> ! {
-    tracing::error!("acknowledged records are gone: {what}");
-    // The log is written by a thread of its own.
-    thread::sleep(Duration::from_millis(500));
-    std::process::exit(1)
-}
 #[cfg(test)]
 #[path = "embedded/tests.rs"]
 mod tests;

@@ -8,7 +8,7 @@ use integration_tests::servers::{Site, free_port};
 use integration_tests::world::{SECRET, World, client_document, secret_line, service_document};
 use serde_json::{Value, json};
 
-use crate::secrecy::{files, holds, listen};
+use crate::secrecy::{holds, listen};
 
 /// Two portals that differ in nothing but who they are.
 async fn two() -> (World, Rp, Rp) {

@@ -12,6 +12,7 @@ use gateway_core::time::Timestamp;
 use integration_tests::World;
 use integration_tests::rp::query;
 use integration_tests::servers::{postgres, redis};
+use integration_tests::world::service_document;
 use sandbox::demo::{Trust, Wire};
 
 use crate::cluster::engine;
@@ -271,25 +272,33 @@ async fn what_waits_is_cancelled_by_its_name_and_going_back_does_not_drop_it() {
 /// A folder above or beside the bundle once became an empty policy on every node.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_that_lacks_or_loses_much_is_not_put_into_effect_unasked() {
-    let world = World::signed(&[]).await;
+    let extra: Vec<String> = (0..9).map(|at| format!("extra-{at}")).collect();
+    let examples = |id: &str| {
+        format!(
+            "[[example]]\nabout = \"{id}: in\"\nclient = \"gd-bay-area-services\"\nprovider = \"hk-iam-smart\"\nacr = \"default\"\n\
+             expect = \"permit\"\nreleased = []\n\
+             [[example]]\nabout = \"{id}: out\"\nclient = \"gd-bay-area-services\"\nprovider = \"mo-one-account\"\nacr = \"default\"\n\
+             expect = \"CB-404\"\n"
+        )
+    };
+    let document = |id: &String| service_document(id, &["gd-bay-area-services"], &["hk-iam-smart"], "") + &examples(id);
+    let documents: Vec<_> = extra.iter().map(|id| (format!("services/{id}.toml"), document(id))).collect();
+    let documents: Vec<_> = documents.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let world = World::signed(&documents).await;
     let live = world.version();
     let activate = async |may_lose| {
         let archive = world.signed_by(&world.signer(), 8_000_000_000, |_| {});
         world.order(&Order::Activate { archive, by: "officer".into(), may_lose }).await
     };
     let services = world.document("services");
-    let mut all: Vec<_> = std::fs::read_dir(&services).unwrap().map(|entry| entry.unwrap().path()).collect();
-    all.sort();
-    let away = world.data.join("away");
-    std::fs::create_dir_all(&away).unwrap();
-    let removed: Vec<_> = all.iter().filter(|path| !path.ends_with("e-invoice.toml")).collect();
-    for path in removed.iter().skip(removed.len() / 2) {
-        std::fs::rename(path, away.join(path.file_name().unwrap())).unwrap();
+    for id in &extra {
+        std::fs::remove_file(services.join(format!("{id}.toml"))).unwrap();
     }
-    // Clients name default services that are gone: what is left has to be sound by itself for the share to be asked about.
     let said = activate(false).await.unwrap_err().join("\n");
-    assert!(said.contains("would disappear") || said.contains("clients/"), "{said}");
+    assert!(said.contains("would disappear") && said.contains("services"), "{said}");
     assert_eq!(world.version(), live);
+    assert!(activate(true).await.is_ok());
+    let live = world.version();
     std::fs::remove_dir_all(&services).unwrap();
     std::fs::create_dir(&services).unwrap();
     let said = activate(true).await.unwrap_err().join("\n");
@@ -304,8 +313,10 @@ async fn a_document_names_secrets_by_plain_names_only() {
     let provider = std::fs::read_to_string(world.document("providers/gd-unified.toml")).unwrap();
     let (_, rest) = provider.split_once("client_secret_file = \"").unwrap();
     let name = rest.split('"').next().unwrap().to_owned();
-    for wrong in ["../master.key", "../../master.key", "/etc/passwd", "..", ".", "", "a/b", ".hidden", "a\u0000b", "secret file"] {
-        let changed = provider.replace(&format!("\"{name}\""), &format!("{wrong:?}").replace("\\0", "\\u0000"));
+    for wrong in
+        ["../master.key", "../../master.key", "/etc/passwd", "..", ".", "", "a/b", ".hidden", "a\\b", "secret file"]
+    {
+        let changed = provider.replace(&format!("\"{name}\""), &format!("{wrong:?}"));
         std::fs::write(world.document("providers/gd-unified.toml"), changed).unwrap();
         let said = world.activate().await.unwrap_err().join("\n");
         assert!(said.contains("plain name") || said.contains("client_secret_file"), "{wrong:?}: {said}");
@@ -322,12 +333,7 @@ async fn a_file_that_cannot_be_read_condemns_no_bundle() {
         manifest.effective_from = Timestamp(manifest.signed_at.0 + 3_600);
     });
     world.order(&Order::Activate { archive, by: "officer".into(), may_lose: false }).await.unwrap();
-    let secrets = world.data.join("secrets");
-    let file = std::fs::read_dir(&secrets)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.file_name().unwrap().to_string_lossy().contains("gd-unified"))
-        .unwrap();
+    let file = world.document("providers/gd-unified.secret");
     let away = file.with_extension("away");
     std::fs::rename(&file, &away).unwrap();
     world.clock.advance(3_600);

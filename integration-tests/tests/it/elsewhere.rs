@@ -77,7 +77,9 @@ async fn the_demonstrations_verification_point_asks_people_where_they_are() {
     let world = World::start().await;
     let counter = portal(&world, "gd-verification-point");
     let (mut desk, mut phone) = (world.browser(), world.browser());
-    let begun = phone.get(format!("{counter}/login?service=0")).await.target();
+    // A counter leaves no session behind: the phone has its own, from a portal that is nobody's counter.
+    let own = portal(&world, "gd-government-service-network");
+    let begun = phone.get(format!("{own}/login?service=0")).await.target();
     world.sign_in(&mut phone, begun.as_str(), "hk-iam-smart", "hk-chan").await;
     let requests = format!("{}/requests", world.issuer());
     let page = phone.post(&requests, &[("decision", "code")]).await;

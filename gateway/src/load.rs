@@ -205,8 +205,9 @@ mod tests {
         tokio::spawn(async move { measuring.measure(stopped).await });
         tokio::task::yield_now().await;
         std::thread::sleep(Duration::from_millis(600));
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        tokio::task::yield_now().await;
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
         assert!(load.delay() > 150, "{load:?}");
         while load.delay() > 100 {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -272,7 +272,7 @@ async fn what_waits_is_cancelled_by_its_name_and_going_back_does_not_drop_it() {
 /// A folder above or beside the bundle once became an empty policy on every node.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_that_lacks_or_loses_much_is_not_put_into_effect_unasked() {
-    let extra: Vec<String> = (0..9).map(|at| format!("extra-{at}")).collect();
+    let extra: Vec<String> = (0..24).map(|at| format!("extra-{at}")).collect();
     let examples = |id: &str| {
         format!(
             "[[example]]\nabout = \"{id}: in\"\nclient = \"gd-bay-area-services\"\nprovider = \"hk-iam-smart\"\nacr = \"default\"\n\
@@ -343,11 +343,11 @@ async fn a_file_that_cannot_be_read_condemns_no_bundle() {
     assert!(!app.state().follows, "it says that it does not follow");
     std::fs::rename(&away, &file).unwrap();
     let began = Instant::now();
-    while world.version() == before {
+    while !app.state().follows {
         assert!(began.elapsed() < Duration::from_secs(15), "it is never tried again");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(app.state().follows && app.state().is_ready());
+    assert!(world.version() != before && app.state().is_ready());
 }
 
 /// A signer who is taken out signs nothing from then on, without a restart; what is in effect goes on, a restart included.

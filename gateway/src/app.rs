@@ -170,12 +170,9 @@ impl App {
         let store = Arc::new(Store::open(&config.store, seals.key("audit")?).await?);
         store.load().turn_away_at(config.turn_away_at);
         let egress = Arc::new(egress.beside(store.load()));
-        let (catalog, followed) = match (found, &source) {
-            (None, Source::Signed { signers, secrets }) => {
-                in_effect(&store, &seals, &signers.keys(), secrets, now).await?
-            }
-            (Some(catalog), _) => (catalog, Followed::default()),
-            (None, Source::Folder(folder)) => (from_folder(folder)?, Followed::default()),
+        let (catalog, followed) = match &source {
+            Source::Signed { signers, secrets } => in_effect(&store, &seals, &signers.keys(), secrets, now).await?,
+            Source::Folder(folder) => (found.map_or_else(|| from_folder(folder), Ok)?, Followed::default()),
         };
         let certifiers = config.mutual_tls.as_ref().and_then(|clients| clients.authorities.as_ref());
         let client_authorities =

@@ -233,30 +233,7 @@ async fn change(order: Order, office: &Office<'_>, signers: &KeySet, secrets: &P
     let (now, activations) = (office.now, Activations::new(office.store, office.seals, signers));
     match order {
         Order::Activate { archive, by, may_lose } => {
-            let (_, documents) = bundle::open(archive.as_bytes(), signers).map_err(refused)?;
-            // A bundle that could not be used, or does not do what its author says, never gets as far as the list.
-            let catalog = Catalog::compile(&documents, secrets).map_err(lines)?;
-            let failing = [catalog.policies().test(), documents.lacks()].concat();
-            if !failing.is_empty() {
-                return Err(lines(failing));
-            }
-            let before = match in_effect(&activations, now).await?.live {
-                Some(live) => activations.in_effect(&live, now).await.map_err(refused)?,
-                None => bundle::Bundle::default(),
-            };
-            let lost = documents.loses_much(&before);
-            if !lost.is_empty() && !may_lose {
-                let lost = lost.join(", ");
-                return Err(vec![format!("{lost} would disappear: where that is meant, say so with --may-lose")]);
-            }
-            let change = activations.activate(archive.as_bytes(), &by, now).await.map_err(refused)?;
-            let (appears, disappears) = documents.since(&before);
-            let mut said = describe(change);
-            if let Some(members) = said.as_object_mut() {
-                members.insert("appears".to_owned(), json!(appears));
-                members.insert("disappears".to_owned(), json!(disappears));
-            }
-            Ok(said)
+            activate((&archive, &by, may_lose), &activations, signers, secrets, now).await
         }
         Order::Cancel { by } => activations.cancel(&by, now).await.map(describe).map_err(refused),
         Order::RollBack { by } => {
@@ -299,6 +276,39 @@ async fn change(order: Order, office: &Office<'_>, signers: &KeySet, secrets: &P
         | Order::Reviews
         | Order::DecideLink { .. } => Err(Vec::new()),
     }
+}
+
+/// Puts a bundle into effect that could be used, does what its author says, and loses no more than it may.
+async fn activate(
+    (archive, by, may_lose): (&str, &str, bool),
+    activations: &Activations<'_>,
+    signers: &KeySet,
+    secrets: &Path,
+    now: Timestamp,
+) -> Answer {
+    let (_, documents) = bundle::open(archive.as_bytes(), signers).map_err(refused)?;
+    let catalog = Catalog::compile(&documents, secrets).map_err(lines)?;
+    let failing = [catalog.policies().test(), documents.lacks()].concat();
+    if !failing.is_empty() {
+        return Err(lines(failing));
+    }
+    let before = match in_effect(activations, now).await?.live {
+        Some(live) => activations.in_effect(&live, now).await.map_err(refused)?,
+        None => bundle::Bundle::default(),
+    };
+    let lost = documents.loses_much(&before);
+    if !lost.is_empty() && !may_lose {
+        let lost = lost.join(", ");
+        return Err(vec![format!("{lost} would disappear: where that is meant, say so with --may-lose")]);
+    }
+    let change = activations.activate(archive.as_bytes(), by, now).await.map_err(refused)?;
+    let (appears, disappears) = documents.since(&before);
+    let mut said = describe(change);
+    if let Some(members) = said.as_object_mut() {
+        members.insert("appears".to_owned(), json!(appears));
+        members.insert("disappears".to_owned(), json!(disappears));
+    }
+    Ok(said)
 }
 
 async fn in_effect(activations: &Activations<'_>, now: Timestamp) -> Result<InEffect, Vec<String>> {

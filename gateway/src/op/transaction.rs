@@ -46,7 +46,7 @@ struct Cookie {
 #[derive(Serialize, Deserialize)]
 enum Carried {
     /// The request itself.
-    Here(AuthorizationRequest),
+    Here(Box<AuthorizationRequest>),
     /// The key under which it is kept.
     Kept(Secret<String>),
 }
@@ -65,7 +65,7 @@ impl Visit<'_> {
     pub(super) async fn transaction(&self, id: &TransactionId) -> Result<Option<Transaction>, SessionError> {
         let Some(cookie) = self.cookie(id) else { return Ok(None) };
         let (request, kept) = match cookie.request {
-            Carried::Here(request) => (request, None),
+            Carried::Here(request) => (*request, None),
             Carried::Kept(key) => match self.kept_request(&key).await? {
                 Some(request) => (request, Some(key)),
                 None => return Ok(None),
@@ -104,7 +104,7 @@ impl Visit<'_> {
     pub(super) fn keep(&self, response: &mut Response, transaction: Transaction) -> Result<(), SealError> {
         let Transaction { id, request, kept, stage, locale, failure, fell_short, link, expires_at } = transaction;
         let name = name(&id);
-        let request = kept.map_or(Carried::Here(request), Carried::Kept);
+        let request = kept.map_or_else(|| Carried::Here(Box::new(request)), Carried::Kept);
         let cookie = Cookie { id, request, stage, locale, failure, fell_short, link, expires_at };
         let sealed = base64url(&self.app.seals.cookie(&name, &cookie, self.now)?);
         self.make_room(response, &name, sealed.len());

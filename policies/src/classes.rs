@@ -1,17 +1,16 @@
 //! Every login that a service's rows can tell apart, once.
 //!
 //! Rows speak of limits: an age, a span of time, an opening hour. Between two limits that any version names, all logins are
-//! alike to them; so one of each class stands for all.
+//! alike to them ([`limits`](crate::limits)); so the first of each class stands for all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use gateway_core::circumstances::{AgeLimit, Capacity, Login, Person, Population, WeekMinute};
+use gateway_core::circumstances::{AgeLimit, Capacity, Login, Person, Population};
 use gateway_core::ids::ProviderId;
 
-use crate::condition::Condition;
+use crate::limits::Limits;
 use crate::provider::Provider;
-use crate::rules::limits;
-use crate::service::Service;
+use crate::service::{Service, Traits};
 use crate::set::PolicySet;
 
 /// One login of every class that the rows of these versions can tell apart.
@@ -20,38 +19,18 @@ pub(crate) struct Classes {
     pub(crate) by_place: bool,
     /// Whether any row asks how old somebody is.
     pub(crate) by_age: bool,
-    providers: Vec<(ProviderId, Words, Vec<Option<Population>>)>,
+    providers: Vec<Vouched>,
     ages: Vec<Option<AgeLimit>>,
-    login_ages: Vec<u64>,
     stated: Vec<bool>,
-    moments: Vec<WeekMinute>,
+    limits: Limits,
 }
 
 impl Classes {
     /// The classes of these versions of a service.
     pub(crate) fn of(sets: &[&PolicySet], services: &[Option<&Service>; 2]) -> Self {
         let services: Vec<&Service> = services.iter().copied().flatten().collect();
-        let raw: Vec<&String> = services.iter().filter_map(|service| service.cedar.as_ref()).collect();
-        let conditions = || services.iter().flat_map(|service| &service.rows).flat_map(|row| &row.conditions);
-        let mentioned = |wanted: fn(&Condition) -> bool| !raw.is_empty() || conditions().any(wanted);
-        let by_age = services.iter().any(|service| service.traits().age);
-        let by_place = services.iter().any(|service| service.traits().place);
-        let by_stating = mentioned(|c| matches!(c, Condition::TimeUnstated));
-        let mut login_ages: BTreeSet<u64> = BTreeSet::from([0]);
-        let mut moments: BTreeSet<(u16, u16)> = BTreeSet::from([(1, 0)]);
-        for service in &services {
-            let (ages, times) = limits(service);
-            login_ages.extend(ages.iter().flat_map(|age| [*age, age + 1]));
-            moments.extend(times);
-        }
-        for number in raw.iter().flat_map(|cedar| numbers(cedar)) {
-            login_ages.extend([number.saturating_sub(1), number, number.saturating_add(1)]);
-            let minute = u16::try_from(number).unwrap_or(u16::MAX);
-            moments.extend(
-                (1..=7)
-                    .flat_map(|day| [(day, minute.saturating_sub(1)), (day, minute), (day, minute.saturating_add(1))]),
-            );
-        }
+        let told = |apart: fn(Traits) -> bool| services.iter().any(|service| apart(service.traits()));
+        let (by_place, by_age) = (told(|traits| traits.place), told(|traits| traits.age));
         let known_age = Some(AgeLimit::reached_at(30));
         let every_age = || std::iter::once(None).chain(AgeLimit::ALL.map(Some)).collect();
         Self {
@@ -59,35 +38,34 @@ impl Classes {
             by_age,
             providers: providers(sets, by_place),
             ages: if by_age { every_age() } else { vec![known_age] },
-            login_ages: login_ages.into_iter().collect(),
-            stated: if by_stating { vec![true, false] } else { vec![true] },
-            moments: moments.into_iter().map(|(day, minute)| WeekMinute::at(day - 1, minute)).collect(),
+            stated: if told(|traits| traits.stated) { vec![true, false] } else { vec![true] },
+            limits: Limits::of(&services),
         }
     }
 
     /// One login of each.
     pub(crate) fn logins(&self) -> impl Iterator<Item = Login> {
-        let people = |populations: &[Option<Population>]| {
+        let people = |vouched: &Vouched| {
             let mut people = Vec::new();
-            for population in populations {
+            for population in &vouched.populations {
                 for age in &self.ages {
-                    for capacity in [Capacity::Own, Capacity::LegalPerson] {
-                        people.push(Person { population: *population, age: *age, capacity });
+                    for capacity in &vouched.capacities {
+                        people.push(Person { population: *population, age: *age, capacity: *capacity });
                     }
                 }
             }
             people
         };
         let mut ways = Vec::new();
-        for (provider, words, populations) in &self.providers {
-            for (person, words) in people(populations).into_iter().flat_map(|p| words.iter().map(move |w| (p, w))) {
-                ways.push((provider, person, words));
+        for vouched in &self.providers {
+            for (person, words) in people(vouched).into_iter().flat_map(|p| vouched.words.iter().map(move |w| (p, w))) {
+                ways.push((&vouched.provider, person, words));
             }
         }
         let mut times = Vec::new();
-        for age in &self.login_ages {
+        for age in self.limits.ages.firsts() {
             for stated in &self.stated {
-                times.extend(self.moments.iter().map(|moment| (*age, *stated, *moment)));
+                times.extend(self.limits.moments.firsts().iter().map(|moment| (*age, *stated, *moment)));
             }
         }
         ways.into_iter().flat_map(move |(provider, person, (acr, amr))| {
@@ -106,19 +84,19 @@ impl Classes {
 
 type Words = Vec<(Option<String>, Vec<String>)>;
 
-/// The providers of these versions, each with every word that a table of theirs knows and everybody it vouches for.
-fn providers(sets: &[&PolicySet], by_place: bool) -> Vec<(ProviderId, Words, Vec<Option<Population>>)> {
+/// A provider, with every word that a table of its versions knows and everybody it vouches for.
+struct Vouched {
+    provider: ProviderId,
+    words: Words,
+    populations: Vec<Option<Population>>,
+    capacities: Vec<Capacity>,
+}
+
+/// The providers of these versions.
+fn providers(sets: &[&PolicySet], by_place: bool) -> Vec<Vouched> {
     let ids: BTreeSet<&ProviderId> = sets.iter().flat_map(|set| set.providers()).map(|provider| &provider.id).collect();
     let of = |id: &ProviderId| {
         let known: Vec<&Provider> = sets.iter().filter_map(|set| set.provider(id)).collect();
-        let mut words: Words = Vec::new();
-        for row in known.iter().flat_map(|provider| &provider.table) {
-            let methods = row.amr_any.iter().map(|method| vec![method.clone()]);
-            let methods: Vec<Vec<String>> = if row.amr_any.is_empty() { vec![Vec::new()] } else { methods.collect() };
-            words.extend(methods.into_iter().map(|amr| (row.acr.clone(), amr)));
-        }
-        words.sort();
-        words.dedup();
         let mut populations: Vec<Option<Population>> = Vec::new();
         for population in known.iter().flat_map(|provider| &provider.person.populations).copied().map(Some) {
             if !populations.contains(&population) {
@@ -134,12 +112,30 @@ fn providers(sets: &[&PolicySet], by_place: bool) -> Vec<(ProviderId, Words, Vec
         if !by_place {
             populations.truncate(1);
         }
-        (id.clone(), words, populations)
+        // Staff are the client's; only a provider that has a word for capacities could say by itself that they help.
+        let says = known.iter().any(|provider| provider.person.capacity.is_some());
+        let capacities = Capacity::ALL.iter().copied().filter(|capacity| says || *capacity != Capacity::Assisted);
+        Vouched { provider: id.clone(), words: words(&known), populations, capacities: capacities.collect() }
     };
     ids.into_iter().map(of).collect()
 }
 
-/// Every whole number in a text.
-fn numbers(text: &str) -> impl Iterator<Item = u64> {
-    text.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok())
+/// Every word of a provider's tables, with none of its methods, one, or two. More decide nothing else: the row that counts in a
+/// table needs one method at most, and there are two tables at most.
+fn words(known: &[&Provider]) -> Words {
+    let mut methods: BTreeMap<&Option<String>, BTreeSet<&String>> = BTreeMap::new();
+    for row in known.iter().flat_map(|provider| &provider.table) {
+        methods.entry(&row.acr).or_default().extend(&row.amr_any);
+    }
+    let tables_differ = known.windows(2).any(|pair| matches!(pair, [a, b] if a.table != b.table));
+    let mut words = Words::new();
+    for (acr, methods) in methods {
+        words.push((acr.clone(), Vec::new()));
+        for (place, method) in methods.iter().enumerate() {
+            words.push((acr.clone(), vec![(*method).clone()]));
+            let others = methods.iter().skip(place + 1).filter(|_| tables_differ);
+            words.extend(others.map(|other| (acr.clone(), vec![(*method).clone(), (*other).clone()])));
+        }
+    }
+    words
 }

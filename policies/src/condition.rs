@@ -4,6 +4,7 @@
 //! `allow` row it counts as not holding, in a `forbid` row as holding.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use gateway_core::assurance::{Assurance, Level};
@@ -12,6 +13,8 @@ use gateway_core::document::Section;
 use gateway_core::error::Failure;
 use gateway_core::ids::{ClientId, ProviderId};
 use gateway_core::jurisdiction::Jurisdiction;
+
+use crate::limits::Looks;
 
 /// What a row's conditions are judged on: one login at one client, all that policy may look at.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +99,23 @@ impl Condition {
         })
     }
 
+    /// What it looks at, and where it changes its mind. A condition that did not say so would be judged by a kept verdict about
+    /// another login, and by `diff` not at all.
+    #[must_use]
+    pub(crate) fn looks_at(&self) -> Looks {
+        match self {
+            Self::Providers(_) | Self::Clients(_) | Self::From(_) | Self::To(_) | Self::Places(_) => Looks::Parties,
+            Self::Populations(_) => Looks::Population,
+            Self::AgeFrom(_) | Self::AgeBelow(_) => Looks::Age,
+            Self::Capacities(_) => Looks::Capacity,
+            Self::Hours(hours) => Looks::Moment(hours.iter().flat_map(|hours| hours.limits()).collect()),
+            Self::Identity(_) | Self::Authentication(_) => Looks::Assurance,
+            // Both change after the age that they name.
+            Self::Within(age) | Self::OlderThan(age) => Looks::LoginAge(age.as_secs().checked_add(1)),
+            Self::TimeUnstated => Looks::TimeStated,
+        }
+    }
+
     /// The condition in Cedar. `unknown` is what holds when it cannot be judged.
     #[must_use]
     pub(crate) fn cedar(&self, unknown: bool) -> String {
@@ -118,11 +138,9 @@ impl Condition {
                 one_of("context.capacity", capacities.iter().map(|capacity| format!("\"{capacity}\"")))
             }
             Self::Hours(hours) => any(hours.iter().flat_map(|hours| {
-                hours.weekdays().map(|day| {
-                    format!(
-                        "(context.weekday == {day} && context.minute >= {} && context.minute < {})",
-                        hours.opens, hours.closes
-                    )
+                let Range { start, end } = hours.minutes();
+                hours.weekdays().map(move |day| {
+                    format!("(context.weekday == {day} && context.minute >= {start} && context.minute < {end})")
                 })
             })),
             Self::Identity(level) => format!("context.identity >= {}", u8::from(*level)),

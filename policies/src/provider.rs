@@ -11,7 +11,6 @@ use gateway_core::jurisdiction::Jurisdiction;
 use gateway_core::locale::Texts;
 use gateway_core::time::Date;
 
-use crate::condition::Condition;
 use crate::expression::{Expression, Scope};
 use crate::service::{Release, Service};
 
@@ -191,16 +190,9 @@ impl PersonRules {
 
     /// The claims that have to be known before a service can decide.
     pub(crate) fn needed(&self, service: &Service) -> BTreeSet<String> {
-        let conditions = || service.rows.iter().flat_map(|row| &row.conditions);
         let told = service.release.iter().any(|row| row.from.asks_residence());
-        let (mut population, mut age) = (told || service.cedar.is_some(), service.cedar.is_some());
-        for condition in conditions() {
-            match condition {
-                Condition::Populations(_) => population = true,
-                Condition::AgeFrom(_) | Condition::AgeBelow(_) => age = true,
-                _ => {}
-            }
-        }
+        let (traits, raw) = (service.traits(), service.cedar.is_some());
+        let (population, age) = (told || raw || traits.place, raw || traits.age);
         let mut needed: Vec<&Expression> = self.capacity.iter().collect();
         needed.extend(self.population_from.iter().filter(|_| population));
         needed.extend(self.birthdate.iter().filter(|_| age));

@@ -14,10 +14,12 @@ use cedar_policy::{
     Authorizer, Context, Decision, Entities, EntityId, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, Request,
     ResourceConstraint, RestrictedExpression, Schema, ValidationMode, Validator,
 };
-use gateway_core::circumstances::Person;
+use gateway_core::assurance::Assurance;
+use gateway_core::circumstances::{Person, WeekMinute};
 use gateway_core::ids::ServiceId;
 
-use crate::condition::{Condition, Situation};
+use crate::condition::Situation;
+use crate::limits::Limits;
 use crate::service::{Effect, Row, Service};
 
 /// What a policy may speak of. Raw Cedar in a document is checked against it as well.
@@ -61,20 +63,26 @@ pub struct Verdict {
 }
 
 /// Where a party stands in its set: cheaper to compare than its name.
-pub(crate) type Index = u32;
+pub(crate) type Index = usize;
 
 /// Everything that a service's rows can tell apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Class {
     provider: Index,
     client: Index,
-    assurance: (u8, u8),
+    assurance: Assurance,
     time_stated: bool,
     person: Person,
-    /// Between which limits of the document the login's age lies; beside raw Cedar, which may look at any, the age.
-    age: u64,
-    /// Between which opening and closing times of the document the moment lies; likewise.
-    at: u64,
+    when: When,
+}
+
+/// The age of a login and its moment.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum When {
+    /// The classes of both between the limits of the rows.
+    Between(usize, usize),
+    /// Both as they are: raw Cedar may look at any.
+    Exactly(u64, WeekMinute),
 }
 
 /// The most classes whose verdicts one service keeps; then it begins anew.
@@ -85,10 +93,8 @@ const KEPT: usize = 4_096;
 pub struct Rules {
     set: PolicySet,
     resource: EntityUid,
-    /// The ages of a login, in seconds, at which some row changes its mind; `None` when raw Cedar may look at any age.
-    ages: Option<Vec<u64>>,
-    /// The moments of the week, likewise.
-    moments: Vec<(u16, u16)>,
+    /// Where rows change their mind; `None` when raw Cedar may do so anywhere.
+    limits: Option<Limits>,
     verdicts: Verdicts,
 }
 
@@ -126,9 +132,8 @@ impl Rules {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let (ages, moments) = limits(service);
-        let ages = service.cedar.is_none().then_some(ages);
-        Ok(Self { set, resource, ages, moments, verdicts: Verdicts::default() })
+        let limits = service.cedar.is_none().then(|| Limits::of(&[service]));
+        Ok(Self { set, resource, limits, verdicts: Verdicts::default() })
     }
 
     /// Applies the rules to the facts of a login. `provider` and `client` are where those stand in the set.
@@ -149,24 +154,15 @@ impl Rules {
         verdict
     }
 
+    /// The class of a situation. Where the parties stand and the place follow from who they are; all else is part of it.
     fn class(&self, at: &Situation<'_>, provider: Index, client: Index) -> Class {
-        let (seconds, moment) = (at.age.as_secs(), (at.at.weekday(), at.at.minute()));
-        let (age, at_time) = match &self.ages {
-            Some(ages) => (
-                ages.partition_point(|limit| *limit < seconds) as u64,
-                self.moments.partition_point(|limit| *limit <= moment) as u64,
-            ),
-            None => (seconds, u64::from(moment.0) * 1_440 + u64::from(moment.1)),
+        let Situation { provider: _, client: _, from: _, to: _, place: _, person, at, assurance, age, time_stated } =
+            *at;
+        let when = match &self.limits {
+            Some(limits) => When::Between(limits.ages.class(age.as_secs()), limits.moments.class(at)),
+            None => When::Exactly(age.as_secs(), at),
         };
-        Class {
-            provider,
-            client,
-            assurance: (at.assurance.identity.into(), at.assurance.authentication.into()),
-            time_stated: at.time_stated,
-            person: at.person,
-            age,
-            at: at_time,
-        }
+        Class { provider, client, assurance, time_stated, person, when }
     }
 
     /// Asks Cedar.
@@ -182,7 +178,9 @@ impl Rules {
     }
 
     fn request(&self, at: &Situation<'_>) -> Option<Request> {
-        let long = |number: u64| RestrictedExpression::new_long(i64::try_from(number).unwrap_or(i64::MAX));
+        let long = RestrictedExpression::new_long;
+        // Cedar counts to here; no row can name an age so great, so those beyond are alike.
+        let age = i64::try_from(at.age.as_secs()).unwrap_or(i64::MAX);
         let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
         let client = uid("Client", at.client.as_str())?;
         let mut context = vec![
@@ -192,7 +190,7 @@ impl Rules {
             ("place", text(at.place.as_str())),
             ("identity", long(u8::from(at.assurance.identity).into())),
             ("authentication", long(u8::from(at.assurance.authentication).into())),
-            ("age", long(at.age.as_secs())),
+            ("age", long(age)),
             ("timeStated", RestrictedExpression::new_bool(at.time_stated)),
             ("weekday", long(at.at.weekday().into())),
             ("minute", long(at.at.minute().into())),
@@ -208,27 +206,6 @@ impl Rules {
 
 fn uid(kind: &str, id: &str) -> Option<EntityUid> {
     Some(EntityUid::from_type_name_and_id(EntityTypeName::from_str(kind).ok()?, EntityId::new(id)))
-}
-
-/// The ages of a login and the moments of the week at which some row of a service changes its mind.
-pub(crate) fn limits(service: &Service) -> (Vec<u64>, Vec<(u16, u16)>) {
-    let (mut ages, mut moments) = (Vec::new(), Vec::new());
-    for condition in service.rows.iter().flat_map(|row| &row.conditions) {
-        match condition {
-            Condition::Within(age) | Condition::OlderThan(age) => ages.push(age.as_secs()),
-            Condition::Hours(hours) => {
-                for (hours, day) in hours.iter().flat_map(|hours| hours.weekdays().map(move |day| (hours, day))) {
-                    moments.extend([(day, hours.opens), (day, hours.closes)]);
-                }
-            }
-            _ => {}
-        }
-    }
-    ages.sort_unstable();
-    ages.dedup();
-    moments.sort_unstable();
-    moments.dedup();
-    (ages, moments)
 }
 
 /// Adds the document's raw Cedar. Each policy must be about this very service, so that one document cannot widen

@@ -17,6 +17,7 @@ use crate::back_end::read_back_end;
 use crate::case::{Example, read_example};
 use crate::condition::{self, Condition};
 use crate::detail::{Detail, read_details};
+use crate::limits::Looks;
 use crate::provider::read_level;
 pub use crate::release_row::{CONSENT, Groups, OnMissing, Release, group_from_document};
 use crate::release_row::{check_masks, numbered, read_groups, read_releases};
@@ -191,20 +192,30 @@ impl Service {
         trusted
     }
 
-    /// What of a person its rules can tell apart.
+    /// What of a person and a login its rules can tell apart.
     pub(crate) fn traits(&self) -> Traits {
-        let in_rows = |wanted: fn(&Condition) -> bool| self.rows.iter().flat_map(|row| &row.conditions).any(wanted);
         // Raw Cedar cannot look at what it does not name; a name may be written with an escape.
         let in_raw = |name: &str| self.cedar.as_ref().is_some_and(|raw| raw.contains(name) || raw.contains('\\'));
-        Traits {
-            age: in_rows(|c| matches!(c, Condition::AgeFrom(_) | Condition::AgeBelow(_))) || in_raw("years"),
-            place: in_rows(|c| matches!(c, Condition::Populations(_))) || in_raw("population"),
-            capacity: in_rows(|c| matches!(c, Condition::Capacities(_))) || in_raw("capacity"),
+        let mut traits = Traits {
+            age: in_raw("years"),
+            place: in_raw("population"),
+            capacity: in_raw("capacity"),
+            stated: in_raw("timeStated"),
+        };
+        for condition in self.rows.iter().flat_map(|row| &row.conditions) {
+            match condition.looks_at() {
+                Looks::Age => traits.age = true,
+                Looks::Population => traits.place = true,
+                Looks::Capacity => traits.capacity = true,
+                Looks::TimeStated => traits.stated = true,
+                Looks::Parties | Looks::Assurance | Looks::Moment(_) | Looks::LoginAge(_) => {}
+            }
         }
+        traits
     }
 }
 
-/// What of a person rules can tell apart.
+/// What of a person and a login rules can tell apart.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Traits {
     /// How old they are.
@@ -213,6 +224,8 @@ pub(crate) struct Traits {
     pub(crate) place: bool,
     /// For whom they act.
     pub(crate) capacity: bool,
+    /// Whether the provider said when they signed in.
+    pub(crate) stated: bool,
 }
 
 fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Option<Service> {

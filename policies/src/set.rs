@@ -110,13 +110,12 @@ impl PolicySet {
             let Some((name, rows)) = collect(read, &mut problems) else { continue };
             insert_once(&mut groups, name, rows, document, &mut problems);
         }
-        let index = |position: usize| Index::try_from(position).unwrap_or(Index::MAX);
         let providers = parts.providers.into_iter().enumerate();
-        let providers = providers.map(|(at, provider)| (provider.id.clone(), (index(at), provider))).collect();
+        let providers = providers.map(|(index, provider)| (provider.id.clone(), (index, provider))).collect();
         let recipients = parts.clients.into_iter().enumerate();
         let recipients = recipients
-            .map(|(at, client)| {
-                (client.id.clone(), Recipient { index: index(at), client: client.clone(), services: Vec::new() })
+            .map(|(index, client)| {
+                (client.id.clone(), Recipient { index, client: client.clone(), services: Vec::new() })
             })
             .collect();
         let root = parts.vocabulary.functions();

@@ -5,6 +5,7 @@
 //! person has reached, not an address but the class of the place.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -216,18 +217,33 @@ pub struct Login {
     pub at: WeekMinute,
 }
 
-/// Minutes since Monday 00:00 in the zone of all three jurisdictions, UTC+8.
+/// A minute of the week: minutes since Monday 00:00 in the zone of all three jurisdictions, UTC+8. The week goes round: what
+/// follows the last minute of Sunday is Monday 00:00, so every count of minutes is one moment and no two moments share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
 pub struct WeekMinute(u16);
 
 /// Minutes of a day.
 pub const DAY: u16 = 24 * 60;
 
+/// Minutes of a week.
+const WEEK: u16 = 7 * DAY;
+
 impl WeekMinute {
-    /// A minute of a weekday, Monday being 0.
+    /// The first minute of the week.
+    pub const FIRST: Self = Self(0);
+
+    /// The moment so many minutes after a Monday 00:00.
+    #[must_use]
+    pub fn after(minutes: u64) -> Self {
+        // Less than a week, which fits.
+        Self((minutes % u64::from(WEEK)) as u16)
+    }
+
+    /// The moment so many minutes after the midnight that begins a weekday, Monday being 0. 24:00 is 00:00 of the next day.
     #[must_use]
     pub fn at(weekday: u16, minute: u16) -> Self {
-        Self((weekday % 7) * DAY + minute.min(DAY - 1))
+        Self::after(u64::from(weekday) * u64::from(DAY) + u64::from(minute))
     }
 
     /// From 1, Monday, to 7, Sunday.
@@ -243,6 +259,19 @@ impl WeekMinute {
     }
 }
 
+impl TryFrom<u16> for WeekMinute {
+    type Error = &'static str;
+    fn try_from(minutes: u16) -> Result<Self, &'static str> {
+        if minutes < WEEK { Ok(Self(minutes)) } else { Err("a week has 10080 minutes") }
+    }
+}
+
+impl From<WeekMinute> for u16 {
+    fn from(moment: WeekMinute) -> Self {
+        moment.0
+    }
+}
+
 impl fmt::Display for WeekMinute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let day = DAYS.get(usize::from(self.weekday()) - 1).copied().unwrap_or_default();
@@ -250,15 +279,16 @@ impl fmt::Display for WeekMinute {
     }
 }
 
-/// Opening hours on some days of the week: `Mon-Fri 09:00-17:30`, `Sat,Sun 10:00-16:00`, `daily 06:00-23:00`.
+/// Opening hours on some days of the week: `Mon-Fri 09:00-17:30`, `Sat,Sun 10:00-16:00`, `daily 06:00-23:00`. They open and close
+/// on the same day, at 24:00 at the latest; hours over midnight are written as two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hours {
     /// One bit a day, Monday the lowest.
     days: u8,
     /// The first minute of the day.
-    pub opens: u16,
-    /// The minute after the last.
-    pub closes: u16,
+    opens: u16,
+    /// The minute after the last, at most [`DAY`].
+    closes: u16,
 }
 
 /// The days as documents write them.
@@ -268,12 +298,23 @@ impl Hours {
     /// True while it is open.
     #[must_use]
     pub fn contain(self, moment: WeekMinute) -> bool {
-        self.days & (1 << (moment.weekday() - 1)) != 0 && (self.opens..self.closes).contains(&moment.minute())
+        self.days & (1 << (moment.weekday() - 1)) != 0 && self.minutes().contains(&moment.minute())
     }
 
     /// Its days, from 1, Monday, to 7, Sunday.
     pub fn weekdays(self) -> impl Iterator<Item = u16> {
         (1..=7).filter(move |day| self.days & (1 << (day - 1)) != 0)
+    }
+
+    /// The minutes of each of its days, since midnight.
+    #[must_use]
+    pub fn minutes(self) -> Range<u16> {
+        self.opens..self.closes
+    }
+
+    /// The moments at which it opens or closes.
+    pub fn limits(self) -> impl Iterator<Item = WeekMinute> {
+        self.weekdays().flat_map(move |day| [self.opens, self.closes].map(|minute| WeekMinute::at(day - 1, minute)))
     }
 }
 
@@ -288,7 +329,8 @@ impl fmt::Display for Hours {
 impl FromStr for Hours {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, &'static str> {
-        const RULE: &str = "expected days and times within one day, such as Mon-Fri 09:00-17:30 or daily 06:00-23:00";
+        const RULE: &str = "expected days and times within one day, such as Mon-Fri 09:00-17:30 or daily 06:00-23:00; hours over \
+             midnight are two: Mon 22:00-24:00 and Tue 00:00-06:00";
         let (days, times) = text.split_once(' ').ok_or(RULE)?;
         let (opens, closes) = times.split_once('-').ok_or(RULE)?;
         let hours = Self {
@@ -318,7 +360,8 @@ fn read_days(text: &str) -> Option<u8> {
 }
 
 fn clock(text: &str) -> Option<u16> {
-    let (hour, minute) = text.split_once(':').filter(|(hour, minute)| hour.len() == 2 && minute.len() == 2)?;
+    let two_digits = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
+    let (hour, minute) = text.split_once(':').filter(|(hour, minute)| two_digits(hour) && two_digits(minute))?;
     let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
     ((hour < 24 && minute < 60) || (hour, minute) == (24, 0)).then_some(hour * 60 + minute)
 }
@@ -341,10 +384,47 @@ mod tests {
             "Mon 17:00-09:00",
             "Mon 09:00-24:01",
             "mon 09:00-10:00",
+            "Mon 09:00-09:00",
+            "Mon 24:00-24:00",
+            "Mon +9:00-10:00",
+            "Sun-Mon 00:00-24:00",
+            "daily 22:00-06:00",
         ] {
             assert!(bad.parse::<Hours>().is_err(), "{bad}");
         }
         assert_eq!(hours.to_string().parse(), Ok(hours));
+    }
+
+    #[test]
+    fn the_week_goes_round_and_no_two_moments_share_an_encoding() {
+        assert_eq!(WeekMinute::at(4, DAY), WeekMinute::at(5, 0));
+        assert_eq!([WeekMinute::at(6, DAY), WeekMinute::at(7, 0), WeekMinute::after(10_080)], [WeekMinute::FIRST; 3]);
+        assert_eq!(WeekMinute::at(u16::MAX, u16::MAX), WeekMinute::after(65_535 * 1_440 + 65_535));
+        let week: Vec<WeekMinute> = (0..10_080).map(WeekMinute::after).collect();
+        assert!(week.is_sorted_by(|a, b| a < b));
+        for moment in week {
+            assert_eq!(WeekMinute::at(moment.weekday() - 1, moment.minute()), moment);
+            assert_eq!(serde_json::from_str::<WeekMinute>(&serde_json::to_string(&moment).unwrap()).unwrap(), moment);
+        }
+        assert!(serde_json::from_str::<WeekMinute>("10080").is_err());
+    }
+
+    /// Between two limits it is always open or always closed.
+    #[test]
+    fn hours_change_at_their_limits_and_nowhere_else() {
+        for text in
+            ["Mon-Fri 00:00-24:00", "Sun 23:59-24:00", "Mon,Sun 00:00-00:01", "daily 00:00-24:00", "Sat 09:00-17:30"]
+        {
+            let hours: Hours = text.parse().unwrap();
+            let limits: Vec<WeekMinute> = hours.limits().collect();
+            for minute in 0..10_080 {
+                let (before, moment) = (WeekMinute::after(minute + 10_079), WeekMinute::after(minute));
+                let changes = hours.contain(before) != hours.contain(moment);
+                assert!(!changes || limits.contains(&moment), "{text}: {moment}");
+            }
+            let sunday = hours.weekdays().any(|day| day == 7) && hours.minutes().end == DAY;
+            assert_eq!(limits.contains(&WeekMinute::FIRST), sunday || hours.contain(WeekMinute::FIRST), "{text}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::circumstances::WeekMinute;
+use crate::circumstances::{DAY, WeekMinute};
 
 /// Seconds since 1970-01-01 UTC, the unit of every time in OpenID Connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,8 +42,8 @@ impl Timestamp {
     }
 }
 
-/// How far the civil time of all three jurisdictions is ahead of UTC, in seconds.
-const ZONE: u64 = 8 * 3_600;
+/// How far the civil time of all three jurisdictions is ahead of UTC, in minutes.
+const ZONE: u64 = 8 * 60;
 
 /// A civil date in the zone of all three jurisdictions, UTC+8. Written `YYYY-MM-DD`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -64,6 +64,26 @@ impl Date {
         let before_anniversary = (later.month, later.day) < (self.month, self.day);
         later.year - self.year - i64::from(before_anniversary)
     }
+
+    /// The day after.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self {
+            Self { year, month, day } if day < days_of(year, month) => Self { year, month, day: day + 1 },
+            Self { year, month, .. } if month < 12 => Self { year, month: month + 1, day: 1 },
+            Self { year, .. } => Self { year: year + 1, month: 1, day: 1 },
+        }
+    }
+}
+
+/// The days of a month of a year.
+fn days_of(year: i64, month: i64) -> i64 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 31,
+    }
 }
 
 impl FromStr for Date {
@@ -78,14 +98,7 @@ impl FromStr for Date {
         let (Some(year), Some(month), Some(day)) = (digits(0..4), digits(5..7), digits(8..10)) else {
             return Err(RULE);
         };
-        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-        let days = match month {
-            4 | 6 | 9 | 11 => 30,
-            2 if leap => 29,
-            2 => 28,
-            _ => 31,
-        };
-        let exists = shaped && (1..=12).contains(&month) && (1..=days).contains(&day);
+        let exists = shaped && (1..=12).contains(&month) && (1..=days_of(year, month)).contains(&day);
         if exists { Ok(Self { year, month, day }) } else { Err(RULE) }
     }
 }
@@ -110,10 +123,15 @@ impl fmt::Display for Date {
 }
 
 impl Timestamp {
+    /// Minutes since the civil 1970-01-01 00:00.
+    fn civil_minutes(self) -> u64 {
+        self.0 / 60 + ZONE
+    }
+
     /// The civil date, by the usual 400-year cycle of the Gregorian calendar.
     #[must_use]
     pub fn date(self) -> Date {
-        let days = i64::try_from((self.0 + ZONE) / 86_400).unwrap_or(0) + 719_468;
+        let days = (self.civil_minutes() / u64::from(DAY)).cast_signed() + 719_468;
         let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
         let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
@@ -127,9 +145,7 @@ impl Timestamp {
     #[must_use]
     pub fn week_minute(self) -> WeekMinute {
         // 1970-01-01 was a Thursday.
-        let days = (self.0 + ZONE) / 86_400 + 3;
-        let minute = (self.0 + ZONE) % 86_400 / 60;
-        WeekMinute::at(u16::try_from(days % 7).unwrap_or(0), u16::try_from(minute).unwrap_or(0))
+        WeekMinute::after(self.civil_minutes() + 3 * u64::from(DAY))
     }
 
     /// The moment of a civil date and minute of the day.
@@ -141,7 +157,7 @@ impl Timestamp {
         let day_of_era =
             year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + (153 * shifted + 2) / 5 + date.day - 1;
         let seconds = (era * 146_097 + day_of_era - 719_468) * 86_400 + i64::from(minute) * 60;
-        Self(u64::try_from(seconds).unwrap_or(0).saturating_sub(ZONE))
+        Self(u64::try_from(seconds).unwrap_or(0).saturating_sub(ZONE * 60))
     }
 }
 
@@ -172,7 +188,9 @@ mod tests {
         assert_eq!(Timestamp::of("2026-11-22".parse().unwrap(), 61).week_minute().to_string(), "Sun 01:01");
         for day in (0..40_000).map(|day| Timestamp(day * 86_400)) {
             assert_eq!(Timestamp::of(day.date(), day.week_minute().minute()), day);
+            assert_eq!(day.date().next(), Timestamp(day.0 + 86_400).date());
         }
+        assert!(Timestamp(u64::MAX).date() > moment.date(), "the end of time has a date");
         for bad in ["", "2026-02-29", "2026-13-01", "2026-1-01", "2026-04-31", "2026-00-10", "+026-01-01", "2026/01/01"]
         {
             assert!(bad.parse::<Date>().is_err(), "{bad}");

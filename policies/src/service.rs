@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gateway_core::assertion::UNKNOWN_AGE;
 use gateway_core::assurance::Assurance;
 use gateway_core::circumstances::Capacity;
 use gateway_core::claims::of_scope;
@@ -313,17 +314,27 @@ fn read_allow(row: &Section<'_>, number: usize) -> Option<Row> {
         conditions.push(Condition::Capacities(vec![Capacity::Own]));
     }
     let (identity, authentication) = (read_level(row, "identity"), read_level(row, "authentication"));
-    conditions.extend(row.duration("max_age").map(Condition::Within));
+    conditions.extend(read_age(row, "max_age").map(Condition::Within));
     conditions.extend([Condition::Identity(identity?), Condition::Authentication(authentication?)]);
     Some(Row { id: format!("allow-{number}"), effect: Effect::Allow, conditions })
 }
 
 fn read_forbid(row: &Section<'_>, number: usize) -> Row {
     let mut conditions = condition::read(row);
-    conditions.extend(row.duration("older_than").map(Condition::OlderThan));
+    conditions.extend(read_age(row, "older_than").map(Condition::OlderThan));
     conditions.extend(row.flag("unstated_time", false).then_some(Condition::TimeUnstated));
     if conditions.is_empty() {
         row.refuse("names no condition: it would forbid everybody");
     }
     Row { id: format!("forbid-{number}"), effect: Effect::Forbid, conditions }
+}
+
+/// An age of a login. It is less than what stands for an unknown one, which would pass for a known one otherwise.
+fn read_age(row: &Section<'_>, name: &'static str) -> Option<Duration> {
+    let age = row.duration(name)?;
+    if age >= UNKNOWN_AGE {
+        row.refuse_field(name, "must be at most 49710d: an unknown age counts as more");
+        return None;
+    }
+    Some(age)
 }

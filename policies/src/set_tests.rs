@@ -309,6 +309,12 @@ fn documents_that_would_mislead_are_refused_with_a_reason() {
         ("[[allow]]\nproviders = []\nidentity = 1\nauthentication = 1", "at least one is needed"),
         ("[[forbid]]", "forbid everybody"),
         ("[[forbit]]", "did you mean forbid?"),
+        ("[[forbid]]\nolder_than = \"49711d\"", "must be at most 49710d"),
+        (
+            "[[allow]]\nproviders = [\"hk\"]\nidentity = 1\nauthentication = 1\nmax_age = \"4294967295s\"",
+            "must be at most 49710d",
+        ),
+        ("[[forbid]]\nhours = [\"daily 22:00-06:00\"]", "hours over midnight are two"),
         ("cedar = \"permit(principal, action, resource);\"", "must say resource =="),
         ("cedar = 'permit(principal, action, resource == Service::\"s\") when { context.ag > 1 };'", "ag"),
         ("cedar = 'permit(principal, action, resource == Service::\"s\") when { context.age > \"x\" };'", "type"),

@@ -10,7 +10,7 @@ use gateway_core::document::{Problems, Section, Source};
 use gateway_core::error::Failure;
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
 use gateway_core::jurisdiction::Jurisdiction;
-use gateway_core::time::{Date, Timestamp};
+use gateway_core::time::Timestamp;
 use serde_json::Value;
 
 /// A described login.
@@ -112,8 +112,10 @@ fn moment(text: &str) -> Option<Timestamp> {
     let (date, time) = text.split_once(' ')?;
     let (hour, minute) = time.split_once(':').filter(|(hour, minute)| hour.len() == 2 && minute.len() == 2)?;
     let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
-    let date: Date = date.parse().ok()?;
-    (hour < 24 && minute < 60).then(|| Timestamp::of(date, hour * 60 + minute))
+    let at = Timestamp::of(date.parse().ok()?, hour * 60 + minute);
+    // What it would be written as tells what there is no moment for: 24:00, 09:60, or the time before 1970.
+    let minute = at.week_minute().minute();
+    (format!("{} {:02}:{:02}", at.date(), minute / 60, minute % 60) == text).then_some(at)
 }
 
 pub(crate) fn read_example(row: &Section<'_>) -> Option<Example> {
@@ -131,4 +133,30 @@ pub(crate) fn read_example(row: &Section<'_>) -> Option<Example> {
         names
     });
     Some(Example { about: about?, line: row.line(), case: case?, expect: expect?, released })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_the_one_that_is_written_or_none() {
+        for written in ["2026-03-04 10:00", "1970-01-01 08:00", "2026-12-31 23:59", "2026-01-01 00:00"] {
+            let at = moment(written).unwrap();
+            assert!(
+                written.starts_with(&at.date().to_string()) && written.ends_with(&at.week_minute().to_string()[4..])
+            );
+        }
+        for bad in [
+            "2026-03-04 24:00",
+            "2026-03-04 09:60",
+            "2026-03-04 +9:00",
+            "1970-01-01 07:59",
+            "1950-01-01 10:00",
+            "2026-03-04 9:00",
+            "2026-02-30 09:00",
+        ] {
+            assert_eq!(moment(bad), None, "{bad}");
+        }
+    }
 }

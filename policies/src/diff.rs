@@ -18,6 +18,7 @@ use crate::classes::Classes;
 use crate::condition::span;
 use crate::decide::{Demand, Facts};
 use crate::provider::Provider;
+use crate::raw;
 use crate::service::{OnMissing, Release, Service, TokenFormat};
 use crate::set::PolicySet;
 
@@ -88,7 +89,9 @@ fn compare_service(diff: &mut Diff, (old, new): (&PolicySet, &PolicySet), id: &S
     let both = [before, after];
     let mut someone = None;
     if decides_differently(old, new, id) {
-        if both.iter().flatten().filter_map(|service| service.cedar.as_deref()).any(calculates) {
+        if both.iter().flatten().filter_map(|service| service.cedar.as_deref()).any(raw::calculates) {
+            let what = "its own Cedar calculates, so somebody may gain who is not found here".to_owned();
+            diff.push(Direction::Widening, id, what, None);
             diff.inexact.push(id.clone());
         }
         someone = compare_decisions(diff, (old, new), id, &both);
@@ -104,12 +107,6 @@ fn compare_service(diff: &mut Diff, (old, new): (&PolicySet, &PolicySet), id: &S
         (Some(before), None) => diff.tell(false, id, format!("is gone, with {}", claims_of(before)), example()),
         (None, None) => {}
     }
-}
-
-/// Whether Cedar does more with numbers than compare them.
-fn calculates(cedar: &str) -> bool {
-    // What stands between quotes are names.
-    cedar.split('"').step_by(2).any(|code| code.contains(['+', '*', '-']))
 }
 
 fn claims_of(service: &Service) -> String {

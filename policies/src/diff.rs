@@ -2,15 +2,15 @@
 //!
 //! Rows can tell people, logins and moments apart only at the limits that they name. So every login falls into one of
 //! finitely many classes, and asking both versions about one login of each class finds every difference there is: nothing
-//! is sampled, nothing is missed. The exception is raw Cedar that calculates; it is said so.
+//! is sampled, nothing is missed. The exception is raw Cedar that calculates; it is said so. Days are cut into classes as well:
+//! what may cross a border is compared on every day from today on on which it could change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway_core::circumstances::{AgeLimit, Capacity, DataClass, Login, Population};
+use gateway_core::circumstances::{AgeLimit, Capacity, Login, Population};
 use gateway_core::client::Client;
 use gateway_core::consent::Mode;
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
-use gateway_core::jurisdiction::Crossing;
 use gateway_core::time::Date;
 use serde::Serialize;
 
@@ -21,6 +21,8 @@ use crate::provider::Provider;
 use crate::raw;
 use crate::service::{OnMissing, Release, Service, TokenFormat};
 use crate::set::PolicySet;
+
+mod borders;
 
 /// What a change does to trust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -65,7 +67,7 @@ pub fn diff(old: &PolicySet, new: &PolicySet, today: Date) -> Diff {
         compare_service(&mut diff, (old, new), id, today);
     }
     compare_clients(&mut diff, old, new);
-    compare_instruments(&mut diff, old, new);
+    borders::compare_instruments(&mut diff, old, new);
     diff.changes.sort_by(|a, b| (a.direction, &a.about).cmp(&(b.direction, &b.about)));
     diff
 }
@@ -101,7 +103,7 @@ fn compare_service(diff: &mut Diff, (old, new): (&PolicySet, &PolicySet), id: &S
         (Some(before), Some(after)) => {
             compare_releases(diff, before, after, &example);
             compare_terms(diff, before, after);
-            compare_borders(diff, (old, new), before, after, today);
+            borders::compare(diff, (old, new), (before, after), today);
         }
         (None, Some(after)) => diff.tell(true, id, format!("is new, with {}", claims_of(after)), example()),
         (Some(before), None) => diff.tell(false, id, format!("is gone, with {}", claims_of(before)), example()),
@@ -374,52 +376,6 @@ fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
     compare_exchange(diff, before, after);
     if before.link != after.link {
         diff.push(Direction::Neutral, id, "offers to link another account than before, or none".to_owned(), None);
-    }
-}
-
-/// Which claims may cross a border to which client, before and after.
-fn compare_borders(
-    diff: &mut Diff,
-    (old, new): (&PolicySet, &PolicySet),
-    before: &Service,
-    after: &Service,
-    today: Date,
-) {
-    let crossings = |set: &PolicySet, service: &Service| {
-        let mut open: BTreeSet<(ClientId, String, DataClass)> = BTreeSet::new();
-        let from =
-            service.trusted().into_iter().filter_map(|id| set.provider(id)).map(|provider| provider.jurisdiction);
-        let from: BTreeSet<_> = from.collect();
-        for client in service.clients.iter().filter_map(|id| set.client(id)) {
-            for from in &from {
-                let classes: BTreeSet<DataClass> = service.release.iter().map(|row| row.class).collect();
-                // Where there is no border, everything may go.
-                let may_go = |class: &DataClass| {
-                    Crossing::between(*from, client.jurisdiction)
-                        .is_none_or(|crossing| set.cover(service, client, crossing, *class, today).is_some())
-                };
-                open.extend(
-                    classes.into_iter().filter(may_go).map(|class| (client.id.clone(), from.to_string(), class)),
-                );
-            }
-        }
-        open
-    };
-    let (was, is) = (crossings(old, before), crossings(new, after));
-    for (client, from, class) in is.difference(&was) {
-        diff.tell(true, &after.id, format!("{class} data may now go from {from} to {client}"), None);
-    }
-    for (client, from, class) in was.difference(&is) {
-        diff.tell(false, &after.id, format!("{class} data may no longer go from {from} to {client}"), None);
-    }
-}
-
-fn compare_instruments(diff: &mut Diff, old: &PolicySet, new: &PolicySet) {
-    let ids: BTreeSet<&String> = old.instruments().chain(new.instruments()).map(|instrument| &instrument.id).collect();
-    for id in ids.into_iter().filter(|id| old.instrument(id) != new.instrument(id)) {
-        let gone = new.instrument(id).is_none();
-        let what = if gone { "is an instrument no more" } else { "is another instrument than before, or a new one" };
-        diff.tell(!gone, id, what.to_owned(), None);
     }
 }
 

@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_core::circumstances::{AgeLimit, Capacity, Login, Population};
-use gateway_core::client::Client;
 use gateway_core::consent::Mode;
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
 use gateway_core::time::Date;
@@ -23,6 +22,7 @@ use crate::service::{OnMissing, Release, Service, TokenFormat};
 use crate::set::PolicySet;
 
 mod borders;
+mod clients;
 
 /// What a change does to trust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -66,7 +66,7 @@ pub fn diff(old: &PolicySet, new: &PolicySet, today: Date) -> Diff {
     for id in ids {
         compare_service(&mut diff, (old, new), id, today);
     }
-    compare_clients(&mut diff, old, new);
+    clients::compare(&mut diff, old, new);
     borders::compare_instruments(&mut diff, old, new);
     diff.changes.sort_by(|a, b| (a.direction, &a.about).cmp(&(b.direction, &b.about)));
     diff
@@ -100,11 +100,7 @@ fn compare_service(diff: &mut Diff, (old, new): (&PolicySet, &PolicySet), id: &S
     }
     let example = || someone.clone().or_else(|| somebody(new, id, &both)).or_else(|| somebody(old, id, &both));
     match (before, after) {
-        (Some(before), Some(after)) => {
-            compare_releases(diff, before, after, &example);
-            compare_terms(diff, before, after);
-            borders::compare(diff, (old, new), (before, after), today);
-        }
+        (Some(before), Some(after)) => compare_documents(diff, (old, new), (before, after), today, &example),
         (None, Some(after)) => diff.tell(true, id, format!("is new, with {}", claims_of(after)), example()),
         (Some(before), None) => diff.tell(false, id, format!("is gone, with {}", claims_of(before)), example()),
         (None, None) => {}
@@ -302,6 +298,9 @@ fn weigh(was: &[Release], is: &[Release]) -> Direction {
     };
     let fewer_must = was.iter().zip(is).all(|(was, is)| is.optional || !was.optional);
     let no_longer = was.iter().zip(is).all(|(was, is)| match (was.until, is.until) {
+        (was, is) if was == is => true,
+        // From the next day on people sign in whom its row kept out for want of the claim.
+        _ if was.on_missing == OnMissing::Fail => false,
         (None, _) => true,
         (Some(was), is) => is.is_some_and(|is| is <= was),
     });
@@ -323,6 +322,48 @@ fn compare_exchange(diff: &mut Diff, before: &Service, after: &Service) {
         let (was, is) = (before.delegation_depth, after.delegation_depth);
         diff.tell(is > was, id, format!("{is} may act for a person, one for the other, and {was} could"), None);
     }
+}
+
+/// Compares all that is no decision about a login. A new field of a service does not compile until somebody says where it is
+/// compared.
+fn compare_documents(
+    diff: &mut Diff,
+    (old, new): (&PolicySet, &PolicySet),
+    (before, after): (&Service, &Service),
+    today: Date,
+    example: &dyn Fn() -> Option<String>,
+) {
+    let Service {
+        // Nothing rests on these.
+        id: _,
+        examples: _,
+        // Compared as decisions.
+        clients: _,
+        rows: _,
+        cedar: _,
+        regional_hop: _,
+        // Compared as what goes out, and where.
+        release: _,
+        instruments: _,
+        // Compared as terms.
+        name: _,
+        resource: _,
+        domain: _,
+        public_subjects: _,
+        access_token: _,
+        resource_servers: _,
+        back_ends: _,
+        details: _,
+        exchange_from: _,
+        helpers_from: _,
+        delegation_depth: _,
+        consent: _,
+        link: _,
+        remember_consent: _,
+    } = after;
+    compare_releases(diff, before, after, example);
+    borders::compare(diff, (old, new), (before, after), today);
+    compare_terms(diff, before, after);
 }
 
 fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
@@ -376,78 +417,5 @@ fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
     compare_exchange(diff, before, after);
     if before.link != after.link {
         diff.push(Direction::Neutral, id, "offers to link another account than before, or none".to_owned(), None);
-    }
-}
-
-fn compare_clients(diff: &mut Diff, old: &PolicySet, new: &PolicySet) {
-    let ids: BTreeSet<&ClientId> = old.clients().chain(new.clients()).map(|client| &client.id).collect();
-    for id in ids {
-        match (old.client(id), new.client(id)) {
-            (None, Some(_)) => diff.tell(true, id, "is a new client".to_owned(), None),
-            (Some(_), None) => diff.tell(false, id, "is a client no more".to_owned(), None),
-            (Some(before), Some(after)) if before != after => compare_client(diff, before, after),
-            _ => {}
-        }
-    }
-}
-
-fn compare_client(diff: &mut Diff, before: &Client, after: &Client) {
-    let id = &after.id;
-    for uri in after.redirect_uris.iter().filter(|uri| !before.redirect_uris.contains(uri)) {
-        diff.tell(true, id, format!("people may now be sent to {}", uri.as_str()), None);
-    }
-    for uri in before.redirect_uris.iter().filter(|uri| !after.redirect_uris.contains(uri)) {
-        diff.tell(false, id, format!("people may no longer be sent to {}", uri.as_str()), None);
-    }
-    if before.verification_only != after.verification_only {
-        diff.tell(before.verification_only, id, "is told more than yes or no, or no longer is".to_owned(), None);
-    }
-    let changed = [
-        ("its way to authenticate, or its keys", (&before.auth, &before.keys) != (&after.auth, &after.keys)),
-        (
-            "the sector that its `sub` belongs to",
-            (&before.sector, &before.sector_identifier_uri) != (&after.sector, &after.sector_identifier_uri),
-        ),
-        (
-            "where it stands in law",
-            (before.jurisdiction, before.registered_in) != (after.jurisdiction, after.registered_in),
-        ),
-        ("the legal recipient", before.operator != after.operator),
-        ("the profile that it is held to", before.profile != after.profile),
-        (
-            "whether its tokens are bound to a key",
-            (before.dpop_bound, before.certificate_bound) != (after.dpop_bound, after.certificate_bound),
-        ),
-        ("its filings", before.filings != after.filings),
-        (
-            "where it is told, or people go, when they sign out",
-            (&before.backchannel_logout_uri, &before.frontchannel_logout_uri, &before.post_logout_redirect_uris)
-                != (&after.backchannel_logout_uri, &after.frontchannel_logout_uri, &after.post_logout_redirect_uris),
-        ),
-        ("the terms on which portals register under it", before.registration != after.registration),
-        ("the ways in which it gets tokens", before.grant_types != after.grant_types),
-        (
-            "how its requests and assertions have to come in",
-            (&before.requests, before.auth_alg) != (&after.requests, after.auth_alg),
-        ),
-        ("its picture and pages", before.pages != after.pages),
-        ("whether its pages may ask if a session changed", before.session_management != after.session_management),
-        ("where a sign-in begins", before.initiate_login_uri != after.initiate_login_uri),
-        ("its usual service", before.default_service != after.default_service),
-        (
-            "how what it is sent is signed and encrypted",
-            (before.signed, before.encrypted) != (after.signed, after.encrypted),
-        ),
-    ];
-    for (what, _) in changed.iter().filter(|(_, changed)| *changed) {
-        // Whether somebody could gain by it is not told here, so it is looked at as if they could.
-        diff.push(Direction::Widening, id, format!("{what} changed"), None);
-    }
-    if before.refresh_lifetime != after.refresh_lifetime {
-        let longer = after.refresh_lifetime > before.refresh_lifetime;
-        diff.tell(longer, id, "how long it may refresh changed".to_owned(), None);
-    }
-    if before.name != after.name {
-        diff.push(Direction::Neutral, id, "has another name".to_owned(), None);
     }
 }

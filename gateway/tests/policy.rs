@@ -221,3 +221,28 @@ fn what_is_wrong_is_never_signed_or_put_into_effect() {
     );
     assert!(office.complains(&["policy", "status"]).contains("--config is needed"));
 }
+
+/// Hours that end at 24:00 end where the next day begins: opening that day is a widening, however the hours were written.
+#[test]
+fn opening_the_weekend_is_a_widening_however_its_hours_were_written() {
+    let (open, closed) = (Office::new(), Office::new());
+    let max_age = "max_age = \"10m\"";
+    let diff = |old: &Office, new: &Office| {
+        let (old, new) = (old.text("bundle"), new.text("bundle"));
+        open.run(&["policy", "diff", &new, &old, "--no-widening"])
+    };
+    closed.edit(LICENCE, max_age, &format!("hours = [\"daily 00:00-24:00\"]\n{max_age}"));
+    for output in [diff(&open, &closed), diff(&closed, &open)] {
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("0 changes"), "{said}");
+    }
+    for (was, hours) in [("daily 00:00-24:00", "Mon-Fri 00:00-24:00"), ("Mon-Fri 00:00-24:00", "Mon-Fri 00:00-23:59")] {
+        closed.edit(LICENCE, was, hours);
+        let (there, back) = (diff(&closed, &open), diff(&open, &closed));
+        let said = String::from_utf8_lossy(&there.stdout);
+        assert!(!there.status.success() && said.contains("WIDENING  driving-licence-exchange: at"), "{hours}: {said}");
+        assert!(String::from_utf8_lossy(&there.stderr).contains("something is widened"));
+        let said = String::from_utf8_lossy(&back.stdout);
+        assert!(back.status.success() && said.contains("narrowing driving-licence-exchange: at"), "{hours}: {said}");
+    }
+}

@@ -78,7 +78,7 @@ impl Bundle {
             let named = |kind: &&'static str| {
                 of.names(kind).difference(&than.names(kind)).map(|name| format!("{kind}/{name}")).collect::<Vec<_>>()
             };
-            KINDS.iter().flat_map(|kind| named(kind)).collect()
+            KINDS.iter().flat_map(named).collect()
         };
         (only(self, before), only(before, self))
     }

@@ -450,6 +450,11 @@ impl CatalogParts {
             }
             match client.registration.clone() {
                 None => {
+                    if client.pages.policy.is_none() && !client.filings.is_empty() {
+                        let reason =
+                            "policy_uri: people whose data crosses a border are shown the recipient's privacy notice";
+                        problems.push(document.problem(reason));
+                    }
                     let registered = register(client, document, problems);
                     self.clients.insert(registered.client.id.clone(), registered);
                 }

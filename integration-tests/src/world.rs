@@ -62,7 +62,7 @@ pub fn client_document(id: &str, redirect_uri: &str, auth: &str, more: &str) -> 
     let texts = "{ zh-Hans = \"测试\", zh-Hant-HK = \"測試\", pt = \"Teste\", en = \"Test\" }";
     format!(
         "client_id = \"{id}\"\njurisdiction = \"CN-GD\"\nsector = \"{id}\"\nredirect_uris = [\"{redirect_uri}\"]\n\
-         registered_in = \"guangzhou\"\nname = {texts}\noperator = {texts}\ntoken_endpoint_auth_method = \"{auth}\"\n{more}\n\
+         registered_in = \"guangzhou\"\ncontact = \"+86 20 0000 0000\"\npolicy_uri = \"https://portal.example/privacy\"\nname = {texts}\noperator = {texts}\ntoken_endpoint_auth_method = \"{auth}\"\n{more}\n\
          {FILINGS}"
     )
 }

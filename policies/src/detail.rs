@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use gateway_core::details::invalid;
 use gateway_core::document::Section;
 use gateway_core::error::OAuthError;
-use gateway_core::locale::{Locale, Texts};
-use gateway_core::registration::is_readable;
+use gateway_core::locale::{Locale, Texts, is_readable};
 use gateway_core::time::Date;
 use serde_json::{Map, Value};
 
@@ -70,7 +69,8 @@ fn read_detail(name: &str, field: &Section<'_>) -> Option<Detail> {
 }
 
 impl Detail {
-    fn takes(&self, value: &str) -> bool {
+    /// Whether a value is of its kind.
+    pub(crate) fn takes(&self, value: &str) -> bool {
         match &self.kind {
             DetailKind::Text(longest) => value.chars().count() <= *longest && is_readable(value),
             DetailKind::Date => value.parse::<Date>().is_ok(),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use gateway_core::circumstances::DataClass;
 use gateway_core::claims::ClaimName;
+use gateway_core::digest::sha256;
 use gateway_core::document::{Problems, Section, Source};
+use gateway_core::ids::base64url;
+use gateway_core::locale::Texts;
 use gateway_core::time::Date;
 use serde_json::Value;
 
@@ -61,8 +64,16 @@ impl Release {
 
     /// What its name stands for: where the value comes from, and what goes out when that is missing.
     #[must_use]
-    pub fn rule(&self) -> String {
+    pub fn means(&self) -> String {
         format!("{} {:?}", self.from.source(), self.on_missing)
+    }
+
+    /// All that somebody agrees to who agrees to this row: what its name stands for, why and by what right it goes out, and who is
+    /// the recipient in law. When any of it changes, what was agreed before does not reach this row.
+    #[must_use]
+    pub fn rule(&self, recipient: &Texts) -> String {
+        let recipient = base64url(&sha256(format!("{recipient:?}").as_bytes()));
+        format!("{} {} {} {recipient}", self.means(), self.purpose, self.ground)
     }
 }
 

@@ -12,7 +12,7 @@ const TEXTS: &str = "{ zh-Hans = \"甲\", zh-Hant-HK = \"甲\", pt = \"A\", en =
 const PROVIDER: &str = "[[assurance]]\nacr = \"low\"\nidentity = 2\nauthentication = 1\n\
     [[assurance]]\nacr = \"high\"\nidentity = 2\nauthentication = 2\n[person]\npopulations = [\"hk\", \"macao\"]\n\
     population_from = ['claims.population']\nbirthdate = 'claims.birthdate'\n";
-const CLIENT: &str = "registered_in = \"guangzhou\"\nredirect_uris = [\"https://portal.example/cb\"]\n\
+const CLIENT: &str = "registered_in = \"guangzhou\"\ncontact = \"1\"\nredirect_uris = [\"https://portal.example/cb\"]\n\
     token_endpoint_auth_method = \"none\"\n[[filing]]\ninstrument = \"contract\"\nnumber = \"1\"\nvalid_until = \"2030-12-31\"\n";
 const SERVICE: &str = "instruments = [\"contract\"]\n[[allow]]\nproviders = [\"hk\"]\nidentity = 2\nauthentication = 2\n\
     max_age = \"10m\"\n[[release]]\nclaim = \"name\"\nfrom = 'claims.name'\non_missing = \"fail\"\npurpose = \"use\"\nground = \"consent\"\n";

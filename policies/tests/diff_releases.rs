@@ -145,7 +145,7 @@ impl Version {
         }
         let client = format!(
             "client_id = \"portal\"\njurisdiction = \"CN-GD\"\nsector = \"s\"\nname = {TEXTS}\noperator = {TEXTS}\n\
-             registered_in = \"guangzhou\"\nverification_only = {}\nredirect_uris = [\"https://portal.example/cb\"]\n\
+             registered_in = \"guangzhou\"\ncontact = \"1\"\nverification_only = {}\nredirect_uris = [\"https://portal.example/cb\"]\n\
              token_endpoint_auth_method = \"none\"\n{filings}",
             self.yes_no
         );

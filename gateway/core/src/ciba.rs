@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::error::{OAuthCode, OAuthError};
+use crate::locale::is_readable;
 use crate::params::Params;
-use crate::registration::is_readable;
 use crate::secret::Secret;
 
 /// The longest a person has for their answer.

@@ -14,6 +14,7 @@ use crate::credential::{read_auth, read_keys};
 use crate::document::{Problems, Section, Source};
 use crate::ids::{ClientId, Sector, ServiceId};
 use crate::jurisdiction::Jurisdiction;
+use crate::locale::Readable;
 use crate::locale::Texts;
 use crate::profile::Profile;
 use crate::redirect::{CheckedRedirect, RedirectUri};
@@ -75,6 +76,9 @@ pub struct Client {
     pub staff_assisted: bool,
     /// Whether it is told yes or no and nothing else of anybody, whatever services release.
     pub verification_only: bool,
+    /// How people reach the recipient: a telephone number, an address. Data crosses a border to nobody without one (Personal
+    /// Information Protection Law, article 39).
+    pub contact: Option<String>,
     /// Where its operator is registered; needed to receive data across a border.
     pub registered_in: Option<Registered>,
     /// The legal instruments under which its operator may receive data across a border.
@@ -255,12 +259,17 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
     let default_service = doc.optional("default_service");
     let (initiate_login_uri, backchannel_logout_uri) =
         (read_https(doc, "initiate_login_uri"), read_https(doc, "backchannel_logout_uri"));
-    let filings = doc.sections("filing").iter().filter_map(read_filing).collect();
+    let filings: Vec<Filing> = doc.sections("filing").iter().filter_map(read_filing).collect();
+    let contact = doc.optional::<Readable>("contact").map(|contact| contact.0);
+    if contact.is_none() && !filings.is_empty() {
+        doc.refuse_field("contact", "people whose data crosses a border are told how to reach the recipient");
+    }
     let refresh_lifetime = read_refresh(doc, &grant_types);
     Some(Client {
         place: doc.optional("place").unwrap_or(Place::Browser),
         staff_assisted: doc.flag("staff_assisted", false),
         verification_only: doc.flag("verification_only", false),
+        contact,
         registered_in: doc.optional("registered_in"),
         filings,
         refresh_lifetime,
@@ -455,9 +464,14 @@ fn check_profile(
 }
 
 fn read_filing(filing: &Section<'_>) -> Option<Filing> {
-    let (instrument, number) = (filing.require("instrument"), filing.require("number"));
+    let (instrument, number) = (filing.require("instrument"), filing.require::<Readable>("number"));
     let valid_until = filing.require("valid_until");
-    Some(Filing { instrument: instrument?, number: number?, valid_until: valid_until? })
+    let number = number?.0;
+    // People are shown it as what lets their data cross the border.
+    if !number.chars().any(char::is_alphanumeric) {
+        filing.refuse_field("number", "must be the number of the filing");
+    }
+    Some(Filing { instrument: instrument?, number, valid_until: valid_until? })
 }
 
 #[cfg(test)]

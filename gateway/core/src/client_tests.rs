@@ -142,3 +142,33 @@ fn all_problems_of_a_client_are_reported() {
     let text = SOUND.replace("CN-GD", "XX").replace("https://portal.example/cb", "http://portal.example/cb");
     assert_eq!(Client::from_document("a.toml", &text).unwrap_err().len(), 3);
 }
+
+/// A page asked people to agree to "  in Guangdong", reversed: what registration refuses, documents refuse.
+#[test]
+fn people_can_read_who_it_is() {
+    let names = ["Sample portal", "样例机关", "Portal de exemplo"];
+    for name in names {
+        for wrong in ["", "  ", "\u{202e}abc", "a\u{2066}b", "\u{200b}", "\u{3164}", "a\\u0007"] {
+            let text = SOUND.replacen(name, wrong, 1);
+            assert!(Client::from_document("a.toml", &text).is_err(), "{name} {wrong:?}");
+        }
+    }
+}
+
+/// The README's own "…" passed as the number of a filing, and the recipient of data had no telephone.
+#[test]
+fn data_crosses_to_nobody_without_a_filing_and_a_contact() {
+    let filed = |number: &str| {
+        format!("{SOUND}[[filing]]\ninstrument = \"i\"\nnumber = \"{number}\"\nvalid_until = \"2030-12-31\"\n")
+    };
+    let with_contact = |text: String, contact: &str| {
+        text.replacen("jurisdiction", &format!("contact = \"{contact}\"\njurisdiction"), 1)
+    };
+    assert!(Client::from_document("a.toml", &filed("1")).is_err(), "no contact");
+    assert!(Client::from_document("a.toml", &with_contact(filed("1"), " ")).is_err());
+    let client = Client::from_document("a.toml", &with_contact(filed("GD-1"), "+86 20 0000 0000")).unwrap();
+    assert_eq!(client.contact.as_deref(), Some("+86 20 0000 0000"));
+    for wrong in ["…", "", "-", "___", "?"] {
+        assert!(Client::from_document("a.toml", &with_contact(filed(wrong), "+86 20 0000 0000")).is_err(), "{wrong}");
+    }
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::locale::Texts;
+use crate::locale::{Readable, Texts};
 
 /// One thing that is wrong with a document.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -268,9 +268,9 @@ impl<'a> Section<'a> {
     /// This table itself, as a text in all four languages.
     #[must_use]
     pub fn own_texts(&self) -> Option<Texts> {
-        let texts = self;
-        let (zh_hans, zh_hant_hk) = (texts.require("zh-Hans"), texts.require("zh-Hant-HK"));
-        let (pt, en) = (texts.require("pt"), texts.require("en"));
+        let text = |name| self.require::<Readable>(name).map(|text| text.0);
+        let (zh_hans, zh_hant_hk) = (text("zh-Hans"), text("zh-Hant-HK"));
+        let (pt, en) = (text("pt"), text("en"));
         Some(Texts { zh_hans: zh_hans?, zh_hant_hk: zh_hant_hk?, pt: pt?, en: en? })
     }
 }

@@ -109,6 +109,35 @@ impl Texts {
     }
 }
 
+/// A text for people that they can read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readable(pub String);
+
+impl FromStr for Readable {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match is_readable(text) {
+            true => Ok(Self(text.to_owned())),
+            false => Err("is empty, or holds characters that show nothing or turn around what stands beside them"),
+        }
+    }
+}
+
+/// Whether people see all of a text, in the order in which it is written, and see something.
+#[must_use]
+pub fn is_readable(text: &str) -> bool {
+    !text.chars().any(is_unreadable) && text.chars().any(|c| !c.is_whitespace())
+}
+
+/// Characters that show nothing, or turn what stands beside them around (Unicode: Cf, Zl, Zp, `Default_Ignorable`).
+fn is_unreadable(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+            | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

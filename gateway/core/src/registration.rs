@@ -13,6 +13,7 @@ use crate::digest::sha256;
 use crate::document::{Problem, Section};
 use crate::error::{OAuthCode, OAuthError};
 use crate::ids::{ClientId, EntityId, ProviderId, ServiceId, base64url};
+use crate::locale::is_readable;
 use crate::time::Date;
 
 /// The terms on which portals register themselves under a document.
@@ -384,21 +385,6 @@ fn name(metadata: &Map<String, Value>) -> Result<Option<Table>, OAuthError> {
         texts.insert(tag.to_owned(), own.into());
     }
     Ok(Some(texts))
-}
-
-/// Whether people see all of a text, in the order in which it is written, and see something.
-#[must_use]
-pub fn is_readable(text: &str) -> bool {
-    !text.chars().any(is_unreadable) && text.chars().any(|c| !c.is_whitespace())
-}
-
-/// Characters that show nothing, or turn what stands beside them around (Unicode: Cf, Zl, Zp, `Default_Ignorable`).
-fn is_unreadable(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
-            | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}'
-            | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 /// What is wrong with the document that metadata made, as the portal's developer is told it.

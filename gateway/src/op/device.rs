@@ -11,8 +11,8 @@ use gateway_core::authorize::{AuthorizationRequest, Collection, Terminal, parse_
 use gateway_core::circumstances::Place;
 use gateway_core::error::{Failure, OAuthCode, OAuthError};
 use gateway_core::ids::{ClientId, TransactionId, base64url};
+use gateway_core::locale::is_readable;
 use gateway_core::params::Params;
-use gateway_core::registration::is_readable;
 use gateway_core::secret::Secret;
 use gateway_core::time::Timestamp;
 use gateway_core::token::{DeviceRequest, invalid_grant};

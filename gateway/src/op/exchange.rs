@@ -2,6 +2,7 @@
 //! no more than the one it comes from. Audience, scopes, claims and time can only shrink; who helps the person is in it; and it is
 //! good for no longer than everything that it rests on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_core::audit::{Event, ExchangeFacts};
@@ -155,11 +156,14 @@ fn narrowed(
     let stands = |claim: &str| {
         let by_consent = |row: &Arc<Release>| row.claim.as_str() == claim && row.ground == CONSENT;
         let agreed = source.release.iter().chain(&service.release).any(by_consent);
-        let rule = about.rules.get(claim).filter(|_| !agreed && in_scope(claim));
-        rule.is_some_and(|rule| policies.still_releases(parties, claim, rule, today))
+        let rule = about.rules.get(claim).filter(|_| !agreed && in_scope(claim))?;
+        let of_source = |row: &&Arc<Release>| row.claim.as_str() == claim && row.rule(&caller.client.operator) == *rule;
+        policies.releases_as(parties, source.release.iter().find(of_source)?, today)
     };
+    let rules: BTreeMap<String, String> =
+        about.claims.iter().filter_map(|(claim, _)| Some((claim.to_owned(), stands(claim)?))).collect();
     let mut claims = about.claims.clone();
-    claims.retain(stands);
+    claims.retain(|claim: &str| rules.contains_key(claim));
     // What was checked, and what was said of one matter, is not said of another.
-    About { claims, login, verified: None, details: None, ..about }
+    About { claims, rules, login, verified: None, details: None, ..about }
 }

@@ -6,6 +6,7 @@ use gateway_core::assertion::Assertion;
 use gateway_core::authorize::AuthorizationRequest;
 use gateway_core::circumstances::Login;
 use gateway_core::consent::{Item, Mode, Proposal};
+use gateway_core::details::Details;
 use gateway_core::digest::sha256;
 use gateway_core::error::Failure;
 use gateway_core::ids::{PersonId, ProviderId, base64url};
@@ -13,6 +14,7 @@ use gateway_core::interaction::{
     Consent, Hop, LinkOffer, LinkQuestion, Origin, Situation, Stage, Step, Transaction, next,
 };
 use gateway_core::jurisdiction::Crossing;
+use gateway_core::locale::Texts;
 use gateway_core::secret::Secret;
 use http::StatusCode;
 use http::header::USER_AGENT;
@@ -63,6 +65,10 @@ pub(super) struct Offer {
     pub(super) login: Login,
     pub(super) proposal: Proposal,
     pub(super) released: Vec<Released>,
+    /// Who receives it in law.
+    pub(super) recipient: Texts,
+    /// What the request says of its matter, as far as the service knows it.
+    pub(super) details: Option<Details>,
     pub(super) subject: String,
     /// The name of the question that the proposal is.
     pub(super) question: String,
@@ -204,14 +210,15 @@ impl Visit<'_> {
             optional: released.row.optional,
             cover: released.cover.as_deref().cloned(),
         };
-        let sources: Vec<String> = released.iter().map(|released| released.row.rule()).collect();
+        let sources: Vec<String> = released.iter().map(|released| released.row.means()).collect();
         let classes: Vec<&str> = released.iter().map(|released| released.row.class.as_str()).collect();
         let again = client.refresh_lifetime.filter(|_| request.claims.wants_offline());
         let again = again.map(|span| span.as_secs());
         // Nobody stands between a portal that registered itself and what it says of itself: with that the question changes.
         let itself = client.id.registered_itself();
         let itself = itself.then(|| format!("{:?}", (&client.name, &client.pages, &client.redirect_uris)));
-        let said = (&client.operator, itself, &request.details);
+        let details = catalog.policies().details_known(&service.id, request.details.as_ref());
+        let said = (&client.operator, itself, &details);
         let terms = serde_json::to_vec(&(sources, classes, again, said)).unwrap_or_default();
         let proposal = Proposal {
             client: client.id.clone(),
@@ -228,7 +235,8 @@ impl Visit<'_> {
         let question = receipts::question(&subject, &account, &proposal);
         let latest = self.receipts().latest(&question, self.now).await?;
         let always_ask = client.is_public() || request.collection().is_some() || self.is_on_shared_machine(request);
-        Ok(Offer { permit, login, proposal, released, subject, question, latest, always_ask })
+        let recipient = client.operator.clone();
+        Ok(Offer { permit, login, proposal, released, recipient, details, subject, question, latest, always_ask })
     }
 
     /// Shows the chooser.

@@ -82,7 +82,8 @@ async fn describe(
 }
 
 fn about_access(app: &App, active: &Active, client: &Client, grant: &AccessGrant) -> Option<Map<String, Value>> {
-    let service = active.catalog.policies().service(&grant.service)?;
+    let policies = active.catalog.policies();
+    let service = policies.service(&grant.service)?;
     let own = grant.client == client.id;
     let serves = service.is_served_by(&client.id) && active.admits(&client.id, &service.id);
     if !own && !serves {
@@ -104,7 +105,9 @@ fn about_access(app: &App, active: &Active, client: &Client, grant: &AccessGrant
     }
     let name = |person: &PersonId| pairwise(&app.pairwise, person, &client.sector);
     about.extend(grant.act(name).map(|act| ("act".to_owned(), act)));
-    about.extend(grant.details().map(|details| ("authorization_details".to_owned(), details)));
+    let said = grant.about.as_ref().and_then(|about| about.details.as_ref());
+    let details = policies.details_known(&grant.service, said).map(|details| json!([details.to_json()]));
+    about.extend(details.map(|details| ("authorization_details".to_owned(), details)));
     about.extend(grant.confirmation.as_ref().map(|confirmation| ("cnf".to_owned(), confirmation.cnf())));
     // Another sector knows the person by its own name for them, and of somebody anonymous it knows nothing.
     let subject = match (&grant.about, own, service.consent) {

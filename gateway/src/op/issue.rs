@@ -336,7 +336,7 @@ impl Visit<'_> {
         let origin = |released: &&Released| audit::Origin {
             claim: released.row.claim.to_string(),
             row: released.row.id.clone(),
-            rule: released.row.rule(),
+            rule: released.row.rule(&offer.recipient),
             from: released.row.from.claims().iter().cloned().collect(),
             cover: released.cover.as_deref().cloned(),
         };
@@ -352,7 +352,7 @@ impl Visit<'_> {
                 .request
                 .collection()
                 .map(|asked| TerminalFacts { name: asked.terminal.name.clone(), place: asked.terminal.place.clone() }),
-            details: transaction.request.details.as_ref().map(|details| self.detail_facts(details)),
+            details: offer.details.as_ref().map(|details| self.detail_facts(details)),
             receipt: consent.map(|line| line.receipt.id.clone()).unwrap_or_default(),
             crossing: offer.proposal.crossing,
         }
@@ -381,6 +381,7 @@ impl Visit<'_> {
                 userinfo_claims.set(claim.claim(), claim.value.clone());
             }
         }
+        let rule = |released: &&Released| (released.claim().to_string(), released.row.rule(&offer.recipient));
         CodeGrant {
             id: transaction.id.to_string(),
             client: request.client.clone(),
@@ -394,11 +395,11 @@ impl Visit<'_> {
             person: proof.known.person.clone(),
             account: self.links().account_of(&proof.assertion),
             asked_acr: request.acr.clone(),
-            rules: released.iter().map(|released| (released.claim().to_string(), released.row.rule())).collect(),
+            rules: released.iter().map(rule).collect(),
             sid: session.map(|session| self.sid(session, &request.client)),
             party: session.map(|session| party_key(session, &request.client).id().to_owned()),
             scopes: request.claims.scopes.clone(),
-            details: request.details.clone(),
+            details: offer.details.clone(),
             subject: offer.subject.clone(),
             amr: self.methods(&proof.assertion),
             auth_time: proof.assertion.auth_time,

@@ -239,13 +239,14 @@ pub(super) fn decide(active: &Active, grant: &CodeGrant) -> Result<Permit, Refus
     active.decide(&Facts { client: &grant.client, service: &grant.service, login: &grant.login, demand })
 }
 
-/// The grant without what could not be released any more: its row, or what let it cross the border, is gone.
+/// The grant without what could not be released any more: its row, its recipient or what let it cross the border is another.
 pub(super) fn still_granted(active: &Active, mut grant: CodeGrant, now: Timestamp) -> CodeGrant {
     let (policies, today) = (active.catalog.policies(), now.date());
     let parties = (&grant.client, &grant.service, &grant.login.provider);
     let rules = &grant.rules;
     let stands =
         |claim: &str| rules.get(claim).is_some_and(|rule| policies.still_releases(parties, claim, rule, today));
+    grant.details = policies.details_known(&grant.service, grant.details.as_ref());
     grant.id_token_claims.retain(stands);
     grant.userinfo_claims.retain(stands);
     grant.id_token_verified = verified::retain(grant.id_token_verified, &stands);

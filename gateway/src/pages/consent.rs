@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use askama::Template;
 use gateway_core::authorize::Terminal;
 use gateway_core::consent::{Item, Mode, Proposal};
+use gateway_core::details::Details;
 use gateway_core::digest::sha256;
 use gateway_core::ids::base64url;
 use gateway_core::interaction::Transaction;
@@ -99,6 +100,7 @@ impl Consent {
         };
         let again = client.refresh_lifetime.filter(|_| transaction.request.claims.wants_offline());
         let again = again.map(|span| t.with("consent-again", "hours", &span.as_secs().div_ceil(3_600).to_string()));
+        let details_known = policies.details_known(&service.id, transaction.request.details.as_ref());
         let page = ConsentPage {
             t,
             here: format!("/login/{}/consent", transaction.id),
@@ -110,7 +112,7 @@ impl Consent {
             portal: client.name.get(locale).to_owned(),
             service: service.name.get(locale).to_owned(),
             terminal: transaction.request.collection().map(|asked| asked.terminal.clone()).unwrap_or_default(),
-            details: details(service, transaction, locale),
+            details: details(service, details_known.as_ref(), locale),
             from,
             to,
             border,
@@ -142,8 +144,8 @@ impl Consent {
 }
 
 /// What a request says of its matter: labels and values as people call them.
-fn details(service: &Service, transaction: &Transaction, locale: Locale) -> Vec<(String, String)> {
-    let said = transaction.request.details.iter().flat_map(|details| &details.fields);
+fn details(service: &Service, details: Option<&Details>, locale: Locale) -> Vec<(String, String)> {
+    let said = details.iter().flat_map(|details| &details.fields);
     let shown = said.filter_map(|(name, value)| {
         let known = service.details.iter().find(|known| known.name == *name)?;
         Some((known.label.get(locale).to_owned(), known.shown(value, locale).to_owned()))

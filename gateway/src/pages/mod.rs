@@ -57,6 +57,8 @@ struct About {
     logo: String,
     policy: String,
     terms: String,
+    /// How people reach its operator.
+    contact: String,
 }
 
 impl About {
@@ -66,11 +68,12 @@ impl About {
             logo: client.pages.logo.as_ref().map(|_| format!("/client/{}/logo", client.id)).unwrap_or_default(),
             policy: text(&client.pages.policy),
             terms: text(&client.pages.terms),
+            contact: client.contact.clone().unwrap_or_default(),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.logo.is_empty() && self.policy.is_empty() && self.terms.is_empty()
+        [&self.logo, &self.policy, &self.terms].iter().all(|text| text.is_empty())
     }
 }
 

@@ -49,7 +49,7 @@ impl Texts {
     /// A text with several variables.
     #[must_use]
     pub fn with_all(&self, key: &str, variables: &[(&str, &str)]) -> String {
-        let pairs = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let pairs = variables.iter().map(|(name, value)| ((*name).to_owned(), isolated(value)));
         self.format(key, Some(&FluentArgs::from_iter(pairs)))
     }
 
@@ -68,6 +68,12 @@ impl Texts {
             _ => key.to_owned(),
         }
     }
+}
+
+/// A name that is written from right to left, so that it does not turn around the sentence that it is put into (Unicode UAX #9, X5a).
+fn isolated(value: &str) -> String {
+    let turns = |c| matches!(c, '\u{590}'..='\u{8FF}' | '\u{FB1D}'..='\u{FDFF}' | '\u{FE70}'..='\u{FEFC}' | '\u{10800}'..='\u{10FFF}' | '\u{1E800}'..='\u{1EFFF}');
+    if value.contains(turns) { format!("\u{2068}{value}\u{2069}") } else { value.to_owned() }
 }
 
 #[cfg(test)]

@@ -229,3 +229,33 @@ async fn rfc9396_4_details_that_are_pushed_and_signed() {
     let form = [("request".to_owned(), client.request_object(&client.request_claims(&wrong)))];
     assert_eq!(client.send("/par", &form, &[]).await.json()["error"], "invalid_authorization_details");
 }
+
+/// A field that the service dropped while the person signed in was on no page, and in the token.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_service_knows_no_more_is_neither_shown_nor_in_a_token() {
+    let (world, rp) = world("").await;
+    let details = json!({"type": KIND, "reference": "A-2026-001", "for_child": "daughter", "begins": "2026-09-01"});
+    let authorize = rp.authorize(SERVICE, &[("authorization_details", &asked(&details)), ("ui_locales", "en")]);
+    let mut browser = world.browser();
+    let page = world.to_consent(&mut browser, &authorize, "hk-iam-smart", "hk-chan").await;
+    assert!(page.body.contains("My daughter") && page.body.contains("2026-09-01"), "{}", page.body);
+    world.edit(&format!("services/{SERVICE}.toml"), |text| {
+        let (kept, _) = text.split_once("[detail.begins]").unwrap();
+        kept.replace("daughter = {", "girl = {")
+    });
+    world.demo.gateway.app().tend(None).await;
+    let back = {
+        let question = page.field("question").unwrap();
+        let form = [("question", question.as_str()), ("decision", "allow"), ("export", "yes")];
+        browser.post(&page.url, &form).await.target()
+    };
+    let page = browser.get(&back).await;
+    assert!(
+        !page.body.contains("daughter") && !page.body.contains("2026-09-01"),
+        "a question of its own: {}",
+        page.body
+    );
+    let code = query(&world.agree(&mut browser, &page, &[]).await, "code").unwrap();
+    let tokens = rp.redeem(&code).await.json();
+    assert_eq!(tokens["authorization_details"], json!([{"type": KIND, "reference": "A-2026-001"}]));
+}

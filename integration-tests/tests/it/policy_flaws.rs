@@ -165,3 +165,21 @@ async fn a_socket_for_orders_replaces_no_file_and_is_never_open_to_others() {
     gateway::control::bind(&socket).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left over");
 }
+
+/// A purpose, a ground or a recipient that changed did not end what people had agreed to before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_agreed_to_reaches_no_other_purpose_ground_or_recipient() {
+    for (path, from, to) in [
+        ("services/kept.toml", "purpose = \"identify-applicant\"", "purpose = \"contact\""),
+        ("services/kept.toml", "ground = \"consent\"", "ground = \"lodging-law\""),
+        ("clients/again.toml", "operator = { zh-Hans = \"测试\"", "operator = { zh-Hans = \"另一机关\""),
+    ] {
+        let (world, rp) = world(|text| text).await;
+        let before = tokens(&world, &rp).await;
+        assert_eq!(told(&rp, &before).await["name"], "CHAN, Tai Man");
+        take_over(&world, path, from, to).await;
+        assert!(told(&rp, &before).await.get("name").is_none(), "{to}");
+        let after = refresh(&rp, &before, &[]).await;
+        assert!(told(&rp, &after).await.get("name").is_none(), "{to}");
+    }
+}

@@ -101,6 +101,7 @@ requests-code-time = It can be used once, within two minutes. It says nothing ab
 
 consent-title = Do you agree to pass on this information?
 consent-from = From
+consent-contact = How to reach the recipient
 consent-to = To
 consent-for = For
 consent-border = This information crosses a border: from { $from } to { $to }.

@@ -101,6 +101,7 @@ requests-code-time = Pode ser usado uma vez, em dois minutos. Por si só, nada d
 
 consent-title = Autoriza a transmissão destes dados?
 consent-from = De
+consent-contact = Contacto do destinatário
 consent-to = Para
 consent-for = Assunto
 consent-border = Estes dados atravessam uma fronteira: de { $from } para { $to }.

@@ -101,6 +101,7 @@ requests-code-time = 两分钟内可使用一次。代码本身不包含您的�
 
 consent-title = 您是否同意提供以下信息？
 consent-from = 信息来自
+consent-contact = 联系方式
 consent-to = 提供给
 consent-for = 用于
 consent-border = 这些信息将跨境提供：从{ $from }到{ $to }。

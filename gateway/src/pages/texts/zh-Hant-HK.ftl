@@ -101,6 +101,7 @@ requests-code-time = 兩分鐘內可使用一次。代碼本身不包含您的�
 
 consent-title = 您是否同意提供以下資料？
 consent-from = 資料來自
+consent-contact = 聯絡方法
 consent-to = 提供給
 consent-for = 用於
 consent-border = 這些資料將跨境提供：從{ $from }到{ $to }。

@@ -122,6 +122,7 @@ impl PortalSim {
             .route("/elsewhere", post(elsewhere::ask))
             .route("/elsewhere/{id}", get(elsewhere::wait))
             .route("/logout", get(logout).post(logout))
+            .route("/privacy", get(page::privacy))
             .route("/style.css", get(page::style))
             .route("/emblem.svg", get(page::emblem))
             .layer(DefaultBodyLimit::max(BODY_LIMIT))

@@ -181,6 +181,13 @@ fn frame(shared: &Shared, content: &str) -> String {
     web::page("zh-Hans", &shared.config.name_zh, &shared.config.name, content)
 }
 
+/// `GET /privacy`: the notice that people are led to before they agree.
+pub(super) async fn privacy(State(shared): State<Arc<Shared>>) -> Response {
+    let content = "<h1>隐私说明</h1><p>这是模拟门户：只有虚构的人，数据只保存在内存中。</p>\
+                   <p class=\"second\" lang=\"en\">Privacy notice: everybody here is synthetic, and their data is kept in memory only.</p>";
+    web::html(StatusCode::OK, frame(&shared, content))
+}
+
 /// `GET /style.css`
 pub(super) async fn style() -> Response {
     web::asset("text/css; charset=utf-8", format!("{PORTAL_CSS}{BASE_CSS}"))

@@ -259,11 +259,7 @@ fn read_client(doc: &Section<'_>) -> Option<Client> {
     let default_service = doc.optional("default_service");
     let (initiate_login_uri, backchannel_logout_uri) =
         (read_https(doc, "initiate_login_uri"), read_https(doc, "backchannel_logout_uri"));
-    let filings: Vec<Filing> = doc.sections("filing").iter().filter_map(read_filing).collect();
-    let contact = doc.optional::<Readable>("contact").map(|contact| contact.0);
-    if contact.is_none() && !filings.is_empty() {
-        doc.refuse_field("contact", "people whose data crosses a border are told how to reach the recipient");
-    }
+    let (filings, contact) = read_filings(doc);
     let refresh_lifetime = read_refresh(doc, &grant_types);
     Some(Client {
         place: doc.optional("place").unwrap_or(Place::Browser),
@@ -461,6 +457,16 @@ fn check_profile(
     if profile.requires_signed_messages() && keys.is_none() {
         doc.refuse("signed requests need one of jwks and jwks_uri");
     }
+}
+
+/// Under what data may cross a border to the client, and how people reach it.
+fn read_filings(doc: &Section<'_>) -> (Vec<Filing>, Option<String>) {
+    let filings: Vec<Filing> = doc.sections("filing").iter().filter_map(read_filing).collect();
+    let contact = doc.optional::<Readable>("contact").map(|contact| contact.0);
+    if contact.is_none() && !filings.is_empty() {
+        doc.refuse_field("contact", "people whose data crosses a border are told how to reach the recipient");
+    }
+    (filings, contact)
 }
 
 fn read_filing(filing: &Section<'_>) -> Option<Filing> {

@@ -360,8 +360,8 @@ async fn a_signer_who_is_taken_out_signs_nothing_more_and_keeps_no_node_from_sta
     let key = certs::signer::create(&next).unwrap();
     let jwks = serde_json::json!({"keys": [key.public_jwk()]}).to_string();
     let file = world.data.join("signers.jwks");
+    let when = std::fs::metadata(&file).unwrap().modified().unwrap() + Duration::from_secs(5);
     std::fs::write(&file, jwks).unwrap();
-    let when = std::time::SystemTime::now() + Duration::from_secs(5);
     std::fs::File::options().append(true).open(&file).unwrap().set_modified(when).unwrap();
     world.edit(INVOICE, |text| text.replace("# ", "#  "));
     let said = world.activate().await.unwrap_err().join("\n");

@@ -9,7 +9,7 @@ use crate::browser::Reply;
 use crate::keyed::{Keyed, SERVICE, object};
 use crate::rp::query;
 use crate::servers::{Site, free_port};
-use crate::world::{World, client_document, service_document};
+use crate::world::{NOTICE, World, client_document, service_document};
 
 /// The type of the mark that portals have to show.
 pub const MARK: &str = "https://marks.example/government-portal";
@@ -144,7 +144,7 @@ impl Federation {
 #[must_use]
 pub fn terms(port: u16, more: &str) -> String {
     let document = client_document(DOCUMENT, "https://unused.example/", "none", "profile = \"baseline\"");
-    let document = document.replace("redirect_uris = [\"https://unused.example/\"]\n", "").replace(
+    let document = document.replace("redirect_uris = [\"https://unused.example/\"]\n", "").replace(NOTICE, "").replace(
         "token_endpoint_auth_method = \"none\"",
         &format!("default_service = \"{SERVICE}\"\nrefresh_lifetime = \"8h\""),
     );

@@ -56,13 +56,17 @@ pub struct World {
 const FILINGS: &str = "[[filing]]\ninstrument = \"gba-contract-hk\"\nnumber = \"T-1\"\nvalid_until = \"2090-12-31\"\n\
     [[filing]]\ninstrument = \"gba-contract-mo\"\nnumber = \"T-2\"\nvalid_until = \"2090-12-31\"\n";
 
+/// The line of a client document that says where its privacy notice is; portals that register themselves each say their own.
+pub const NOTICE: &str = "policy_uri = \"https://portal.example/privacy\"\n";
+
 /// A client document with a secret, or public; further lines may be added.
 #[must_use]
 pub fn client_document(id: &str, redirect_uri: &str, auth: &str, more: &str) -> String {
     let texts = "{ zh-Hans = \"测试\", zh-Hant-HK = \"測試\", pt = \"Teste\", en = \"Test\" }";
     format!(
         "client_id = \"{id}\"\njurisdiction = \"CN-GD\"\nsector = \"{id}\"\nredirect_uris = [\"{redirect_uri}\"]\n\
-         registered_in = \"guangzhou\"\ncontact = \"+86 20 0000 0000\"\npolicy_uri = \"https://portal.example/privacy\"\nname = {texts}\noperator = {texts}\ntoken_endpoint_auth_method = \"{auth}\"\n{more}\n\
+         registered_in = \"guangzhou\"\ncontact = \"+86 20 0000 0000\"\n{NOTICE}name = {texts}\n\
+         operator = {texts}\ntoken_endpoint_auth_method = \"{auth}\"\n{more}\n\
          {FILINGS}"
     )
 }

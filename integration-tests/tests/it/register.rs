@@ -12,7 +12,7 @@ use integration_tests::browser::{Browser, Reply};
 use integration_tests::peers::{Peer, certificate};
 use integration_tests::rp::{Rp, claims, query};
 use integration_tests::servers::{Site, free_port};
-use integration_tests::world::{World, client_document, service_document};
+use integration_tests::world::{NOTICE, World, client_document, service_document};
 use serde_json::{Value, json};
 
 pub(crate) const SERVICE: &str = "open-to-new-portals";
@@ -27,7 +27,7 @@ pub(crate) async fn world(port: u16, more: &str) -> World {
         SecretDigest::of(INITIAL).as_str()
     );
     let document = client_document("joining", "https://unused.example/", "none", "profile = \"legacy\"");
-    let document = document.replace("redirect_uris = [\"https://unused.example/\"]\n", "").replace(
+    let document = document.replace("redirect_uris = [\"https://unused.example/\"]\n", "").replace(NOTICE, "").replace(
         "token_endpoint_auth_method = \"none\"",
         &format!("default_service = \"{SERVICE}\"\nrefresh_lifetime = \"8h\""),
     );

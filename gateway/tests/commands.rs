@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,24 +131,112 @@ fn a_taken_port_is_a_clear_error() {
     assert!(text(&served.stderr).contains("is taken by another program"), "{}", text(&served.stderr));
 }
 
-#[test]
-fn serve_stops_when_told_to() {
+/// A gateway that serves, until this is dropped.
+struct Serving {
+    child: Child,
+    port: u16,
+}
+
+impl Serving {
+    /// Starts it with so many descriptors, and its log going there.
+    fn start(config: &str, port: u16, descriptors: &str, log: Stdio) -> Self {
+        let binary = env!("CARGO_BIN_EXE_gateway");
+        let command = format!("ulimit -n {descriptors}; exec {binary} serve --config {config}");
+        let child = Command::new("sh").args(["-c", &command]).stderr(log).spawn().unwrap();
+        let listening = (0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        assert!(listening, "it listens");
+        Self { child, port }
+    }
+
+    /// What it says of its health; nothing, where no answer comes.
+    fn health(&self) -> String {
+        let address = format!("127.0.0.1:{}", self.port);
+        let mut asking = Command::new("timeout")
+            .args(["5", "openssl", "s_client", "-quiet", "-servername", "localhost", "-connect", &address])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let request = format!("GET /health HTTP/1.1\r\nhost: localhost:{}\r\nconnection: close\r\n\r\n", self.port);
+        let mut to = asking.stdin.take().unwrap();
+        let _ = to.write_all(request.as_bytes());
+        let answer = asking.wait_with_output().unwrap();
+        drop(to);
+        text(&answer.stdout)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A folder with all that a gateway needs, its configuration, and its port.
+fn prepared() -> (tempfile::TempDir, String, u16) {
     let folder = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let config = write(folder.path(), port);
+    let told = fs::read_to_string(&config).unwrap() + "[control]\nsocket = \"control.sock\"\n";
+    fs::write(&config, told).unwrap();
     gateway(&["master-key", folder.path().join("master.key").to_str().unwrap()]);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
-        .args(["serve", "--config", &config])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let listening = (0..200).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
-        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-    });
-    assert!(listening, "it listens");
-    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(child.wait().unwrap().success());
+    (folder, config, port)
+}
+
+#[test]
+fn serve_stops_when_told_to() {
+    let (_folder, config, port) = prepared();
+    let mut serving = Serving::start(&config, port, "1024", Stdio::null());
+    Command::new("kill").args(["-TERM", &serving.child.id().to_string()]).status().unwrap();
+    assert!(serving.child.wait().unwrap().success());
+}
+
+/// With 256 descriptors and 235 silent connections nobody got in, and the store was broken for good.
+#[test]
+fn silent_connections_keep_nobody_out_however_few_descriptors_there_are() {
+    let (_folder, config, port) = prepared();
+    let serving = Serving::start(&config, port, "256", Stdio::null());
+    let silent: Vec<_> = (0..235).filter_map(|_| TcpStream::connect(("127.0.0.1", port)).ok()).collect();
+    assert!(silent.len() > 200, "{}", silent.len());
+    let answered = (0..10).map(|_| serving.health()).find(|answer| answer.starts_with("HTTP/1.1 200"));
+    assert!(answered.is_some(), "{}", serving.health());
+    drop(silent);
+    assert!(serving.health().starts_with("HTTP/1.1 200"));
+}
+
+/// A log whose reader is gone made every handler that had something to say panic.
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let (_folder, config, port) = prepared();
+    let mut serving = Serving::start(&config, port, "1024", Stdio::piped());
+    drop(serving.child.stderr.take());
+    for _ in 0..5 {
+        assert!(serving.health().starts_with("HTTP/1.1 200"));
+    }
+    // One that is there and does not read.
+    let (_folder, config, port) = prepared();
+    let serving = Serving::start(&config, port, "1024", Stdio::piped());
+    for _ in 0..5 {
+        assert!(serving.health().starts_with("HTTP/1.1 200"));
+    }
+}
+
+/// The commands of officers and operators needed the gateway stopped.
+#[test]
+fn commands_work_while_the_gateway_runs() {
+    let (_folder, config, port) = prepared();
+    let serving = Serving::start(&config, port, "1024", Stdio::null());
+    assert!(serving.health().starts_with("HTTP/1.1 200"));
+    for command in [&["audit", "verify"][..], &["links", "reviews"], &["portals", "list"], &["logouts"], &["retiring"]]
+    {
+        let said = gateway(&[command, &["--config", &config]].concat());
+        assert!(said.status.success(), "{command:?}: {}", text(&said.stderr));
+    }
 }
 
 /// The shipped documents of the three systems hold no problem once their addresses are filled in; a key that is none does.

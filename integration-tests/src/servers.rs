@@ -23,8 +23,30 @@ pub struct Running {
     _folder: tempfile::TempDir,
 }
 
+impl Running {
+    /// Makes the server and its processes stand still: connections stay, and nobody answers.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let server = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
+        let _ = Command::new("sh")
+            .args(["-c", &format!("kill {signal} {server} {children}")])
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
+        self.resume();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -60,6 +60,7 @@ mod sectors;
 mod session;
 mod shared_machine;
 mod step_up;
+mod stores_down;
 mod tidy;
 mod token;
 mod tokens;

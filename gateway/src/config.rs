@@ -158,6 +158,11 @@ fn read(doc: &Section<'_>, base: &Path) -> Option<Config> {
     let rotate_every = keys.as_ref().and_then(|keys| keys.duration("rotate_every"));
     let store = doc.require_section("store").and_then(|store| read_store(&store, base));
     let bundle = doc.require_section("bundle").and_then(|bundle| read_bundle(&bundle, base));
+    if let Some(bundle) = &bundle {
+        let secrets = bundle.secrets();
+        keep_apart(keys.as_ref(), "master", master_key.as_deref(), &secrets);
+        keep_apart(tls.as_ref(), "key", certificate_key.as_deref(), &secrets);
+    }
     let control = doc.section("control").and_then(|control| path(&control, "socket", base));
     let egress = doc.section("egress").map(|egress| EgressConfig {
         trust: egress.optional::<PathBuf>("trust").map(|trust| base.join(trust)),
@@ -225,6 +230,14 @@ fn path(section: &Section<'_>, name: &'static str, base: &Path) -> Option<PathBu
     section.require::<PathBuf>(name).map(|path| base.join(path))
 }
 
+/// A bundle's documents name files of the folder of secrets, which then go to whoever the documents name.
+fn keep_apart(section: Option<&Section<'_>>, name: &'static str, key: Option<&Path>, secrets: &Path) {
+    if let (Some(section), Some(true)) = (section, key.map(|key| key.starts_with(secrets))) {
+        section
+            .refuse_field(name, "lies in the folder of the bundle's secrets, which documents of the bundle may name");
+    }
+}
+
 fn read_origin(doc: &Section<'_>, name: &'static str) -> Option<String> {
     let issuer: Url = doc.require(name)?;
     let sound = issuer.scheme() == "https"
@@ -277,6 +290,23 @@ mod tests {
         for bad in ["folder = \"b\"", "signers = \"a\"\nfolder = \"b\"\nunsigned = true", "", "unsigned = true"] {
             assert!(with(bad).is_err(), "{bad}");
         }
+    }
+
+    /// Whoever signs a bundle would hold everything.
+    #[test]
+    fn our_own_keys_are_no_secrets_of_a_bundle() {
+        let text = include_str!("../gateway.example.toml");
+        for (own, beside) in
+            [("\"master.key\"", "\"secrets/master.key\""), ("\"tls/key.pem\"", "\"secrets/tls/key.pem\"")]
+        {
+            let problems = Config::parse("g.toml", &text.replace(own, beside), Path::new("/etc/gateway")).unwrap_err();
+            assert!(
+                problems.iter().all(|problem| problem.reason.contains("folder of the bundle's secrets")),
+                "{problems:?}"
+            );
+        }
+        let near = text.replace("\"master.key\"", "\"secrets-of-ours/master.key\"");
+        assert!(Config::parse("g.toml", &near, Path::new("/etc/gateway")).is_ok());
     }
 
     #[test]

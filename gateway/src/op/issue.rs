@@ -21,7 +21,6 @@ use policies::release::Released;
 use serde_json::{Value, json};
 
 use super::flow::{Offer, Proof};
-use super::logout::party_key;
 use super::session::SessionError;
 use super::{Visit, ciba, collected, pushed};
 use crate::exports;
@@ -277,7 +276,8 @@ impl Visit<'_> {
             let client = &transaction.request.client;
             let party = self.party(session, client, &offer.subject, until);
             batch.writes.push(party.map_err(|error| StoreError::Unavailable(error.to_string()))?);
-            batch.writes.extend(self.rests_on(&proof.assertion, session, client, until));
+            let rests_on = self.rests_on(&proof.assertion, session, client, until);
+            batch.writes.extend(rests_on.map_err(|error| StoreError::Unavailable(error.to_string()))?);
         }
         batch.writes.extend(exports::marks(released, &proof.known.person, &self.app.pairwise, self.now));
         if let Some(line) = given {
@@ -397,7 +397,7 @@ impl Visit<'_> {
             asked_acr: request.acr.clone(),
             rules: released.iter().map(rule).collect(),
             sid: session.map(|session| self.sid(session, &request.client)),
-            party: session.map(|session| party_key(session, &request.client).id().to_owned()),
+            party: session.map(|session| self.party_key(session, &request.client).id().to_owned()),
             scopes: request.claims.scopes.clone(),
             details: offer.details.clone(),
             subject: offer.subject.clone(),

@@ -9,8 +9,9 @@ use axum::response::Response;
 use futures_util::future::join_all;
 use gateway_core::audit::Event;
 use gateway_core::client::Client;
+use gateway_core::digest::keyed;
 use gateway_core::error::Failure;
-use gateway_core::ids::{ClientId, ProviderId};
+use gateway_core::ids::{ClientId, ProviderId, base64url};
 use gateway_core::locale::Locale;
 use gateway_core::logout::{Hint, LogoutRequest, Registry, sid};
 use gateway_core::params::Params;
@@ -39,9 +40,10 @@ struct Party {
     subject: String,
 }
 
-/// Where it is written that a session served a client; gone, once the client was told that it ended.
-pub(super) fn party_key(session: &str, client: &ClientId) -> Key {
-    Key::new(PARTY, &format!("{session}/{client}"))
+/// What the names of a session's clients begin with. Names are keyed: whoever reads the store learns of no session and of no
+/// client that it was one person's.
+fn parties_of(key: &[u8], session: &str) -> Key {
+    Key::new(PARTY, &format!("{}/", base64url(&keyed(key, &[b"parties", session.as_bytes()]))))
 }
 
 /// Whether the session that a code came from still serves its client.
@@ -291,6 +293,13 @@ impl Visit<'_> {
         sid(self.app.pairwise.expose(), session, client)
     }
 
+    /// Where it is written that a session served a client; gone, once the client was told that it ended.
+    pub(super) fn party_key(&self, session: &str, client: &ClientId) -> Key {
+        let key = self.app.pairwise.expose();
+        let own = keyed(key, &[b"party", session.as_bytes(), client.as_str().as_bytes()]);
+        Key::new(PARTY, &format!("{}{}", parties_of(key, session).id(), base64url(&own)))
+    }
+
     /// The write that remembers whom a session served, as long as the session lasts.
     pub(super) fn party(
         &self,
@@ -299,14 +308,14 @@ impl Visit<'_> {
         subject: &str,
         until: Timestamp,
     ) -> Result<Write, NoticeError> {
-        let key = party_key(session, client);
+        let key = self.party_key(session, client);
         let party = Party { client: client.clone(), subject: subject.to_owned() };
         let sealed = self.app.seals.at_rest(key.as_str(), &serde_json::to_vec(&party)?)?;
         Ok(Write::Put(key, sealed, Some(until)))
     }
 
     async fn parties(&self, session: &str) -> Result<Vec<(Key, Party)>, NoticeError> {
-        let first = Key::new(PARTY, &format!("{session}/"));
+        let first = parties_of(self.app.pairwise.expose(), session);
         let listed = self.app.store.list(PARTY, Some(&first), PARTIES, self.now).await?;
         let mut parties = Vec::new();
         for (key, sealed) in listed.into_iter().take_while(|(key, _)| key.as_str().starts_with(first.as_str())) {

@@ -27,7 +27,7 @@ use super::Visit;
 use super::session::SessionError;
 use crate::app::App;
 use crate::http::{reply, request};
-use crate::notices;
+use crate::notices::{self, NoticeError};
 use crate::store::{Batch, Class, Key, StoreError, Write};
 
 /// What ended at a provider, and when.
@@ -135,18 +135,27 @@ impl Visit<'_> {
             let mut after = first.clone();
             loop {
                 let page = self.app.store.list(SERVED, Some(&after), PAGE, self.now).await?;
-                let own = page.iter().map_while(|(key, _)| key.as_str().strip_prefix(first.as_str()));
-                let own: Vec<(&str, &str)> = own.filter_map(|rest| rest.split_once('/')).collect();
-                for (session, client) in &own {
-                    served.entry((*session).to_owned()).or_default().extend(client.parse::<ClientId>());
+                let own = page.iter().take_while(|(key, _)| key.as_str().starts_with(first.as_str()));
+                let mut count = 0;
+                for (key, sealed) in own {
+                    count += 1;
+                    match self.rested(key, sealed) {
+                        Ok((session, client)) => served.entry(session).or_default().push(client),
+                        // One that cannot be read keeps nobody else from hearing.
+                        Err(error) => tracing::error!(%error, "telling portals of a logout"),
+                    }
                 }
                 match page.last() {
-                    Some((key, _)) if own.len() == PAGE => after = key.clone(),
+                    Some((key, _)) if count == PAGE => after = key.clone(),
                     _ => break,
                 }
             }
         }
         Ok(served)
+    }
+
+    fn rested(&self, key: &Key, sealed: &[u8]) -> Result<(String, ClientId), NoticeError> {
+        Ok(serde_json::from_slice(&self.app.seals.open_at_rest(key.as_str(), sealed)?)?)
     }
 
     /// Whether the provider said that the sign-in behind an assertion is over.
@@ -171,13 +180,14 @@ impl Visit<'_> {
         session: &str,
         client: &ClientId,
         until: Timestamp,
-    ) -> Vec<Write> {
-        let names = self.upstream_names(assertion).into_iter();
-        names
-            .map(|(_, name)| {
-                Write::Put(Key::new(SERVED, &format!("{name}/{session}/{client}")), Vec::new(), Some(until))
-            })
-            .collect()
+    ) -> Result<Vec<Write>, NoticeError> {
+        let write = |(_, name): (_, String)| {
+            let own = keyed(self.app.pairwise.expose(), &[b"served", session.as_bytes(), client.as_str().as_bytes()]);
+            let key = Key::new(SERVED, &format!("{name}/{}", base64url(&own)));
+            let sealed = self.app.seals.at_rest(key.as_str(), &serde_json::to_vec(&(session, client))?)?;
+            Ok(Write::Put(key, sealed, Some(until)))
+        };
+        self.upstream_names(assertion).into_iter().map(write).collect()
     }
 
     /// The names under which a sign-in may be said to be over, by kind; none where its provider never says so.

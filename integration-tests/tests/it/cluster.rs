@@ -268,3 +268,41 @@ async fn rfc7591_3_who_registers_at_one_node_is_known_at_the_other() {
         }
     }
 }
+
+/// Whoever reads the store without keys learned which matters are one person's: names of records held session and client, or a
+/// person's beside the sign-in's, which the audit chain names in the clear with its service and time.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_records_say_of_no_two_matters_that_they_are_one_persons() {
+    let cluster = cluster().await;
+    let (rp, mut browser) = (cluster.rp(), cluster.browser());
+    for service in ["e-invoice", "school-enrolment", "e-invoice"] {
+        let page = browser.follow_within(rp.authorize(service, &[]), cluster.world.issuer()).await;
+        let back = match page.location() {
+            Some(back) => back.to_owned(),
+            None if page.url.path().ends_with("/consent") => cluster.world.agree(&mut browser, &page, &[]).await.into(),
+            None => cluster
+                .world
+                .sign_in(&mut browser, &rp.authorize(service, &[]), "hk-iam-smart", "hk-leung")
+                .await
+                .into(),
+        };
+        assert!(rp.redeem(&query(&back, "code").unwrap()).await.json()["access_token"].is_string());
+    }
+    let (client, connection) =
+        tokio_postgres::connect(&postgres_address(&cluster._servers.0), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let names: Vec<String> =
+        client.query("SELECT key FROM gateway_records", &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    let chain = client.query("SELECT record FROM gateway_audit", &[]).await.unwrap();
+    let chain: String = chain.iter().map(|row| String::from_utf8_lossy(row.get(0)).into_owned()).collect();
+    let grants: Vec<&str> = chain.split("\"grant\":\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(grants.len() >= 3 && names.iter().any(|name| name.starts_with("party/")), "{names:?}");
+    for name in &names {
+        assert!(!name.contains(rp.client_id.as_str()), "{name} names a client");
+        let (_, id) = name.split_once('/').unwrap();
+        assert!(grants.iter().all(|grant| !id.contains(grant) || id == *grant), "{name} names more than a sign-in");
+    }
+    // Of one session's records each has a name of its own.
+    let parties: Vec<&String> = names.iter().filter(|name| name.starts_with("party/")).collect();
+    assert!(parties.iter().all(|party| !chain.contains(party.rsplit('/').next().unwrap())), "{parties:?}");
+}

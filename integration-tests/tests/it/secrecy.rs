@@ -105,6 +105,13 @@ async fn cve_2024_39315_no_secret_and_no_personal_value_in_logs_or_at_rest() {
         assert!(!holds(&log, &canary), "{canary} is in the log");
         assert!(!holds(&at_rest, &canary), "{canary} is at rest");
     }
+    // Nor does the name of a record say which portal a session served.
+    let parties: Vec<usize> = memchr::memmem::find_iter(&at_rest, "party/").collect();
+    assert!(!parties.is_empty());
+    for at in parties {
+        let name = at_rest[at..].iter().take(120).take_while(|b| b.is_ascii_graphic()).copied().collect::<Vec<u8>>();
+        assert!(!holds(&name, rp.client_id.as_str()), "{}", String::from_utf8_lossy(&name));
+    }
 }
 
 /// The same where no browser of the portal's is needed: what terminals, counters and portals that register themselves hold.

@@ -278,13 +278,12 @@ async fn names_of_records_say_of_no_two_matters_that_they_are_one_persons() {
     for service in ["e-invoice", "school-enrolment", "e-invoice"] {
         let page = browser.follow_within(rp.authorize(service, &[]), cluster.world.issuer()).await;
         let back = match page.location() {
-            Some(back) => back.to_owned(),
-            None if page.url.path().ends_with("/consent") => cluster.world.agree(&mut browser, &page, &[]).await.into(),
-            None => cluster
-                .world
-                .sign_in(&mut browser, &rp.authorize(service, &[]), "hk-iam-smart", "hk-leung")
-                .await
-                .into(),
+            Some(_) => page.target(),
+            None if page.url.path().ends_with("/consent") => cluster.world.agree(&mut browser, &page, &[]).await,
+            None => {
+                let authorize = rp.authorize(service, &[]);
+                cluster.world.sign_in(&mut browser, &authorize, "hk-iam-smart", "hk-leung").await
+            }
         };
         assert!(rp.redeem(&query(&back, "code").unwrap()).await.json()["access_token"].is_string());
     }

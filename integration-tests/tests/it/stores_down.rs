@@ -23,11 +23,13 @@ async fn store(postgres: &Running, redis: &Running) -> Store {
 
 async fn write(store: &Store, class: Class, id: &str) -> Result<(), StoreError> {
     let batch = Batch::of(Write::Put(Key::new("test", id), b"value".to_vec(), Some(Timestamp(NOW.0 + 600))));
-    tokio::time::timeout(HANGS, store.commit(class, batch, NOW)).await.expect("it hangs")
+    tokio::time::timeout(HANGS, store.commit(class, batch, NOW)).await.unwrap_or_else(|_| panic!("writing hangs"))
 }
 
 async fn read(store: &Store, class: Class, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    tokio::time::timeout(HANGS, store.get(class, &Key::new("test", id), NOW)).await.expect("it hangs")
+    tokio::time::timeout(HANGS, store.get(class, &Key::new("test", id), NOW))
+        .await
+        .unwrap_or_else(|_| panic!("reading hangs"))
 }
 
 /// Until the store says by itself that a class can, or cannot, be written.

@@ -26,8 +26,8 @@ pub enum HttpError {
     /// This gateway has too much to do: that there was no answer in time says nothing about the peer.
     #[error("this gateway is overloaded")]
     Overloaded,
-    /// What the peer answered is of no use; the reason is ours.
-    #[error("the answer is of no use: {0}")]
+    /// The peer answered, and the answer failed our checks; this is the check that failed.
+    #[error("the answer fails a check: {0}")]
     Unusable(&'static str),
 }
 

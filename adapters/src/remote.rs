@@ -1,6 +1,7 @@
 //! Documents that live at a peer (metadata, key sets), kept parsed.
 //!
-//! What is fetched is judged before it is kept: a document that is of no use is a fetch that failed, and the last good one serves.
+//! What is fetched is judged before it is kept: a document that fails its checks counts as a failed fetch,
+//! and the last good document serves.
 //! A document is fetched once however many logins wait for it (single flight), and again at most once a minute
 //! however often it is found wanting, so that a flood of unknown `kid`s reaches no peer. When a fetch fails, the last
 //! good document serves for up to a day.
@@ -35,7 +36,7 @@ impl<T> Clone for Kept<T> {
 }
 
 type Attempt<T> = Result<Kept<T>, HttpError>;
-/// Reads a document and checks it; or says why it is of no use.
+/// Reads a document and checks it; or says which check failed.
 type Judge<T> = Box<dyn Fn(&[u8]) -> Result<T, &'static str> + Send + Sync>;
 
 /// A cache of remote documents of one kind.
@@ -110,7 +111,7 @@ impl<T: Send + Sync + 'static> Remote<T> {
             return Err(HttpError::Status(response.status().as_u16()));
         }
         let document = (self.judge)(response.body()).map_err(|why| {
-            tracing::warn!(%url, why, "a fetched document is of no use");
+            tracing::warn!(%url, why, "a fetched document fails a check");
             HttpError::Unusable(why)
         })?;
         Ok(Kept { document: Arc::new(document), at: now })
@@ -197,7 +198,7 @@ mod tests {
         assert_ne!(*remote.get(&url, much_later).await.unwrap(), "0");
     }
 
-    /// A document that is of no use takes nobody's place, and is looked at again after the usual pause.
+    /// A document that fails its checks replaces no good one, and is looked at again after the usual pause.
     #[tokio::test]
     async fn what_fails_its_check_is_a_fetch_that_failed() {
         let (http, remote, url) = remote();

@@ -45,12 +45,14 @@ impl State {
 #[derive(Default)]
 pub(super) struct Followed {
     changes: Vec<Change>,
-    /// The changes whose bundle is of no use, whatever this node has: they are complained of once.
+    /// The changes whose bundle cannot be used by any node: the log names each once.
     refused: BTreeSet<u64>,
     /// The latest moment at which it was looked what is in effect.
     latest: Option<Timestamp>,
     /// When a bundle could not be used for a reason of this node's own; it is tried again.
     failed: Option<Instant>,
+    /// The same of a draft: it never holds up what is in effect.
+    draft_failed: Option<Instant>,
     /// When somebody last looked how many people's data crossed a border.
     pub(super) counted_at: Option<Timestamp>,
 }
@@ -62,7 +64,6 @@ impl Followed {
         if matches!(error, StartError::Bundle(_) | StartError::Activation(ActivationError::Archive(_))) {
             self.refused.insert(change.epoch);
         }
-        self.failed = Some(Instant::now());
     }
 }
 
@@ -118,6 +119,7 @@ impl App {
                 Ok(()) => followed.failed = None,
                 Err(error) => {
                     followed.gave_up(&change, &error);
+                    followed.failed = Some(Instant::now());
                     tracing::error!(version = change.version, "the bundle in effect cannot be used here: {error}");
                 }
             }
@@ -128,7 +130,8 @@ impl App {
     async fn try_draft(&self, activations: &Activations<'_>, draft: Option<Change>, followed: &mut Followed) {
         let Some(change) = draft else { return self.shadow.store(None) };
         let same = self.shadow().is_some_and(|shadow| shadow.version() == change.version);
-        if same || followed.refused.contains(&change.epoch) {
+        let waits = followed.draft_failed.is_some_and(|at| at.elapsed() < AGAIN);
+        if same || waits || followed.refused.contains(&change.epoch) {
             return;
         }
         let compiled = match activations.in_effect(&change, self.now()).await {
@@ -142,6 +145,7 @@ impl App {
             }
             Err(error) => {
                 followed.gave_up(&change, &error);
+                followed.draft_failed = Some(Instant::now());
                 tracing::error!(version = change.version, "the draft in shadow cannot be used: {error}");
             }
         }

@@ -120,7 +120,7 @@ impl Settings {
     /// believe in its federation, where it has one.
     ///
     /// # Errors
-    /// Which secret is missing or of no use.
+    /// Which secret is missing or cannot be used.
     pub fn open(
         self,
         callback: Url,

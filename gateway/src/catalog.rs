@@ -191,7 +191,7 @@ impl Catalog {
     /// Opens an adapter for every provider. Callbacks are `{issuer}/callback/{provider}`, one for each.
     ///
     /// # Errors
-    /// The providers whose secrets are of no use.
+    /// The providers whose secrets cannot be used.
     pub fn open_adapters(
         &self,
         issuer: &str,

@@ -225,10 +225,14 @@ fn say(line: &str) {
 
 async fn serve(path: &Path, dropped: ErrorCounter) -> Result<(), Failed> {
     let config = Config::load(path).map_err(|found| problems(&found))?;
-    let server = Server::start(&config, Arc::new(WatchedClock::default())).await?;
-    tokio::spawn(tell_dropped(dropped));
+    // Before anything else: a reload that comes while the gateway starts would end it.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::spawn(tell_dropped(dropped));
+    let server = tokio::select! {
+        started = Server::start(&config, Arc::new(WatchedClock::default())) => started?,
+        _ = terminate.recv() => return Ok(()),
+    };
     loop {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => break,

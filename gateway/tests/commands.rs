@@ -196,6 +196,40 @@ fn serve_stops_when_told_to() {
     assert!(serving.child.wait().unwrap().success());
 }
 
+/// A reload killed the process. It takes a new certificate, and none that would serve worse than the one in use.
+#[test]
+fn a_reload_takes_a_new_certificate_and_ends_nothing() {
+    let (folder, config, port) = prepared();
+    let mut serving = Serving::start(&config, port, "1024", Stdio::null());
+    let shown = |at: u16| {
+        let address = format!("127.0.0.1:{at}");
+        let seen = Command::new("timeout")
+            .args(["5", "openssl", "s_client", "-servername", "localhost", "-connect", &address])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let seen = text(&seen.stdout);
+        seen.split("-----BEGIN").nth(1).map(str::to_owned)
+    };
+    let reload = |serving: &Serving, names: &[&str]| {
+        let ca = DevCa::open(&folder.path().join("ca"), SystemClock.now().0).unwrap();
+        // Files are told apart by when they were written.
+        std::thread::sleep(Duration::from_millis(20));
+        ca.issue("server", names).unwrap();
+        Command::new("kill").args(["-HUP", &serving.child.id().to_string()]).status().unwrap();
+    };
+    let first = shown(port);
+    assert!(first.is_some());
+    reload(&serving, &["localhost"]);
+    let second = (0..100).map(|_| shown(port)).find(|seen| *seen != first);
+    assert!(second.is_some(), "the new one is shown");
+    reload(&serving, &["elsewhere.example"]);
+    assert!(serving.health().starts_with("HTTP/1.1 200"));
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(Some(shown(port)), second, "the one of another host is not taken");
+    assert!(serving.child.try_wait().unwrap().is_none());
+}
+
 /// With 256 descriptors and 235 silent connections nobody got in, and the store was broken for good.
 #[test]
 fn silent_connections_keep_nobody_out_however_few_descriptors_there_are() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gateway_core::assertion::{Assertion, UNKNOWN_AGE, UpstreamSubject};
+use gateway_core::circumstances::Place;
 use gateway_core::claims::Claims;
 use gateway_core::document::{Problems, Section, Source};
 use gateway_core::error::Failure;
@@ -28,6 +29,8 @@ pub struct Case {
     pub amr: Vec<String>,
     /// How long ago the person signed in; `None` when the provider does not say.
     pub signed_in: Option<Duration>,
+    /// The class of the place where that was; at the client's own when it does not say.
+    pub signed_in_at: Option<Place>,
     /// When.
     pub at: Timestamp,
     /// What the provider says of the person.
@@ -92,6 +95,7 @@ pub(crate) fn read_case(doc: &Section<'_>) -> Option<Case> {
     let (acr, amr) = (doc.optional("acr"), doc.list("amr"));
     let unknown = doc.optional::<String>("signed_in").is_some_and(|text| text == "unknown");
     let signed_in = if unknown { None } else { Some(doc.duration("signed_in").unwrap_or_default()) };
+    let signed_in_at = doc.optional("signed_in_at");
     let at: String = doc.optional("at").unwrap_or_else(|| USUALLY.to_owned());
     let at = moment(&at);
     if at.is_none() {
@@ -105,7 +109,7 @@ pub(crate) fn read_case(doc: &Section<'_>) -> Option<Case> {
         .map(|(name, text)| (name, Value::String(text)))
         .collect();
     let claims = Claims::from_object(words.into_iter().collect());
-    Some(Case { service, client, provider: provider?, acr, amr, signed_in, at: at?, claims })
+    Some(Case { service, client, provider: provider?, acr, amr, signed_in, signed_in_at, at: at?, claims })
 }
 
 fn moment(text: &str) -> Option<Timestamp> {

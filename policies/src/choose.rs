@@ -62,6 +62,7 @@ impl PolicySet {
     ) -> Result<(), Failure> {
         let provider = self.provider(provider).ok_or(Failure::ProviderNotAccepted)?;
         let document = self.service(service).ok_or(Failure::PolicyRefused)?;
+        let signed_in_at = self.client(client).ok_or(Failure::PolicyRefused)?.place;
         let (traits, mut refusals) = (document.traits(), Vec::new());
         for row in document.allows().filter(|row| row.providers().any(|id| *id == provider.id)) {
             for (person, words) in people_for(row, provider, traits)
@@ -76,6 +77,7 @@ impl PolicySet {
                     time_stated: true,
                     person,
                     at,
+                    signed_in_at,
                 };
                 match self.decide(&Facts { client, service, login: &login, demand }) {
                     Ok(_) => return Ok(()),

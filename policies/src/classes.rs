@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway_core::circumstances::{AgeLimit, Capacity, Login, Person, Population};
+use gateway_core::circumstances::{AgeLimit, Capacity, Login, Person, Place, Population};
 use gateway_core::ids::ProviderId;
 
 use crate::limits::Limits;
@@ -19,9 +19,12 @@ pub(crate) struct Classes {
     pub(crate) by_place: bool,
     /// Whether any row asks how old somebody is.
     pub(crate) by_age: bool,
+    /// Whether any row asks at what class of place somebody signed in.
+    pub(crate) by_signed_in_at: bool,
     providers: Vec<Vouched>,
     ages: Vec<Option<AgeLimit>>,
     stated: Vec<bool>,
+    signed_in_at: &'static [Place],
     limits: Limits,
 }
 
@@ -31,14 +34,17 @@ impl Classes {
         let services: Vec<&Service> = services.iter().copied().flatten().collect();
         let told = |apart: fn(Traits) -> bool| services.iter().any(|service| apart(service.traits()));
         let (by_place, by_age) = (told(|traits| traits.place), told(|traits| traits.age));
+        let by_signed_in_at = told(|traits| traits.signed_in_at);
         let known_age = Some(AgeLimit::reached_at(30));
         let every_age = || std::iter::once(None).chain(AgeLimit::ALL.map(Some)).collect();
         Self {
             by_place,
             by_age,
+            by_signed_in_at,
             providers: providers(sets, by_place),
             ages: if by_age { every_age() } else { vec![known_age] },
             stated: if told(|traits| traits.stated) { vec![true, false] } else { vec![true] },
+            signed_in_at: if by_signed_in_at { Place::ALL } else { &[Place::Browser] },
             limits: Limits::of(&services),
         }
     }
@@ -65,11 +71,13 @@ impl Classes {
         let mut times = Vec::new();
         for age in self.limits.ages.firsts() {
             for stated in &self.stated {
-                times.extend(self.limits.moments.firsts().iter().map(|moment| (*age, *stated, *moment)));
+                for moment in self.limits.moments.firsts() {
+                    times.extend(self.signed_in_at.iter().map(|place| (*age, *stated, *moment, *place)));
+                }
             }
         }
         ways.into_iter().flat_map(move |(provider, person, (acr, amr))| {
-            times.clone().into_iter().map(move |(age, time_stated, at)| Login {
+            times.clone().into_iter().map(move |(age, time_stated, at, signed_in_at)| Login {
                 provider: provider.clone(),
                 acr: acr.clone(),
                 amr: amr.clone(),
@@ -77,6 +85,7 @@ impl Classes {
                 time_stated,
                 person,
                 at,
+                signed_in_at,
             })
         })
     }

@@ -39,6 +39,8 @@ pub struct Situation<'a> {
     pub age: Duration,
     /// Whether the provider said when it was.
     pub time_stated: bool,
+    /// The class of the place where the person signed in.
+    pub signed_in_at: Place,
 }
 
 /// One condition of a row.
@@ -74,6 +76,8 @@ pub enum Condition {
     OlderThan(Duration),
     /// The provider did not say when the login was.
     TimeUnstated,
+    /// The person signed in at a place of one of these classes: here, or where the session was made that serves.
+    SignedInAt(Vec<Place>),
 }
 
 impl Condition {
@@ -96,6 +100,7 @@ impl Condition {
             Self::Within(most) => at.age <= *most,
             Self::OlderThan(least) => at.age > *least,
             Self::TimeUnstated => !at.time_stated,
+            Self::SignedInAt(places) => places.contains(&at.signed_in_at),
         })
     }
 
@@ -113,6 +118,7 @@ impl Condition {
             // Both change after the age that they name.
             Self::Within(age) | Self::OlderThan(age) => Looks::LoginAge(age.as_secs().checked_add(1)),
             Self::TimeUnstated => Looks::TimeStated,
+            Self::SignedInAt(_) => Looks::SignedInAt,
         }
     }
 
@@ -148,6 +154,7 @@ impl Condition {
             Self::Within(most) => format!("context.age <= {}", most.as_secs()),
             Self::OlderThan(least) => format!("context.age > {}", least.as_secs()),
             Self::TimeUnstated => "!context.timeStated".to_owned(),
+            Self::SignedInAt(places) => one_of("context.signedInAt", places.iter().map(|place| format!("\"{place}\""))),
         }
     }
 
@@ -156,7 +163,9 @@ impl Condition {
     pub fn failure(&self) -> Failure {
         match self {
             Self::Providers(_) => Failure::ProviderNotAccepted,
-            Self::Clients(_) | Self::From(_) | Self::To(_) | Self::Places(_) => Failure::PolicyRefused,
+            Self::Clients(_) | Self::From(_) | Self::To(_) | Self::Places(_) | Self::SignedInAt(_) => {
+                Failure::PolicyRefused
+            }
             Self::Populations(_) | Self::AgeFrom(_) | Self::AgeBelow(_) | Self::Capacities(_) => Failure::NotEligible,
             Self::Hours(_) => Failure::NotOpen,
             Self::Identity(_) | Self::Authentication(_) => Failure::AssuranceTooLow,
@@ -184,6 +193,7 @@ impl Condition {
             Self::Authentication(_) => u8::from(at.assurance.authentication).to_string(),
             Self::Within(_) | Self::OlderThan(_) => span(at.age),
             Self::TimeUnstated => (if at.time_stated { "stated" } else { "not stated" }).to_owned(),
+            Self::SignedInAt(_) => at.signed_in_at.to_string(),
         }
     }
 }
@@ -206,6 +216,7 @@ impl fmt::Display for Condition {
             Self::Within(most) => write!(f, "signed in at most {} ago", span(*most)),
             Self::OlderThan(least) => write!(f, "signed in more than {} ago", span(*least)),
             Self::TimeUnstated => f.write_str("the provider did not say when"),
+            Self::SignedInAt(places) => write!(f, "signed in at a place that is {}", list(places)),
         }
     }
 }
@@ -246,7 +257,7 @@ pub(crate) fn read(row: &Section<'_>) -> Vec<Condition> {
         AgeLimit::try_from(years).map_err(|error| row.refuse_field(name, error)).ok()
     };
     // An empty list would mean nobody, and would be read as anybody.
-    for name in ["providers", "clients", "from", "to", "places", "populations", "capacities", "hours"] {
+    for name in ["providers", "clients", "from", "to", "places", "signed_in_at", "populations", "capacities", "hours"] {
         if row.is_empty_list(name) {
             row.refuse_field(name, "is empty: name at least one, or leave the condition out");
         }
@@ -260,6 +271,7 @@ pub(crate) fn read(row: &Section<'_>) -> Vec<Condition> {
         some(row.list("from"), Condition::From),
         some(row.list("to"), Condition::To),
         some(row.list("places"), Condition::Places),
+        some(row.list("signed_in_at"), Condition::SignedInAt),
         some(row.list("populations"), Condition::Populations),
         limit("age_from").map(Condition::AgeFrom),
         limit("age_below").map(Condition::AgeBelow),

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway_core::circumstances::{AgeLimit, Capacity, Login, Population};
+use gateway_core::circumstances::{AgeLimit, Capacity, Login, Place, Population};
 use gateway_core::consent::Mode;
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
 use gateway_core::time::Date;
@@ -130,7 +130,7 @@ fn somebody(set: &PolicySet, id: &ServiceId, both: &[Option<&Service>; 2]) -> Op
     let classes = Classes::of(&[set], both);
     clients.into_iter().find_map(|client| {
         let login = classes.logins().find(|login| permits(set, client, id, login))?;
-        Some(describe(client, &login))
+        Some(describe(&classes, client, &login))
     })
 }
 
@@ -153,7 +153,7 @@ fn compare_decisions(
             let (was, is) = (permits(old, client, id, &login), permits(new, client, id, &login));
             if was != is {
                 let changed = changes.entry((is, client, login.provider.clone())).or_default();
-                changed.add(&login, || describe(client, &login));
+                changed.add(&login, || describe(&classes, client, &login));
             }
         }
     }
@@ -175,6 +175,7 @@ struct Changed {
     populations: BTreeSet<Option<Population>>,
     ages: BTreeSet<Option<AgeLimit>>,
     capacities: BTreeSet<Capacity>,
+    signed_in_at: BTreeSet<Place>,
     words: BTreeSet<String>,
     example: Option<String>,
 }
@@ -184,6 +185,7 @@ impl Changed {
         self.populations.insert(login.person.population);
         self.ages.insert(login.person.age);
         self.capacities.insert(login.person.capacity);
+        self.signed_in_at.insert(login.signed_in_at);
         self.words.insert(words(login));
         if self.example.is_none() {
             self.example = Some(example());
@@ -206,6 +208,10 @@ impl Changed {
         if classes.by_age {
             who += &format!(" aged {}", ages.join("/"));
         }
+        if classes.by_signed_in_at {
+            let places: Vec<&str> = self.signed_in_at.iter().map(|place| place.as_str()).collect();
+            who += &format!(" signed in at {}", places.join("/"));
+        }
         format!("{who} acting as {}, by {},", capacities.join("/"), words.join(" or "))
     }
 }
@@ -215,7 +221,7 @@ fn words(login: &Login) -> String {
     if login.amr.is_empty() { acr.to_owned() } else { format!("{acr} with {}", login.amr.join("+")) }
 }
 
-fn describe(client: &ClientId, login: &Login) -> String {
+fn describe(classes: &Classes, client: &ClientId, login: &Login) -> String {
     let person = login.person;
     let population = person.population.map_or("somebody of an unknown place", |population| match population {
         Population::Mainland => "a mainland resident",
@@ -234,8 +240,10 @@ fn describe(client: &ClientId, login: &Login) -> String {
         (true, age) => format!("{} ago", span(age)),
         (false, age) => format!("at a time that the provider did not state ({} ago)", span(age)),
     };
+    let signed_in_at = login.signed_in_at;
+    let place = if classes.by_signed_in_at { format!(" at a place that is {signed_in_at}") } else { String::new() };
     format!(
-        "{population} {age}, {capacity}, at {client}, signed in with {} ({}) {when}, on a {}",
+        "{population} {age}, {capacity}, at {client}, signed in with {} ({}) {when}{place}, on a {}",
         login.provider,
         words(login),
         login.at

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use gateway_core::assertion::Assertion;
+use gateway_core::circumstances::{Login, Place};
 use gateway_core::claims::ClaimsRequest;
 use gateway_core::document::{Problem, Problems};
 use gateway_core::error::Failure;
-use gateway_core::ids::ServiceId;
+use gateway_core::ids::{ClientId, ServiceId};
 use serde::Serialize;
 
 use crate::case::{Case, Example};
@@ -128,7 +130,7 @@ impl PolicySet {
         let Some(assertion) = provider.and_then(|provider| case.assertion(provider.jurisdiction)) else {
             return unknown("provider-exists");
         };
-        let login = match self.login(&assertion, case.age(), case.at.week_minute(), case.at.date()) {
+        let login = match self.case_login(client, &assertion, case) {
             Ok(login) => login,
             Err(refusal) => return refused(refusal),
         };
@@ -166,6 +168,12 @@ impl PolicySet {
         }
     }
 
+    fn case_login(&self, client: &ClientId, assertion: &Assertion, case: &Case) -> Result<Login, Refusal> {
+        let at_client = self.client(client).map_or(Place::Browser, |client| client.place);
+        let signed_in = (case.age(), case.signed_in_at.unwrap_or(at_client));
+        self.login(assertion, signed_in, (case.at.week_minute(), case.at.date()))
+    }
+
     fn rows(&self, service: &Service, case: &Case, outcome: &Outcome) -> (Vec<RowReport>, Vec<String>) {
         let mut change = Vec::new();
         if let (Ok(_), Err(error)) = (&outcome.decision, &outcome.released) {
@@ -173,7 +181,7 @@ impl PolicySet {
         }
         let client = case.client.as_ref().or(service.clients.first());
         let assertion = self.provider(&case.provider).and_then(|provider| case.assertion(provider.jurisdiction));
-        let login = assertion.and_then(|a| self.login(&a, case.age(), case.at.week_minute(), case.at.date()).ok());
+        let login = client.zip(assertion).and_then(|(client, a)| self.case_login(client, &a, case).ok());
         let facts = client.zip(login.as_ref());
         let facts = facts.map(|(client, login)| Facts { client, service: &service.id, login, demand: Demand::NONE });
         let Some((_, at)) = facts.as_ref().and_then(|facts| self.judged(facts)) else {

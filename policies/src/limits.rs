@@ -27,6 +27,8 @@ pub(crate) enum Looks {
     LoginAge(Option<u64>),
     /// Whether the provider said when the login was.
     TimeStated,
+    /// At what class of place the person signed in.
+    SignedInAt,
 }
 
 /// Values in an order, cut into classes: the first of each class. The first class begins with the least value, so each value is
@@ -75,7 +77,8 @@ impl Limits {
                 | Looks::Population
                 | Looks::Age
                 | Looks::Capacity
-                | Looks::TimeStated => {}
+                | Looks::TimeStated
+                | Looks::SignedInAt => {}
             }
         }
         for cedar in services.iter().filter_map(|service| service.cedar.as_deref()) {

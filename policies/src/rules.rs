@@ -15,7 +15,7 @@ use cedar_policy::{
     ResourceConstraint, RestrictedExpression, Schema, ValidationMode, Validator,
 };
 use gateway_core::assurance::Assurance;
-use gateway_core::circumstances::{Person, WeekMinute};
+use gateway_core::circumstances::{Person, Place, WeekMinute};
 use gateway_core::ids::ServiceId;
 
 use crate::condition::Situation;
@@ -34,7 +34,8 @@ action signIn appliesTo {
     client: Client,
     from: String,           // where the provider stands: CN-GD, HK or MO
     to: String,             // where the client stands
-    place: String,          // browser, app, kiosk or counter
+    place: String,          // of the client: browser, app, kiosk or counter
+    signedInAt: String,     // where the person signed in: there, or where the session was made that serves
     identity: Long,         // 1 to 3
     authentication: Long,   // 1 to 3
     age: Long,              // seconds since the person authenticated
@@ -72,6 +73,7 @@ struct Class {
     client: Index,
     assurance: Assurance,
     time_stated: bool,
+    signed_in_at: Place,
     person: Person,
     when: When,
 }
@@ -156,13 +158,24 @@ impl Rules {
 
     /// The class of a situation. Where the parties stand and the place follow from who they are; all else is part of it.
     fn class(&self, at: &Situation<'_>, provider: Index, client: Index) -> Class {
-        let Situation { provider: _, client: _, from: _, to: _, place: _, person, at, assurance, age, time_stated } =
-            *at;
+        let Situation {
+            provider: _,
+            client: _,
+            from: _,
+            to: _,
+            place: _,
+            person,
+            at,
+            assurance,
+            age,
+            time_stated,
+            signed_in_at,
+        } = *at;
         let when = match &self.limits {
             Some(limits) => When::Between(limits.ages.class(age.as_secs()), limits.moments.class(at)),
             None => When::Exactly(age.as_secs(), at),
         };
-        Class { provider, client, assurance, time_stated, person, when }
+        Class { provider, client, assurance, time_stated, signed_in_at, person, when }
     }
 
     /// Asks Cedar.
@@ -188,6 +201,7 @@ impl Rules {
             ("from", text(at.from.code())),
             ("to", text(at.to.code())),
             ("place", text(at.place.as_str())),
+            ("signedInAt", text(at.signed_in_at.as_str())),
             ("identity", long(u8::from(at.assurance.identity).into())),
             ("authentication", long(u8::from(at.assurance.authentication).into())),
             ("age", long(age)),

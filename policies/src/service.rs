@@ -202,6 +202,7 @@ impl Service {
             place: in_raw("population"),
             capacity: in_raw("capacity"),
             stated: in_raw("timeStated"),
+            signed_in_at: in_raw("signedInAt"),
         };
         for condition in self.rows.iter().flat_map(|row| &row.conditions) {
             match condition.looks_at() {
@@ -209,6 +210,7 @@ impl Service {
                 Looks::Population => traits.place = true,
                 Looks::Capacity => traits.capacity = true,
                 Looks::TimeStated => traits.stated = true,
+                Looks::SignedInAt => traits.signed_in_at = true,
                 Looks::Parties | Looks::Assurance | Looks::Moment(_) | Looks::LoginAge(_) => {}
             }
         }
@@ -227,6 +229,8 @@ pub(crate) struct Traits {
     pub(crate) capacity: bool,
     /// Whether the provider said when they signed in.
     pub(crate) stated: bool,
+    /// At what class of place they signed in.
+    pub(crate) signed_in_at: bool,
 }
 
 fn read_service(doc: &Section<'_>, words: &Vocabulary, groups: &Groups) -> Option<Service> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cel::Context;
 use gateway_core::assertion::Assertion;
-use gateway_core::circumstances::{Capacity, DataClass, Login, Person, WeekMinute};
+use gateway_core::circumstances::{Capacity, DataClass, Login, Person, Place, WeekMinute};
 use gateway_core::claims::ClaimsRequest;
 use gateway_core::client::{Client, Filing};
 use gateway_core::consent::Cover;
@@ -259,7 +259,12 @@ impl PolicySet {
     ///
     /// # Errors
     /// A [`Refusal`] when the provider says something of the person that no policy knows.
-    pub fn login(&self, assertion: &Assertion, age: Duration, at: WeekMinute, today: Date) -> Result<Login, Refusal> {
+    pub fn login(
+        &self,
+        assertion: &Assertion,
+        (age, signed_in_at): (Duration, Place),
+        (at, today): (WeekMinute, Date),
+    ) -> Result<Login, Refusal> {
         let provider = self.provider(&assertion.provider);
         let provider = provider.ok_or_else(|| Refusal::by(Failure::PolicyRefused, "provider-exists"))?;
         let person = provider.person.person(&Scope::new(&self.root, assertion, today));
@@ -271,6 +276,7 @@ impl PolicySet {
             time_stated: assertion.time_stated,
             person: person.map_err(|rule| Refusal::by(Failure::PolicyRefused, rule))?,
             at,
+            signed_in_at,
         })
     }
 
@@ -316,6 +322,7 @@ impl PolicySet {
             assurance: meaning.assurance,
             age: Duration::from_secs(login.age),
             time_stated: login.time_stated,
+            signed_in_at: login.signed_in_at,
         };
         Ok((entry, at, *provider_index, recipient.index))
     }

@@ -78,6 +78,7 @@ fn login(provider: &str, words: &str, age: u64) -> Login {
         time_stated: true,
         person: ADULT,
         at: WeekMinute::at(2, 600),
+        signed_in_at: Place::Browser,
     }
 }
 
@@ -359,7 +360,10 @@ fn raw_cedar_can_forbid_and_an_error_never_permits() {
 /// set that never saw the first would answer it.
 #[test]
 fn a_kept_verdict_answers_only_its_own_class() {
-    let rows = format!("{MANY}[[allow]]\nproviders = [\"mo\"]\nidentity = 2\nauthentication = 2\nmax_age = \"10m\"\n");
+    let rows = format!(
+        "{MANY}[[allow]]\nproviders = [\"mo\"]\nidentity = 2\nauthentication = 2\nmax_age = \"10m\"\n\
+         signed_in_at = [\"app\", \"counter\"]\n"
+    );
     let kept = compile(&[("s", &rows)]).unwrap();
     for age in [0, 599, 600, 601, 86_400] {
         for words in ["low", "high"] {
@@ -370,9 +374,11 @@ fn a_kept_verdict_answers_only_its_own_class() {
                         age: Some(AgeLimit::reached_at(30)),
                         capacity: Capacity::Own,
                     };
-                    let login = Login { at, person, ..login(provider, words, age) };
-                    let fresh = compile(&[("s", &rows)]).unwrap();
-                    assert_eq!(why(&kept, "portal", &login), why(&fresh, "portal", &login), "{login:?}");
+                    for signed_in_at in Place::ALL.iter().copied() {
+                        let login = Login { at, person, signed_in_at, ..login(provider, words, age) };
+                        let fresh = compile(&[("s", &rows)]).unwrap();
+                        assert_eq!(why(&kept, "portal", &login), why(&fresh, "portal", &login), "{login:?}");
+                    }
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway_core::circumstances::{AgeLimit, Capacity, Login, Person, WeekMinute};
+use gateway_core::circumstances::{AgeLimit, Capacity, Login, Person, Place, WeekMinute};
 use gateway_core::client::Client;
 use gateway_core::consent::Mode;
 use policies::decide::Demand;
@@ -155,6 +155,7 @@ fn everybody(provider: &Provider, at: WeekMinute) -> Vec<Login> {
                 time_stated: true,
                 person: Person { population, age, capacity },
                 at,
+                signed_in_at: Place::Browser,
             }));
         }
     }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway_core::circumstances::{AgeLimit, Capacity, Login, Person, Population, WeekMinute};
+use gateway_core::circumstances::{AgeLimit, Capacity, Login, Person, Place, Population, WeekMinute};
 use gateway_core::client::Client;
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
 use policies::decide::Demand;
@@ -35,7 +35,7 @@ const TABLES: [&[Words]; 4] = [
     &[("a", &["card", "face"], 3, 1), ("b", &[], 2, 2)],
 ];
 /// Raw Cedar that compares with numbers at the ends, and one that compares with nothing.
-const CEDAR: [&str; 8] = [
+const CEDAR: [&str; 9] = [
     "forbid(principal, action, resource == Service::\"s\") when { context.minute > 1438 };",
     "forbid(principal, action, resource == Service::\"s\") when { context.minute < 1 && context.weekday == 7 };",
     "forbid(principal, action, resource == Service::\"s\") when { context.age > 0 };",
@@ -44,6 +44,7 @@ const CEDAR: [&str; 8] = [
     "permit(principal, action, resource == Service::\"s\") when { context.weekday > 6 && context.authentication > 2 };",
     "permit(principal, action, resource == Service::\"s\") when { context has years && context.years >= 70 };",
     "forbid(principal, action, resource == Service::\"s\") when { context.capacity == \"assisted\" || !context.timeStated };",
+    "forbid(principal, action, resource == Service::\"s\") when { context.signedInAt == \"app\" };",
 ];
 
 /// A condition of a row, as it stands in a document.
@@ -195,6 +196,7 @@ fn condition() -> impl Strategy<Value = Condition> {
         1 => some("from", &["CN-GD", "HK", "MO"]),
         1 => some("to", &["CN-GD", "HK", "MO"]),
         1 => some("places", &["browser", "app", "kiosk", "counter"]),
+        1 => some("signed_in_at", &["browser", "app", "kiosk", "counter"]),
         1 => some("populations", &["mainland", "hk", "macao", "taiwan", "other"]),
         1 => some("capacities", &["own", "legal-person", "assisted"]),
         1 => (select(vec!["age_from", "age_below"]), years).prop_map(|(name, years)| Condition::Years(name, years)),
@@ -284,6 +286,7 @@ struct Grid {
     years: Vec<Option<AgeLimit>>,
     ages: Vec<u64>,
     stated: Vec<bool>,
+    signed_in_at: &'static [Place],
     moments: Vec<u16>,
 }
 
@@ -291,12 +294,14 @@ impl Grid {
     /// With `all`, also where no limit is.
     fn of(versions: [&Version; 2], all: bool) -> Self {
         let raw = all || versions.iter().any(|version| version.cedar.is_some());
+        let mut signed_in_at = raw;
         let (mut years, mut stated, mut ages, mut moments) = (raw, raw, BTreeSet::from([0]), BTreeSet::from([0]));
         let around = |limit: u64| [limit.checked_sub(1), Some(limit), limit.checked_add(1)].into_iter().flatten();
         // Goes round: Monday 00:00 follows the last minute of Sunday.
         let about = |day: u16, minute: u16| [10_079, 0, 1].map(|more| (day * 1_440 + minute + more) % 10_080);
         for condition in versions.iter().flat_map(|version| &version.rows).flat_map(|row| row.conditions.values()) {
             match condition {
+                Condition::List("signed_in_at", _) => signed_in_at = true,
                 Condition::List(..) | Condition::Level(..) => {}
                 Condition::Years(..) => years = true,
                 Condition::Unstated => stated = true,
@@ -329,6 +334,7 @@ impl Grid {
             years: if years { every_age.collect() } else { vec![Some(AgeLimit::reached_at(30))] },
             ages: ages.into_iter().collect(),
             stated: if stated { vec![true, false] } else { vec![true] },
+            signed_in_at: if signed_in_at { Place::ALL } else { &[Place::Browser] },
             moments: moments.into_iter().collect(),
         }
     }
@@ -340,6 +346,7 @@ impl Grid {
             self.years.len(),
             self.ages.len(),
             self.stated.len(),
+            self.signed_in_at.len(),
             self.moments.len(),
         ];
         sides.iter().map(|side| *side as u64).product()
@@ -361,6 +368,7 @@ impl Grid {
             amr: amr.iter().map(|method| (*method).to_owned()).collect(),
             age: *pick(&mut number, &self.ages),
             time_stated: *pick(&mut number, &self.stated),
+            signed_in_at: *pick(&mut number, self.signed_in_at),
             person,
             at: WeekMinute::try_from(*pick(&mut number, &self.moments)).unwrap(),
         }

@@ -63,6 +63,7 @@ struct Row {
     from: Option<Vec<&'static str>>,
     to: Option<Vec<&'static str>>,
     places: Option<Vec<&'static str>>,
+    signed_in_at: Option<Vec<&'static str>>,
     populations: Option<Vec<&'static str>>,
     age_from: Option<u8>,
     age_below: Option<u8>,
@@ -82,6 +83,7 @@ struct Case {
     word: &'static str,
     age: u64,
     stated: bool,
+    signed_in_at: &'static str,
     population: Option<&'static str>,
     /// In years.
     years: Option<u8>,
@@ -103,6 +105,7 @@ impl Row {
             from: dice.some(6, |dice| dice.few(&JURISDICTIONS)),
             to: dice.some(6, |dice| dice.few(&JURISDICTIONS)),
             places: dice.some(5, |dice| dice.few(&PLACES)),
+            signed_in_at: dice.some(5, |dice| dice.few(&PLACES)),
             populations: dice.some(4, |dice| dice.few(&POPULATIONS)),
             age_from: dice.some(4, |dice| dice.pick(&LIMITS)),
             age_below: dice.some(5, |dice| dice.pick(&LIMITS)),
@@ -126,8 +129,16 @@ impl Row {
     }
 
     fn names_nothing(&self) -> bool {
-        let lists =
-            [&self.providers, &self.clients, &self.from, &self.to, &self.places, &self.populations, &self.capacities];
+        let lists = [
+            &self.providers,
+            &self.clients,
+            &self.from,
+            &self.to,
+            &self.places,
+            &self.populations,
+            &self.capacities,
+            &self.signed_in_at,
+        ];
         lists.iter().all(|list| list.is_none())
             && (self.age_from, self.age_below, self.hours, self.older_than, self.unstated)
                 == (None, None, None, None, false)
@@ -141,6 +152,7 @@ impl Row {
             ("from", &self.from),
             ("to", &self.to),
             ("places", &self.places),
+            ("signed_in_at", &self.signed_in_at),
             ("populations", &self.populations),
             ("capacities", &self.capacities),
         ];
@@ -200,6 +212,7 @@ impl Row {
             && among(&self.from, from)
             && among(&self.to, to)
             && among(&self.places, place)
+            && among(&self.signed_in_at, case.signed_in_at)
             && among(&self.capacities, capacity)
             && !own_only
             && population
@@ -268,6 +281,7 @@ fn login(case: &Case) -> Login {
             capacity: if case.legal { Capacity::LegalPerson } else { Capacity::Own },
         },
         at: WeekMinute::at(case.day, case.minute),
+        signed_in_at: case.signed_in_at.parse().unwrap(),
     }
 }
 
@@ -278,6 +292,7 @@ fn random_case(dice: &mut Dice) -> Case {
         word: dice.pick(&["a", "b", "c", "d", "d", "D"]),
         age: dice.roll(1_300) as u64,
         stated: dice.roll(4) != 0,
+        signed_in_at: dice.pick(&PLACES),
         population: dice.some(1, |dice| dice.pick(&POPULATIONS)).filter(|_| dice.roll(6) != 0),
         years: Some(dice.roll(90) as u8).filter(|_| dice.roll(6) != 0),
         legal: dice.roll(4) == 0,

@@ -138,7 +138,7 @@ impl Resolver {
         attempt
     }
 
-    /// Forgets what was found of an entity that is of no use as it is: it may say something else soon.
+    /// Forgets what was found of an entity that cannot be used as it is: it may say something else soon.
     pub async fn forget(&self, entity: &EntityId, anchor: &Anchor) {
         self.kept.invalidate(&(entity.clone(), anchor.version.clone())).await;
     }

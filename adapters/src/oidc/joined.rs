@@ -37,7 +37,7 @@ impl Joined {
         Self { resolver, anchor, places: Shares::new("provider's federation", 4, 4), last: Mutex::default() }
     }
 
-    /// The metadata of a provider, as its federation leaves it. Where that is of no use, the last that was serves as long as its
+    /// The metadata of a provider, as its federation leaves it. Where that cannot be used, the last that was serves as long as its
     /// chain does.
     pub(super) async fn metadata(&self, settings: &Settings, now: Timestamp) -> Result<Arc<Metadata>, UpstreamError> {
         let refuse = |error: FederationError| UpstreamError::Refused(format!("federation: {error}"));
@@ -55,7 +55,7 @@ impl Joined {
                 Ok(metadata)
             }
             Err(error) => {
-                tracing::warn!(%entity, %error, "a provider's metadata is of no use");
+                tracing::warn!(%entity, %error, "a provider's metadata cannot be used");
                 self.resolver.forget(&entity, &self.anchor).await;
                 self.known(|known| !known.expires_at.is_past(now)).ok_or(error)
             }

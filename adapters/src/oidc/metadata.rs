@@ -75,7 +75,7 @@ impl Metadata {
     /// Reads a metadata document and checks it against the settings.
     ///
     /// # Errors
-    /// Why it is of no use.
+    /// Why it cannot be used.
     pub(super) fn judged(json: &[u8], settings: &Settings) -> Result<Self, &'static str> {
         let metadata = Self::parse(json).ok_or("the metadata cannot be read")?;
         metadata.check(settings)?;

@@ -31,7 +31,7 @@ pub(super) struct AnyClaims(HashMap<String, Value>);
 
 impl AdditionalClaims for AnyClaims {}
 
-/// A provider's keys. A set without any that verifies is of no use: the last good one serves.
+/// A provider's keys. A set without any that verifies fails its check: the last good one serves.
 pub(super) fn keys(json: &[u8]) -> Result<KeySet, &'static str> {
     let keys = KeySet::parse(json).map_err(|_| "it is no JWK Set")?;
     if keys.is_empty() { Err("it holds no key that verifies") } else { Ok(keys) }

@@ -215,6 +215,15 @@ pub struct Login {
     pub person: Person,
     /// When the service was asked for.
     pub at: WeekMinute,
+    /// The class of the place where the person signed in: where the client stands, or where the session was made that served.
+    #[serde(default = "own_browser")]
+    pub signed_in_at: Place,
+}
+
+/// Logins and sessions of an earlier release do not say where they were made.
+#[must_use]
+pub fn own_browser() -> Place {
+    Place::Browser
 }
 
 /// A minute of the week: minutes since Monday 00:00 in the zone of all three jurisdictions, UTC+8. The week goes round: what

@@ -317,6 +317,7 @@ mod tests {
                 time_stated: true,
                 person: Person { population: None, age: None, capacity: Capacity::Own },
                 at: WeekMinute::at(0, 0),
+                signed_in_at: crate::circumstances::Place::Browser,
             },
             consent: None,
             person: PersonId::from_random([1; 24]),

@@ -109,7 +109,8 @@ impl Visit<'_> {
         };
         match self.person(&assertion, None).await {
             Ok(known) => {
-                let proof = Proof { session: None, assertion, known };
+                let signed_in_at = self.signs_in_at(&transaction.request);
+                let proof = Proof { session: None, signed_in_at, assertion, known };
                 self.proceed(transaction, Some(proof), None).await
             }
             Err(error) => self.internal(&error, Some(&transaction)),

@@ -140,6 +140,9 @@ async fn look(app: &App, registered: &Registered, record: &Record) -> Result<Vec
         };
         checks.push(Check::new("redirects", "sector_identifier_uri", listed));
     }
+    if !client.filings.is_empty() && has_people(client) {
+        checks.push(Check::new("privacy", "policy_uri", has_privacy_notice(app, client).await));
+    }
     checks.push(Check::new("keys", client.auth.method(), authenticates(app, registered).await));
     checks.extend(encrypts(app, registered).await);
     checks.push(signed_in(app, client, record).await?);
@@ -155,6 +158,16 @@ async fn look(app: &App, registered: &Registered, record: &Record) -> Result<Vec
     let hosts = hosts(client);
     checks.extend(a_few_at_a_time(hosts.iter().map(|host| certificate(app, host)).collect()).await);
     Ok(checks)
+}
+
+/// People whose data crosses a border are shown the recipient's privacy notice.
+async fn has_privacy_notice(app: &App, client: &Client) -> Result<String, String> {
+    let notice = client.pages.policy.as_ref();
+    let notice = notice.ok_or("is needed: people whose data crosses a border are shown it")?;
+    match call(app, notice.as_str()).await?.status() {
+        StatusCode::OK => Ok(format!("{notice} answers")),
+        status => Err(format!("{notice} answers {}", status.as_u16())),
+    }
 }
 
 /// One check after the other, but that four are under way at a time: a host has others to serve as well.

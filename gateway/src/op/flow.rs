@@ -4,7 +4,7 @@
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
 use gateway_core::authorize::AuthorizationRequest;
-use gateway_core::circumstances::Login;
+use gateway_core::circumstances::{Login, Place, own_browser};
 use gateway_core::consent::{Item, Mode, Proposal};
 use gateway_core::details::Details;
 use gateway_core::digest::sha256;
@@ -38,6 +38,8 @@ use crate::store::{Batch, Class, Key, StoreError, Write};
 pub(super) struct Proof {
     /// The session that it comes from; none, when it was given in this sign-in.
     pub(super) session: Option<String>,
+    /// The class of the place where the person signed in.
+    pub(super) signed_in_at: Place,
     pub(super) assertion: Assertion,
     pub(super) known: Known,
 }
@@ -53,6 +55,8 @@ impl Proof {
 #[derive(Serialize, Deserialize)]
 struct Waiting {
     session: Option<String>,
+    #[serde(default = "own_browser")]
+    signed_in_at: Place,
     person: PersonId,
     assertion: Assertion,
 }
@@ -103,7 +107,12 @@ impl Visit<'_> {
         let preferred = session.assertion.provider.clone();
         match self.person(&session.assertion, None).await {
             Ok(known) if known.person == session.person => {
-                let proof = Proof { session: Some(session.id), assertion: session.assertion, known };
+                let proof = Proof {
+                    session: Some(session.id),
+                    signed_in_at: session.place,
+                    assertion: session.assertion,
+                    known,
+                };
                 self.proceed(transaction, Some(proof), Some(&preferred)).await
             }
             // The link was undone or moved meanwhile: the old login proves nothing about this person.
@@ -350,7 +359,12 @@ impl Visit<'_> {
         proof: Proof,
     ) -> Result<Secret<String>, SessionError> {
         let secret = self.app.entropy.token()?;
-        let waiting = Waiting { session: proof.session, person: proof.known.person, assertion: proof.assertion };
+        let waiting = Waiting {
+            session: proof.session,
+            signed_in_at: proof.signed_in_at,
+            person: proof.known.person,
+            assertion: proof.assertion,
+        };
         let sealed = self.app.seals.record(secret.expose(), &waiting)?;
         // Whoever links an account may wait for another provider meanwhile.
         let until = transaction.expires_at.plus(2 * gateway_core::interaction::TRANSACTION_LIFETIME);
@@ -394,7 +408,12 @@ impl Visit<'_> {
         };
         let waiting: Waiting = self.app.seals.open_record(secret, &sealed)?;
         let known = self.person(&waiting.assertion, Some(waiting.person)).await?;
-        Ok(Some(Proof { session: waiting.session, assertion: waiting.assertion, known }))
+        Ok(Some(Proof {
+            session: waiting.session,
+            signed_in_at: waiting.signed_in_at,
+            assertion: waiting.assertion,
+            known,
+        }))
     }
 
     /// The release that waits, judged anew: the policy may have changed since the page was shown.

@@ -4,7 +4,6 @@ use axum::response::Response;
 use gateway_core::assertion::Assertion;
 use gateway_core::audit::{self, DetailFacts, Event, LoginFacts, TerminalFacts};
 use gateway_core::authorize::{Answer, AuthorizationRequest};
-use gateway_core::circumstances::Place;
 use gateway_core::claims::Claims;
 use gateway_core::client::GrantType;
 use gateway_core::consent::{Mode, Receipt};
@@ -62,9 +61,7 @@ impl Visit<'_> {
                 };
                 Self::forget(&mut response, &transaction);
                 let left = match session {
-                    Some(session) => {
-                        self.leave_session(&mut response, &transaction, proof, (session, state.is_some())).await
-                    }
+                    Some(session) => self.leave_session(&mut response, proof, (session, state.is_some())).await,
                     None => self.leave_nothing(&mut response).await,
                 };
                 if let Err(error) = left {
@@ -93,15 +90,12 @@ impl Visit<'_> {
     async fn leave_session(
         &self,
         response: &mut Response,
-        transaction: &Transaction,
         proof: &Proof,
         (session, asked): (String, bool),
     ) -> Result<(), SessionError> {
         self.show_session(response, &session, self.session_ends(&proof.assertion), asked);
         if proof.session.is_none() {
-            // What a client polls for was answered in a browser of the person's own.
-            let client = self.active.client(&transaction.request.client).map(|registered| registered.client.place);
-            let place = client.filter(|_| transaction.request.collection().is_none()).unwrap_or(Place::Browser);
+            let place = proof.signed_in_at;
             self.begin_session(response, session, place, (&proof.known.person, &proof.assertion)).await?;
         }
         Ok(())

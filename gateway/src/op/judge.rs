@@ -3,7 +3,7 @@
 use gateway_core::assertion::Assertion;
 use gateway_core::audit::{Decision, Event, RefusedFacts, Shadow};
 use gateway_core::authorize::AuthorizationRequest;
-use gateway_core::circumstances::Login;
+use gateway_core::circumstances::{Login, Place};
 use gateway_core::client::Client;
 use gateway_core::consent::Mode;
 use gateway_core::error::Failure;
@@ -36,7 +36,8 @@ impl Visit<'_> {
         let (assertion, policies) = (&proof.assertion, self.active.catalog.policies());
         let in_answer = proof.origin() == Origin::ThisLogin && assertion.is_in_answer();
         let age = self.age(assertion, in_answer);
-        let login = policies.login(assertion, age, self.now.week_minute(), self.now.date());
+        let now = (self.now.week_minute(), self.now.date());
+        let login = policies.login(assertion, (age, proof.signed_in_at), now);
         let verdict = match &login {
             Err(refusal) => Err(refusal.clone()),
             Ok(_) if self.meaning(assertion).is_none() => {
@@ -159,11 +160,19 @@ impl Visit<'_> {
         candidates
     }
 
-    /// Whether the browser of a request stands where many people use it, one after the other. A request that its client
-    /// polls for is answered on the person's own device, wherever the client stands.
+    /// The class of the place where a request is answered: where its client stands. A request that its client polls for is
+    /// answered in a browser of the person's own; where an unknown client stands, anybody may.
+    pub(super) fn signs_in_at(&self, request: &AuthorizationRequest) -> Place {
+        match self.active.client(&request.client) {
+            _ if request.collection().is_some() => Place::Browser,
+            Some(registered) => registered.client.place,
+            None => Place::Kiosk,
+        }
+    }
+
+    /// Whether many people use the browser of a request, one after the other.
     pub(super) fn is_on_shared_machine(&self, request: &AuthorizationRequest) -> bool {
-        let client = self.active.client(&request.client);
-        request.collection().is_none() && client.is_none_or(|registered| registered.client.place.is_shared())
+        self.signs_in_at(request).is_shared()
     }
 
     /// Whether the person has to sign in anew at a provider: the client demands it, or the provider's own session may be

@@ -161,7 +161,8 @@ impl Visit<'_> {
         }
         let stored = async {
             let known = self.person(&assertion, None).await?;
-            let proof = Proof { session: None, assertion, known };
+            let signed_in_at = self.signs_in_at(&transaction.request);
+            let proof = Proof { session: None, signed_in_at, assertion, known };
             Ok::<_, AnyError>(self.lay_aside(&transaction, proof).await?)
         };
         match stored.await {

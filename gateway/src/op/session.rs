@@ -4,7 +4,7 @@
 
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
-use gateway_core::circumstances::Place;
+use gateway_core::circumstances::{Place, own_browser};
 use gateway_core::ids::{ClientId, PersonId, base64url};
 use gateway_core::interaction::Transaction;
 use gateway_core::time::Timestamp;
@@ -37,11 +37,6 @@ pub(super) struct Session {
     pub(super) place: Place,
     /// When the session ends, used or not.
     pub(super) ends_at: Timestamp,
-}
-
-/// Sessions of an earlier release do not say where they were made.
-fn own_browser() -> Place {
-    Place::Browser
 }
 
 /// Why a session cannot be read or made.

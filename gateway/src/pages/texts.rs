@@ -20,7 +20,7 @@ fn source(locale: Locale) -> &'static str {
 fn load(locale: Locale) -> Bundle {
     let languages = locale.tag().parse().ok().into_iter().collect();
     let mut bundle = Bundle::new_concurrent(languages);
-    // Marks that isolate directions are of no use to Chinese and Portuguese, and end up in copied text.
+    // Marks that isolate directions change nothing for Chinese and Portuguese, and end up in copied text.
     bundle.set_use_isolating(false);
     let resource = FluentResource::try_new(source(locale).to_owned()).unwrap_or_else(|(sound, _)| sound);
     let _ = bundle.add_resource(resource);

@@ -8,6 +8,7 @@ use gateway::config::{Config, StoreConfig};
 use gateway::control::Order;
 use gateway::ports::Clock;
 use gateway::server::Server;
+use gateway::store::{Batch, Class, Key, Write};
 use gateway_core::time::Timestamp;
 use integration_tests::World;
 use integration_tests::rp::query;
@@ -218,6 +219,28 @@ async fn a_draft_in_shadow_is_heard_and_not_obeyed() {
     assert_eq!(summary.groups[0].provider.as_str(), "hk-iam-smart");
     world.order(&Order::Shadow { archive: None, by: "officer".into() }).await.unwrap();
     assert!(world.demo.gateway.app().shadow().is_none());
+}
+
+/// A draft in shadow that a node could not load held up every later activation on that node.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_that_cannot_be_loaded_holds_up_no_activation() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(&folder.path().join("data"), &[], Wire::Own, Trust::Signed).await;
+    let live = world.version();
+    world.edit(INVOICE, |text| text.replace("# ", "#  "));
+    let draft = world.signed_by(&world.signer(), 8_000_000_000, |_| {});
+    let status = world.order(&Order::Shadow { archive: Some(draft), by: "officer".into() }).await.unwrap();
+    let version = status["version"].as_str().unwrap();
+    let gone = Batch::of(Write::Delete(Key::new("bundle", version)));
+    world.demo.gateway.app().store.commit(Class::Durable, gone, world.now()).await.unwrap();
+    let world = world.restarted().await;
+    world.demo.gateway.app().follow().await;
+    assert!(world.demo.gateway.app().shadow().is_none(), "the draft cannot be loaded");
+    world.edit(INVOICE, without_hong_kong);
+    let archive = world.signed_by(&world.signer(), 8_000_000_001, |_| {});
+    world.order(&Order::Activate { archive, by: "officer".into(), may_lose: false }).await.unwrap();
+    assert_ne!(world.version(), live);
+    assert!(!offers_hong_kong(&world).await);
 }
 
 /// Two officers who change the same version would undo each other's work without a word.

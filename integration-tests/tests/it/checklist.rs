@@ -21,7 +21,7 @@ async fn a_portal_goes_live_when_its_check_list_passes() {
         "token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": "ES256",
         "post_logout_redirect_uris": [format!("{site}/bye")], "backchannel_logout_uri": format!("{site}/out"),
         "frontchannel_logout_uri": format!("{site}/frame"), "id_token_encrypted_response_alg": "ECDH-ES",
-        "request_object_signing_alg": "ES256",
+        "request_object_signing_alg": "ES256", "policy_uri": format!("{site}/privacy"),
     });
     let registered = register(&world, &metadata).await.json();
     let url = format!("{}/checks", registered["registration_client_uri"].as_str().unwrap());
@@ -51,13 +51,14 @@ async fn a_portal_goes_live_when_its_check_list_passes() {
     host.answers_at("/out", 200, Vec::new(), "");
     host.answers_at("/frame", 200, vec![("x-frame-options", "DENY".into())], "<p>");
     let list = checks(Method::POST).await;
-    let all = ["redirects", "logout", "keys", "keys", "sign-in", "logout", "logout"];
+    let all = ["redirects", "logout", "privacy", "keys", "keys", "sign-in", "logout", "logout"];
     let named: Vec<String> = failing(&list).iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(named, all, "{list}");
     next_minute();
     // One after the other is mended, and the list gets shorter by that.
     host.answers_at("/cb", 400, Vec::new(), "");
     host.answers_at("/bye", 200, Vec::new(), "");
+    host.answers_at("/privacy", 200, Vec::new(), "what becomes of your data");
     host.answers_at("/jwks", 200, Vec::new(), &set(&[&nameless, &encryption]));
     host.answers_at("/out", 400, Vec::new(), "");
     host.answers_at(
@@ -186,14 +187,17 @@ async fn a_back_end_goes_live_by_a_token_of_its_own() {
     let both =
         json!({"grant_types": ["client_credentials", "authorization_code"], "redirect_uris": [format!("{site}/cb")]});
     // Where people sign in, a token of the client's own shows nothing of that.
-    for (more, missing, left) in [(own, "token", vec![]), (both, "sign-in", vec!["sign-in"])] {
+    // People's data crosses a border only to who has a privacy notice.
+    for (more, missing, left) in
+        [(own, vec!["token"], vec![]), (both, vec!["privacy", "sign-in"], vec!["privacy", "sign-in"])]
+    {
         let mut metadata = json!({"jwks_uri": format!("{site}/jwks"), "token_endpoint_auth_method": "private_key_jwt"});
         metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let registered = register(&world, &metadata).await;
         assert_eq!(registered.status, 201, "{}", registered.body);
         let registered = registered.json();
         let list = checks(&world, &registered, Method::POST).await;
-        assert_eq!((failing(&list), &list["live"]), (vec![missing], &json!(false)), "{list}");
+        assert_eq!((failing(&list), &list["live"]), (missing, &json!(false)), "{list}");
         world.clock.advance(3);
         let id = registered["client_id"].as_str().unwrap();
         let now = world.now().0;
@@ -224,6 +228,7 @@ async fn a_counter_that_registers_itself_is_looked_at_as_one() {
         host.answers_at("/jwks", 200, Vec::new(), &json!({"keys": keys.collect::<Vec<_>>()}).to_string());
     };
     keys(&[Algorithm::ES256]);
+    host.answers_at("/privacy", 200, Vec::new(), "what becomes of your data");
     let registered = register(
         &world,
         &json!({
@@ -231,6 +236,7 @@ async fn a_counter_that_registers_itself_is_looked_at_as_one() {
             "token_endpoint_auth_method": "private_key_jwt", "backchannel_token_delivery_mode": "ping",
             "backchannel_client_notification_endpoint": format!("{site}/ring"),
             "backchannel_authentication_request_signing_alg": "PS256",
+            "policy_uri": format!("{site}/privacy"),
         }),
     )
     .await;

@@ -107,3 +107,42 @@ async fn a_provider_that_can_ask_anew_does_at_a_shared_machine() {
         assert_eq!(query(&there, "prompt").as_deref(), asked, "{place}: {there}");
     }
 }
+
+/// A session knows at what class of place it was made, and policy may ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn policy_sees_at_what_place_a_session_was_made() {
+    const ASKS: &str = "asks-where";
+    let client = |place: &str| {
+        let more = format!("{}\nplace = \"{place}\"", secret_line());
+        client_document(place, "https://machine.example/callback", "client_secret_basic", &more)
+    };
+    let (browser, app) = (client("browser"), client("app"));
+    let any = service_document(SERVICE, &["browser", "app"], &["hk-iam-smart"], "remember_consent = \"30d\"");
+    let asks = service_document(ASKS, &["browser", "app"], &["hk-iam-smart"], "remember_consent = \"30d\"")
+        .replace("[[allow]]\n", "[[allow]]\nsigned_in_at = [\"app\"]\n");
+    let world = World::with(&[
+        ("clients/browser.toml", &browser),
+        ("clients/app.toml", &app),
+        ("services/any.toml", &any),
+        ("services/asks.toml", &asks),
+    ])
+    .await;
+    let client = |place: &str| world.client(place, Some(SECRET), "https://machine.example/callback");
+    let (in_browser, in_app, mut browser) = (client("browser"), client("app"), world.browser());
+    let silent = [("prompt", "none")];
+
+    world.sign_in(&mut browser, &in_browser.authorize(SERVICE, &[]), "hk-iam-smart", "hk-chan").await;
+    let served = browser.get(in_app.authorize(SERVICE, &silent)).await.target();
+    assert_eq!(query(&served, "error").as_deref(), Some("consent_required"), "{served}");
+    let refused = browser.get(in_app.authorize(ASKS, &silent)).await.target();
+    assert_eq!(query(&refused, "error").as_deref(), Some("login_required"), "{refused}");
+
+    // Signed in at the app, the session serves in the browser as well.
+    world.sign_in(&mut browser, &in_app.authorize(ASKS, &[]), "hk-iam-smart", "hk-chan").await;
+    let served = browser.get(in_browser.authorize(ASKS, &silent)).await.target();
+    assert_eq!(query(&served, "error").as_deref(), Some("consent_required"), "{served}");
+
+    // Whoever would have to sign in at the browser is not sent anywhere first.
+    let nobody = world.browser().get(in_browser.authorize(ASKS, &[])).await;
+    assert!(!nobody.body.contains("/to/hk-iam-smart"), "{}", nobody.body);
+}

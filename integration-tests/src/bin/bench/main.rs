@@ -11,6 +11,7 @@ mod jose;
 mod load;
 mod login;
 mod operations;
+mod overload;
 mod policy;
 mod portal;
 mod process;
@@ -49,6 +50,12 @@ struct Arguments {
     /// Step the rate up, after the runs, until the gateway no longer keeps up.
     #[arg(long)]
     saturate: bool,
+    /// Offer so many times what it can do, in place of the runs: `3,10`.
+    #[arg(long, value_delimiter = ',')]
+    overload: Vec<f64>,
+    /// For that: hundredths of its core that the gateway may use.
+    #[arg(long, default_value_t = 15)]
+    held_to: u32,
     /// What the identity system speaks. The comparison knows OpenID Connect alone, and is left out otherwise.
     #[arg(long, value_enum, default_value_t = Wire::Oidc)]
     upstream: Wire,

@@ -50,6 +50,24 @@ impl Measured {
         self.child.id()
     }
 
+    /// Lets it have so many hundredths of a core from here on, in turns of ten milliseconds.
+    pub(crate) fn hold_to(&self, hundredths: u32) -> Result<(), Failed> {
+        let v1 = Path::new("/sys/fs/cgroup/cpu");
+        let group = if v1.is_dir() { v1 } else { Path::new("/sys/fs/cgroup") }.join(format!("bench-{}", self.pid()));
+        let quota = hundredths * 100;
+        let limits: &[(&str, String)] = if v1.is_dir() {
+            &[("cpu.cfs_period_us", "10000".to_owned()), ("cpu.cfs_quota_us", quota.to_string())]
+        } else {
+            &[("cpu.max", format!("{quota} 10000"))]
+        };
+        let failed = |error: std::io::Error| format!("{}: {error}: a control group for CPU is needed", group.display());
+        fs::create_dir_all(&group).map_err(failed)?;
+        for (file, value) in limits {
+            fs::write(group.join(file), value).map_err(failed)?;
+        }
+        fs::write(group.join("cgroup.procs"), self.pid().to_string()).map_err(failed)
+    }
+
     /// True while it runs.
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -7,6 +7,7 @@ use crate::Arguments;
 use crate::calibrate::Calibration;
 use crate::load::Load;
 use crate::operations::Price;
+use crate::overload::Overload;
 use crate::process::first_line;
 use crate::upstream::Wire;
 
@@ -118,12 +119,21 @@ pub(crate) struct Report {
     pub(crate) steps: Vec<Load>,
     /// The last step that it kept up with.
     pub(crate) limit: Option<Load>,
+    /// What it did when far more was offered.
+    pub(crate) overloads: Vec<Overload>,
 }
 
 impl Report {
     /// A report without figures yet.
     pub(crate) fn new(machine: Machine) -> Self {
-        Self { machine, runs: Vec::new(), operations: Vec::new(), steps: Vec::new(), limit: None }
+        Self {
+            machine,
+            runs: Vec::new(),
+            operations: Vec::new(),
+            steps: Vec::new(),
+            limit: None,
+            overloads: Vec::new(),
+        }
     }
 
     /// True when no login failed and the audit chains are whole.
@@ -186,6 +196,7 @@ fn text(report: &Report) -> String {
         out.extend(subject(&peers));
     }
     out.extend(limit(report));
+    out.extend(report.overloads.iter().flat_map(overload));
     out.join("\n")
 }
 
@@ -296,5 +307,16 @@ fn limit(report: &Report) -> Vec<String> {
     if let Some(limit) = &report.limit {
         lines.push(format!("  it kept up with {:.0} logins/s on one core", limit.finished));
     }
+    lines
+}
+
+fn overload(overload: &Overload) -> Vec<String> {
+    let Overload { factor, offered, finished, peak, errors, normal_after } = overload;
+    let share = 100.0 * finished / peak;
+    let mut lines = vec![format!(
+        "{factor} x: {offered:.0}/s offered, {finished:.1}/s finished, {share:.0} % of the peak of {peak:.1}/s; \
+         normal {normal_after:.1} s after"
+    )];
+    lines.extend(errors.iter().map(|(kind, count)| format!("  {count} x {kind}")));
     lines
 }

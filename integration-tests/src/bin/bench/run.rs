@@ -12,6 +12,7 @@ use crate::http::{self, Manner};
 use crate::jose::Key;
 use crate::load::{self, Load, Plan};
 use crate::operations::{self, Price};
+use crate::overload::{self, Overload};
 use crate::process::Usage;
 use crate::report::{Machine, Operations, Report, Run, Subject};
 use crate::rig::{self, Certificates, GatewayFiles, Target};
@@ -46,7 +47,8 @@ pub(crate) async fn all(arguments: &Arguments) -> Result<Report, Failed> {
     let portal = portal(arguments, &certificates).await?;
     let bench = Bench { arguments, data, certificates, portal };
     let mut report = Report::new(Machine::look(arguments, calibrate::barriers(&bench.data)?));
-    for number in 1..=if arguments.operations { 0 } else { arguments.runs } {
+    let plain = !arguments.operations && arguments.overload.is_empty();
+    for number in 1..=if plain { arguments.runs } else { 0 } {
         eprintln!("run {number} of {}", arguments.runs);
         report.runs.push(bench.run(number).await?);
     }
@@ -55,6 +57,9 @@ pub(crate) async fn all(arguments: &Arguments) -> Result<Report, Failed> {
             eprintln!("operations, run {number} of {}", arguments.runs);
             report.operations.push(bench.operations().await?);
         }
+    }
+    if !arguments.overload.is_empty() {
+        report.overloads = bench.overloads().await?;
     }
     if arguments.saturate {
         (report.steps, report.limit) = bench.saturate().await?;
@@ -173,6 +178,24 @@ impl Bench<'_> {
         }
         target.process.stop()?;
         Ok((steps, limit))
+    }
+
+    /// Offers many times what a gateway can do that is held to a share of its core.
+    async fn overloads(&self) -> Result<Vec<Overload>, Failed> {
+        let folder = self.folder("overload")?;
+        let files = GatewayFiles::write(self.arguments, &folder, &self.certificates, &self.portal)?;
+        let target = files.start(self.arguments.gateway_core, &self.portal).await?;
+        target.process.hold_to(self.arguments.held_to)?;
+        let cores = (self.arguments.gateway_core, self.arguments.generator_core);
+        let from = f64::from(self.arguments.held_to);
+        let peak = overload::peak(&target.site, target.process.pid(), from, cores).await?;
+        let mut overloads = Vec::new();
+        for factor in &self.arguments.overload {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            overloads.push(overload::overload(&target.site, peak, *factor).await?);
+        }
+        target.process.stop()?;
+        Ok(overloads)
     }
 }
 

@@ -209,7 +209,7 @@ fn a_reload_takes_a_new_certificate_and_ends_nothing() {
             .output()
             .unwrap();
         let seen = text(&seen.stdout);
-        seen.split("-----BEGIN").nth(1).map(str::to_owned)
+        seen.split("-----BEGIN").nth(1)?.split("-----END").next().map(str::to_owned)
     };
     let reload = |serving: &Serving, names: &[&str]| {
         let ca = DevCa::open(&folder.path().join("ca"), SystemClock.now().0).unwrap();

@@ -72,7 +72,9 @@ impl Release {
     /// the recipient in law. When any of it changes, what was agreed before does not reach this row.
     #[must_use]
     pub fn rule(&self, recipient: &Texts) -> String {
-        let recipient = base64url(&sha256(format!("{recipient:?}").as_bytes()));
+        let Texts { zh_hans, zh_hant_hk, pt, en } = recipient;
+        // No text that people read has a line break.
+        let recipient = base64url(&sha256([zh_hans.as_str(), zh_hant_hk, pt, en].join("\n").as_bytes()));
         format!("{} {} {} {recipient}", self.means(), self.purpose, self.ground)
     }
 }

@@ -29,8 +29,12 @@ const WINDOW: u64 = 1 << 20;
 const SLOT: u64 = 4_096;
 /// The most journals that a mark names.
 const MOST_JOURNALS: usize = 64;
-/// How much of a journal is read at a time. A journal is made larger than what is in it: that much of nothing is its end.
+/// How much of a journal is read at a time.
 const CHUNK: usize = 64 * 1024;
+/// A journal is made larger than what is in it: that much of nothing is its end.
+const NOTHING: usize = CHUNK / 2;
+/// A piece of a journal that is held against nothing at once.
+const PIECE: usize = 1_024;
 
 /// The mark beside the engine, and the number of the last group.
 pub(super) struct Guard {
@@ -39,6 +43,8 @@ pub(super) struct Guard {
     database: PathBuf,
     group: u64,
     journals: Vec<Journal>,
+    /// What is read of a journal: kept, because it is needed after each barrier.
+    chunk: Vec<u8>,
 }
 
 /// What a mark says.
@@ -136,7 +142,8 @@ impl Checked {
 
 impl Guard {
     fn begin(file: File, key: Vec<u8>, database: &Path, group: u64) -> Result<Self, StoreError> {
-        let mut guard = Self { file, key, database: database.to_owned(), group, journals: Vec::new() };
+        let mut guard =
+            Self { file, key, database: database.to_owned(), group, journals: Vec::new(), chunk: vec![0; CHUNK] };
         guard.read_journals()?;
         guard.write()?;
         Ok(guard)
@@ -203,10 +210,10 @@ impl Guard {
                 self.journals.push(Journal { number, file, length: 0, read: Context::new(&SHA256) });
             }
             for journal in &mut self.journals {
-                journal.read_on()?;
+                journal.read_on(&mut self.chunk)?;
             }
         } else if let Some(active) = self.journals.last_mut() {
-            active.read_on()?;
+            active.read_on(&mut self.chunk)?;
         }
         Ok(())
     }
@@ -225,17 +232,27 @@ impl Guard {
 }
 
 impl Journal {
-    fn read_on(&mut self) -> io::Result<()> {
-        let mut chunk = vec![0; CHUNK];
+    fn read_on(&mut self, chunk: &mut [u8]) -> io::Result<()> {
         loop {
-            let read = self.file.read_at(&mut chunk, self.length)?;
+            let read = self.file.read_at(chunk, self.length)?;
             let filled = chunk.get(..read).unwrap_or_default();
-            let Some(last) = filled.iter().rposition(|byte| *byte != 0) else { return Ok(()) };
-            let content = filled.get(..=last).unwrap_or_default();
+            let content = filled.get(..length_without_end(filled)).unwrap_or_default();
             self.read.update(content);
             self.length += content.len() as u64;
+            if content.is_empty() || content.len() + NOTHING <= read {
+                return Ok(());
+            }
         }
     }
+}
+
+/// How many bytes there are up to the last that is not zero.
+fn length_without_end(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; PIECE] = [0; PIECE];
+    let mut pieces = bytes.chunks(PIECE).enumerate().rev();
+    let last = pieces.find(|(_, piece)| ZEROS.get(..piece.len()) != Some(*piece));
+    let within = |piece: &[u8]| piece.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+    last.map_or(0, |(number, piece)| number * PIECE + within(piece))
 }
 
 fn open_mark(path: &Path) -> io::Result<File> {
@@ -336,4 +353,22 @@ fn lost(trails: &[Trail], mark: Option<u64>) -> StoreError {
     let found: Vec<String> = found.collect();
     let mark = mark.map_or_else(|| "unknown".to_owned(), |mark| mark.to_string());
     StoreError::Lost(format!("acknowledged up to group {mark}; found {}", found.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ends_at_its_last_byte_that_is_not_zero() {
+        for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, CHUNK] {
+            let mut bytes = vec![0; CHUNK];
+            if let Some(last) = length.checked_sub(1) {
+                bytes[last] = 1;
+            }
+            for whole in [length, (length + PIECE / 2).min(CHUNK), CHUNK] {
+                assert_eq!(length_without_end(&bytes[..whole]), length, "of {whole}");
+            }
+        }
+    }
 }

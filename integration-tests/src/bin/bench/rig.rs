@@ -228,7 +228,9 @@ fn write_bundle(bundle: &Path, portal: &Portal) -> Result<(), Failed> {
                 }
                 Profile::Fapi2 => format!("profile = \"fapi2\"\n{way}"),
             };
-            let own = format!("client_id = \"{id}\"\nrefresh_lifetime = \"8h\"\n{}", text.replace(way, &own));
+            let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("grant_types = ")).collect();
+            let own = kept.join("\n").replace(way, &own);
+            let own = format!("client_id = \"{id}\"\nrefresh_lifetime = \"8h\"\n{own}");
             let own = own.replace(&format!("client_id = \"{CLIENT}\"\njurisdiction"), "jurisdiction");
             put(&bundle.join("clients").join(format!("{id}.toml")), &own)?;
         }

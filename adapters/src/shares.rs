@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub struct Shares {
     name: &'static str,
     all: Arc<Semaphore>,
-    each: usize,
+    each: &'static [usize],
     taken: Arc<Mutex<HashMap<String, usize>>>,
     refused: AtomicU64,
 }
@@ -29,13 +29,13 @@ struct Counted {
 }
 
 impl Shares {
-    /// At most `most` at the same time, and at most `each` of one owner.
+    /// At most `most` at the same time, and of one owner at most what `each` says at its place: a client, say, and then a host.
     #[must_use]
-    pub fn new(name: &'static str, most: usize, each: usize) -> Self {
+    pub fn new(name: &'static str, most: usize, each: &'static [usize]) -> Self {
         Self { name, all: Arc::new(Semaphore::new(most)), each, taken: Arc::default(), refused: AtomicU64::new(0) }
     }
 
-    /// A place for work of these owners, if there is one now. Refusals are logged and counted.
+    /// A place for work of these owners, in the order of their bounds, if there is one now. Refusals are logged and counted.
     pub fn try_take(&self, owners: &[&str]) -> Option<Share> {
         let counted = self.count(owners);
         let place = counted.and_then(|counted| Some((counted, Arc::clone(&self.all).try_acquire_owned().ok()?)));
@@ -74,7 +74,9 @@ impl Shares {
 
     fn count(&self, owners: &[&str]) -> Option<Counted> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if owners.iter().any(|owner| taken.get(*owner).is_some_and(|count| *count >= self.each)) {
+        // Each has a bound of its own; the last one is that of all further ones.
+        let bounds = self.each.iter().chain(std::iter::repeat(self.each.last().unwrap_or(&0)));
+        if owners.iter().zip(bounds).any(|(owner, most)| taken.get(*owner).is_some_and(|count| count >= most)) {
             return None;
         }
         for owner in owners {
@@ -105,12 +107,12 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_has_more_than_a_share_and_what_is_given_back_is_there_again() {
-        let shares = Shares::new("test", 4, 2);
-        let own: Vec<Share> = (0..2).map(|_| shares.try_take(&["a", "host"]).unwrap()).collect();
-        assert!(shares.try_take(&["a"]).is_none() && shares.try_take(&["b", "host"]).is_none());
-        let others = (shares.try_take(&["b"]).unwrap(), shares.try_take(&["c"]).unwrap());
-        assert!(shares.try_take(&["d"]).is_none(), "all are taken");
-        assert!(shares.take(&["d"], Duration::from_millis(20)).await.is_none());
+        let shares = Shares::new("test", 4, &[1, 2]);
+        let own: Vec<Share> = ["a", "b"].map(|own| shares.try_take(&[own, "host"]).unwrap()).into();
+        assert!(shares.try_take(&["a", "other"]).is_none() && shares.try_take(&["c", "host"]).is_none());
+        let others = (shares.try_take(&["c", "other"]).unwrap(), shares.try_take(&["d", "other"]).unwrap());
+        assert!(shares.try_take(&["e", "third"]).is_none(), "all are taken");
+        assert!(shares.take(&["e", "third"], Duration::from_millis(20)).await.is_none());
         assert_eq!(shares.refused(), 4);
         drop(own);
         assert!(shares.try_take(&["a", "host"]).is_some());
@@ -120,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_gets_the_next_place() {
-        let shares = Arc::new(Shares::new("test", 1, 1));
+        let shares = Arc::new(Shares::new("test", 1, &[1]));
         let first = shares.try_take(&["a"]).unwrap();
         let waiting = tokio::spawn({
             let shares = Arc::clone(&shares);

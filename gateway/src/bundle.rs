@@ -14,6 +14,7 @@ use certs::key::{Algorithm, KeyError, KeySet, SigningKey};
 use gateway_core::digest::sha256;
 use gateway_core::document::{Problem, Problems, nearest};
 use gateway_core::ids::base64url;
+use gateway_core::locale::is_readable;
 use gateway_core::time::Timestamp;
 use policies::set::Document;
 use serde::{Deserialize, Serialize};
@@ -83,15 +84,25 @@ impl Bundle {
         (only(self, before), only(before, self))
     }
 
-    /// The kinds of which more than a tenth, and more than one document, is gone since `before`.
+    /// The kinds of which more than a tenth, and more than one, is gone since `before`: whatever their files are called.
     #[must_use]
     pub fn loses_much(&self, before: &Self) -> Vec<String> {
-        let lost = |kind: &&str| {
-            let (had, has) = (before.names(kind), self.names(kind));
+        let lost = |(kind, id): &(&str, &str)| {
+            let (had, has) = (before.ids(kind, id), self.ids(kind, id));
             let gone = had.difference(&has).count();
             (gone > 1 && gone * 10 > had.len()).then(|| format!("{gone} of {} {kind}", had.len()))
         };
-        ["clients", "providers", "services"].iter().filter_map(lost).collect()
+        [("clients", "client_id"), ("providers", "id"), ("services", "service")].iter().filter_map(lost).collect()
+    }
+
+    /// What the documents of one kind are about, by the field that says so.
+    fn ids(&self, kind: &str, field: &str) -> BTreeSet<String> {
+        let about = |text: &str| Some(text.parse::<toml::Table>().ok()?.get(field)?.as_str()?.to_owned());
+        self.documents
+            .iter()
+            .filter(|(of, ..)| *of == kind)
+            .filter_map(|(.., document)| about(&document.text))
+            .collect()
     }
 
     /// The documents of one kind, in name order.
@@ -155,6 +166,14 @@ fn strangers(folder: &Path) -> Problems {
     problems
 }
 
+/// Why a file's name is none of a document.
+const NO_NAME: &str = "is no name of a document that people can read";
+
+/// Whether a document can have this name: it is shown wherever bundles are compared.
+fn is_name(name: &str) -> bool {
+    name.ends_with(".toml") && !name.contains('/') && is_readable(name)
+}
+
 fn name_of(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
@@ -173,6 +192,9 @@ fn read_folder(
         let file = path.display().to_string();
         let name = name_of(&path);
         match fs::read_to_string(&path) {
+            Ok(_) if !is_name(&name) => {
+                problems.push(Problem { file: format!("{file:?}"), line: 1, reason: NO_NAME.to_owned() });
+            }
             Ok(text) => documents.push((kind, name, Document { file, text })),
             Err(error) => problems.push(Problem { file, line: 1, reason: error.to_string() }),
         }
@@ -215,6 +237,9 @@ pub enum ArchiveError {
     /// A document is not what was signed.
     #[error("the documents are not those that were signed")]
     Documents,
+    /// A document has a name that people cannot read, or that another has.
+    #[error("{0:?}: two documents have this name, or it {NO_NAME}")]
+    Name(String),
     /// The key cannot sign.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -311,8 +336,13 @@ fn manifest_of(claims: &serde_json::Map<String, serde_json::Value>, key: String)
 
 fn documents(archived: Vec<Archived>) -> Result<Bundle, ArchiveError> {
     let mut bundle = Bundle::default();
+    let mut named = BTreeSet::new();
     for archived in archived {
         let kind = KINDS.into_iter().find(|kind| *kind == archived.kind).ok_or(ArchiveError::Documents)?;
+        // Whoever compares two bundles compares names: of two documents of one name, one would not be seen.
+        if !is_name(&archived.name) || !named.insert((kind, archived.name.clone())) {
+            return Err(ArchiveError::Name(format!("{kind}/{}", archived.name)));
+        }
         let document = Document { file: format!("{kind}/{}", archived.name), text: archived.text };
         bundle.documents.push((kind, archived.name, document));
     }
@@ -346,6 +376,51 @@ mod tests {
         let (key, signers, bundle, manifest) = rig();
         let (opened, documents) = open(&sign(&bundle, &manifest, &key).unwrap(), &signers).unwrap();
         assert_eq!((opened, documents), (manifest, bundle));
+    }
+
+    fn bundle(documents: &[(&'static str, &str, &str)]) -> Bundle {
+        let read = |(kind, name, text): &(&'static str, &str, &str)| {
+            let document = Document { file: format!("{kind}/{name}"), text: (*text).to_owned() };
+            (*kind, (*name).to_owned(), document)
+        };
+        Bundle { documents: documents.iter().map(read).collect() }
+    }
+
+    /// Of two documents of one name a review showed one.
+    #[test]
+    fn every_document_has_a_name_of_its_own_that_people_can_read() {
+        let (key, signers, _, manifest) = rig();
+        let authority = ("authorities", "a.toml", "id = \"a\"");
+        for documents in [
+            &[authority, ("authorities", "a.toml", "id = \"b\"")][..],
+            &[("authorities", "a\u{1b}[2K.toml", "id = \"a\"")],
+            &[("authorities", "a\u{202e}lmot.toml", "id = \"a\"")],
+            &[("authorities", "../a.toml", "id = \"a\"")],
+            &[("authorities", "a", "id = \"a\"")],
+        ] {
+            let signed = sign(&bundle(documents), &manifest, &key).unwrap();
+            assert!(matches!(open(&signed, &signers), Err(ArchiveError::Name(_))), "{documents:?}");
+        }
+        let sound = bundle(&[authority, ("clients", "a.toml", "x"), ("clients", "\u{529e}\u{4e8b}.toml", "y")]);
+        assert!(open(&sign(&sound, &manifest, &key).unwrap(), &signers).is_ok());
+    }
+
+    /// Under the same names of files, all clients could be others.
+    #[test]
+    fn what_is_lost_is_told_by_what_documents_are_about() {
+        let of = |ids: [&str; 3]| {
+            let texts = ids.map(|id| format!("client_id = \"{id}\""));
+            bundle(&[
+                ("clients", "1.toml", &texts[0]),
+                ("clients", "2.toml", &texts[1]),
+                ("clients", "3.toml", &texts[2]),
+            ])
+        };
+        let before = of(["a", "b", "c"]);
+        assert_eq!(of(["d", "e", "f"]).loses_much(&before), ["3 of 3 clients"]);
+        assert!(
+            of(["a", "b", "f"]).loses_much(&before).is_empty() && of(["c", "a", "b"]).loses_much(&before).is_empty()
+        );
     }
 
     #[test]

@@ -221,15 +221,19 @@ fn connect_error(error: &hyper_util::client::legacy::Error) -> HttpError {
     }
 }
 
-/// Tells a certificate that cannot be verified from a host that cannot be reached.
+/// Tells a certificate that cannot be verified and a host that is silent from one that cannot be reached.
 fn refused(error: &(dyn std::error::Error + 'static)) -> HttpError {
     let mut source: Option<&dyn std::error::Error> = Some(error);
     while let Some(cause) = source {
         if let Some(rustls::Error::InvalidCertificate(reason)) = cause.downcast_ref::<rustls::Error>() {
             return HttpError::Certificate(format!("{reason:?}"));
         }
+        let failed = cause.downcast_ref::<io::Error>();
+        if failed.is_some_and(|failed| failed.kind() == io::ErrorKind::TimedOut) {
+            return HttpError::Timeout;
+        }
         // An io::Error hides what it wraps from source(): look inside.
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let inner = failed.and_then(io::Error::get_ref);
         source = inner.map(|inner| inner as &dyn std::error::Error).or_else(|| cause.source());
     }
     HttpError::Connect("cannot connect".to_owned())

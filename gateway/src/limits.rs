@@ -10,13 +10,13 @@ use adapters::shares::Shares;
 use gateway_core::time::Timestamp;
 use moka::sync::Cache;
 
-/// Bounds of concurrent work. The second number of each is the share of one owner.
+/// Bounds of concurrent work: of all, and of one owner of each kind.
 pub struct Limits {
     /// Deliveries that are believed, by provider.
     pub deliveries: Shares,
     /// Logout tokens that are believed, by provider.
     pub logouts: Shares,
-    /// Request objects that are fetched, by client and host.
+    /// Request objects that are fetched, by client, host, and the address of whoever asks.
     pub by_reference: Shares,
     /// Trust chains of entities that are not known yet, by host.
     pub climbs: Shares,
@@ -32,6 +32,8 @@ pub struct Limits {
     pub direct: Shares,
     /// Sign-ins that are finished, by person.
     pub releases: Rate,
+    /// Sign-ins that policy refuses, by person: each leaves a record.
+    pub refusals: Rate,
     /// Registrations by their document, and changes of one by its client.
     pub registrations: Rate,
     /// Sign-ins that begin at a provider, by address.
@@ -43,16 +45,17 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            deliveries: Shares::new("deliveries", 256, 192),
-            logouts: Shares::new("logout tokens", 256, 192),
-            by_reference: Shares::new("requests by reference", 32, 4),
-            climbs: Shares::new("trust chains of strangers", 16, 4),
-            renewals: Shares::new("trust chains of clients", 16, 4),
-            resolving: Shares::new("trust chains that are asked for", 8, 2),
-            checklists: Shares::new("check lists", 4, 2),
-            guesses: Shares::new("user codes", 64, 32),
-            direct: Shares::new("sign-ins from a provider", 32, 16),
+            deliveries: Shares::new("deliveries", 256, &[192]),
+            logouts: Shares::new("logout tokens", 256, &[192]),
+            by_reference: Shares::new("requests by reference", 32, &[16, 16, 2]),
+            climbs: Shares::new("trust chains of strangers", 16, &[4]),
+            renewals: Shares::new("trust chains of clients", 16, &[4]),
+            resolving: Shares::new("trust chains that are asked for", 8, &[2]),
+            checklists: Shares::new("check lists", 4, &[1, 2]),
+            guesses: Shares::new("user codes", 64, &[32]),
+            direct: Shares::new("sign-ins from a provider", 32, &[16, 4]),
             releases: Rate::new("sign-ins of one person", [(30, MINUTE), (1_000, DAY)]),
+            refusals: Rate::new("refused sign-ins of one person", [(30, MINUTE), (1_000, DAY)]),
             registrations: Rate::new("registrations", [(30, MINUTE), (500, DAY)]),
             large_requests: Rate::new("large authorization requests", [(120, MINUTE), (20_000, DAY)]),
             direct_rate: Rate::new("sign-ins from a provider", [(120, MINUTE), (20_000, DAY)]),

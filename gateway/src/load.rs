@@ -1,8 +1,9 @@
 //! How far behind this process is, and what is turned away because of it.
 //!
 //! When more is asked than can be done, everything would get slower until nobody waits for an answer any more. So the delay is
-//! measured that work meets, of the processor and of the store, and new work is turned away at once while it is too long: first who
-//! begins a sign-in, last who finishes one. The delay has a soft beginning, so that what can be done is done all the time.
+//! measured that work meets, of the processor and of the store. While it is too long, the share of those who begin a sign-in that is
+//! let in shrinks, and grows again when it is not: it settles where what is let in can be done, whatever is offered. Who is in
+//! the middle of a sign-in is turned away only when that is not enough, and who finishes one last.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,27 +21,29 @@ pub enum Urgency {
     GoesOn,
     /// Begins something.
     Begins,
+    /// Begins something on a connection that had to be let in itself.
+    LetIn,
 }
 
-/// The delay from which on those are turned away who begin something, in milliseconds.
-pub const TURNS_AWAY: u32 = 150;
-/// A new connection: it may be anybody's, and its handshake is dear.
-const CONNECTION: Span = Span(3, 10);
+/// The delay that is aimed at when there is too much to do, in milliseconds.
+pub const TURNS_AWAY: u32 = 100;
 
-/// From which delay on some is turned away, and from which all of it: in multiples of the delay at which it begins.
+/// From which delay on some is turned away, and from which all of it: in multiples of the delay that is aimed at.
 #[derive(Clone, Copy)]
 struct Span(u32, u32);
 
-impl Urgency {
-    fn span(self) -> Option<Span> {
-        match self {
-            Self::Always => None,
-            Self::Finishes => Some(Span(13, 27)),
-            Self::GoesOn => Some(Span(5, 13)),
-            Self::Begins => Some(Span(1, 4)),
-        }
-    }
-}
+/// Whoever is in the middle of a sign-in.
+const GOES_ON: Span = Span(5, 15);
+/// Whoever finishes one.
+const FINISHES: Span = Span(10, 30);
+
+/// Shares are counted in these.
+const WHOLE: u32 = 1 << 16;
+/// The least share of those who begin that is let in: it finds out whether there is room again.
+const LEAST: u32 = WHOLE / 256;
+/// The share that is let in of those who begin on a connection that was let in: the rest of what is too much is turned away as
+/// connections, which cost a tenth of a sign-in in handshakes. So when there is a little too much, people are told so on a page.
+const OF_LET_IN: u32 = WHOLE / 4 * 3;
 
 /// How often the processor's delay is measured.
 const MEASURED: Duration = Duration::from_millis(20);
@@ -57,6 +60,8 @@ pub struct Load {
     processor: AtomicU32,
     store: AtomicU32,
     store_at: AtomicU64,
+    /// What part of those who begin is let in.
+    share: AtomicU32,
     turn: AtomicU32,
     refused: AtomicU64,
 }
@@ -64,13 +69,22 @@ pub struct Load {
 impl Default for Load {
     fn default() -> Self {
         let (processor, store, turn) = Default::default();
-        let (began, turns_away) = (Instant::now(), AtomicU32::new(TURNS_AWAY));
-        Self { began, turns_away, processor, store, store_at: AtomicU64::new(0), turn, refused: AtomicU64::new(0) }
+        let (began, turns_away, share) = (Instant::now(), AtomicU32::new(TURNS_AWAY), AtomicU32::new(WHOLE));
+        Self {
+            began,
+            turns_away,
+            processor,
+            store,
+            store_at: AtomicU64::new(0),
+            share,
+            turn,
+            refused: AtomicU64::new(0),
+        }
     }
 }
 
 impl Load {
-    /// Sets the delay from which on those are turned away who begin something, in milliseconds.
+    /// Sets the delay that is aimed at when there is too much to do, in milliseconds.
     pub fn turn_away_at(&self, millis: u32) {
         self.turns_away.store(millis, Ordering::Relaxed);
     }
@@ -90,7 +104,22 @@ impl Load {
             // It rises at once and falls within a few tenths of a second.
             let next = if late > before { (before + late).div_ceil(2) } else { (before * 7 + late) / 8 };
             self.processor.store(next, Ordering::Relaxed);
+            self.adapt(late.max(self.store_delay()));
         }
+    }
+
+    /// Lets in less of those who begin when the delay was too long just now, and more when it was not: slowly while there is work,
+    /// because what is let in brings more of it for seconds, and fast when there is none.
+    fn adapt(&self, delay: u32) {
+        let aim = self.turns_away.load(Ordering::Relaxed);
+        let share = self.share.load(Ordering::Relaxed);
+        let next = match delay {
+            long if long > aim.saturating_mul(2) => share - share / 4,
+            long if long > aim => share - share / 16,
+            some if some > aim / 4 => share + share / 128 + 1,
+            _ => share + share / 16 + 1,
+        };
+        self.share.store(next.clamp(LEAST, WHOLE), Ordering::Relaxed);
     }
 
     /// Notes how long a durable write took.
@@ -108,24 +137,45 @@ impl Load {
     /// The delay, in milliseconds.
     #[must_use]
     pub fn delay(&self) -> u32 {
+        self.processor.load(Ordering::Relaxed).max(self.store_delay())
+    }
+
+    fn store_delay(&self) -> u32 {
         let noted = Duration::from_millis(self.age().saturating_sub(self.store_at.load(Ordering::Relaxed)));
-        let store = match noted < STORE_SAYS {
+        match noted < STORE_SAYS {
             true => self.store.load(Ordering::Relaxed) / STORE_SHARE,
             false => 0,
-        };
-        self.processor.load(Ordering::Relaxed).max(store)
+        }
+    }
+
+    /// Whether there is so much to do that some who begin are turned away.
+    #[must_use]
+    pub fn is_too_much(&self) -> bool {
+        self.share.load(Ordering::Relaxed) < WHOLE
     }
 
     /// Whether a request of this urgency is taken now.
     #[must_use]
     pub fn takes(&self, urgency: Urgency) -> bool {
-        urgency.span().is_none_or(|span| self.passes(span))
+        let share = self.share.load(Ordering::Relaxed);
+        match urgency {
+            Urgency::Always => true,
+            Urgency::Finishes => self.passes(self.left_of(FINISHES)),
+            Urgency::GoesOn => self.passes(self.left_of(GOES_ON)),
+            Urgency::Begins => self.passes(share),
+            Urgency::LetIn => self.passes(share.max(OF_LET_IN)),
+        }
     }
 
-    /// Whether a new connection is taken now.
+    /// Whether a new connection is taken now. One that `resumes` a session of its browser's is most likely in the middle of a
+    /// sign-in; any other most likely begins one.
     #[must_use]
-    pub fn takes_connection(&self) -> bool {
-        self.passes(CONNECTION)
+    pub fn takes_connection(&self, resumes: bool) -> bool {
+        let share = self.share.load(Ordering::Relaxed);
+        self.passes(match resumes {
+            true => self.left_of(GOES_ON),
+            false => (share / 3 * 4).min(WHOLE),
+        })
     }
 
     /// How much was turned away.
@@ -134,21 +184,26 @@ impl Load {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Lets the part pass that the delay leaves, evenly spread: of a half, every other one.
-    fn passes(&self, Span(from, to): Span) -> bool {
-        let (delay, unit) = (self.delay(), self.turns_away.load(Ordering::Relaxed));
-        let (from, to) = (from.saturating_mul(unit), to.saturating_mul(unit));
-        if delay <= from {
+    /// What part the delay leaves of what is turned away in this span.
+    fn left_of(&self, Span(from, to): Span) -> u32 {
+        let (delay, aim) = (self.delay(), self.turns_away.load(Ordering::Relaxed));
+        let (from, to) = (from.saturating_mul(aim), to.saturating_mul(aim));
+        let over = u64::from(delay.clamp(from, to) - from) * u64::from(WHOLE) / u64::from(to - from);
+        WHOLE - u32::try_from(over).unwrap_or(WHOLE)
+    }
+
+    /// Lets a part pass, evenly spread: of a half, every other one.
+    fn passes(&self, part: u32) -> bool {
+        if part >= WHOLE {
             return true;
         }
-        let refused = f64::from(delay.min(to) - from) / f64::from(to - from);
         // Steps of the golden ratio fall evenly between 0 and 1.
         let turn = self.turn.fetch_add(0x9E37_79B9, Ordering::Relaxed);
-        let passes = f64::from(turn) / f64::from(u32::MAX) >= refused;
+        let passes = turn / (u32::MAX / WHOLE) < part;
         if !passes {
             let count = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
             if count.is_power_of_two() || count.is_multiple_of(10_000) {
-                tracing::warn!(delay, refused = count, "more is asked than can be done");
+                tracing::warn!(delay = self.delay(), refused = count, "more is asked than can be done");
             }
         }
         passes
@@ -171,21 +226,55 @@ mod tests {
     fn who_begins_makes_way_first_and_evenly() {
         let load = Load::default();
         let all = [Urgency::Always, Urgency::Finishes, Urgency::GoesOn, Urgency::Begins];
-        for (delay, expected) in [
-            (0, [1_000; 4]),
-            (150, [1_000; 4]),
-            (375, [1_000, 1_000, 1_000, 500]),
-            (1_350, [1_000, 1_000, 500, 0]),
-            (3_000, [1_000, 500, 0, 0]),
-            (9_000, [1_000, 0, 0, 0]),
+        for (delay, share, expected) in [
+            (0, WHOLE, [1_000; 4]),
+            (400, WHOLE / 4, [1_000, 1_000, 1_000, 250]),
+            (1_000, WHOLE / 2, [1_000, 1_000, 500, 500]),
+            (2_000, LEAST, [1_000, 500, 0, 4]),
+            (9_000, LEAST, [1_000, 0, 0, 4]),
         ] {
             load.processor.store(delay, Ordering::Relaxed);
+            load.share.store(share, Ordering::Relaxed);
             let taken = all.map(|urgency| taken(&load, urgency));
             assert!(
                 taken.iter().zip(expected).all(|(taken, expected)| taken.abs_diff(expected) <= 2),
                 "{delay} {taken:?}"
             );
         }
+    }
+
+    /// What is let in as connections and then as requests is the share of those who begin, and no more.
+    #[test]
+    fn who_begins_is_turned_away_once() {
+        let load = Load::default();
+        for share in [LEAST, WHOLE / 10, WHOLE / 2, WHOLE / 4 * 3, WHOLE / 8 * 7, WHOLE] {
+            load.share.store(share, Ordering::Relaxed);
+            let connections = (0..20_000).filter(|_| load.takes_connection(false)).count();
+            let begun = (0..connections).filter(|_| load.takes(Urgency::LetIn)).count();
+            let expected = 20_000 * share as usize / WHOLE as usize;
+            assert!(begun.abs_diff(expected) <= 20, "{share}: {begun} of {expected}");
+            assert!(load.takes_connection(true), "who comes back is let in");
+        }
+    }
+
+    #[test]
+    fn the_share_settles_where_the_delay_does_and_is_whole_again_soon() {
+        let load = Load::default();
+        // A single pause of the machine costs next to nothing.
+        load.adapt(900);
+        assert_eq!(load.share.load(Ordering::Relaxed), WHOLE / 4 * 3);
+        // Ten times as much as can be done: the delay is long while more than a tenth is let in.
+        for _ in 0..500 {
+            load.adapt(if load.share.load(Ordering::Relaxed) > WHOLE / 10 { 150 } else { 50 });
+        }
+        let settled = load.share.load(Ordering::Relaxed);
+        assert!((WHOLE / 13..WHOLE / 8).contains(&settled), "{settled}");
+        let mut turns = 0;
+        while load.is_too_much() {
+            load.adapt(0);
+            turns += 1;
+        }
+        assert!(turns * MEASURED.as_millis() < 2_000, "{turns}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Telling clients that a session ended (OpenID Connect Back-Channel Logout 1.0): laid down with the end itself, sent at once,
 //! and tried again until the client says that it heard, or a day is over. Operators see what waits and what was given up.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use gateway_core::ids::ClientId;
+use gateway_core::digest::sha256;
+use gateway_core::ids::{ClientId, base64url};
 use gateway_core::logout;
 use gateway_core::time::Timestamp;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -16,16 +16,16 @@ use crate::op::protect;
 use crate::seal::{SealError, Seals};
 use crate::store::{Batch, Class, Key, Store, StoreError, Write};
 
-/// Notices that wait, in the order in which they are due.
+/// Notices that wait: by client, and of each in the order in which they are due.
 const WAITING: &str = "logout-notice";
 /// Those that were given up.
 const GIVEN_UP: &str = "logout-given-up";
 /// Which node is sending one just now.
 const CLAIM: &str = "logout-claim";
-/// How many are looked at together.
+/// How many operators are shown.
 const PAGE: usize = 100;
-/// How many pages, at most, are looked through for what is due.
-const PAGES: usize = 20;
+/// Of how many clients, at most, notices are sent at a time.
+const CLIENTS: usize = 10_000;
 /// How many of one client are sent at a time.
 const SHARE: usize = 20;
 /// How long a client has to answer.
@@ -87,7 +87,8 @@ pub enum NoticeError {
 
 impl Notice {
     fn key(&self) -> Key {
-        Key::new(WAITING, &format!("{:020}-{}", self.due.0, self.id))
+        let client = base64url(&sha256(self.client.as_str().as_bytes()));
+        Key::new(WAITING, &format!("{client}/{:020}-{}", self.due.0, self.id))
     }
 
     /// The write that lays it down.
@@ -133,25 +134,21 @@ pub async fn shown(store: &Store, seals: &Seals, now: Timestamp) -> Result<Vec<S
 /// [`NoticeError`]; what was not sent waits.
 pub async fn send_due(app: &App) -> Result<(), NoticeError> {
     let now = app.now();
-    let (mut after, mut sending, mut shares) = (None, Vec::new(), HashMap::<ClientId, usize>::new());
-    for _ in 0..PAGES {
-        let page = app.store.list(WAITING, after.as_ref(), PAGE, now).await?;
-        let notices: Vec<Notice> = page.iter().filter_map(|(key, sealed)| read(app, key, sealed)).collect();
-        let all_due = notices.iter().all(|notice| notice.due <= now);
-        for notice in notices.into_iter().filter(|notice| notice.due <= now) {
-            // A portal that does not answer takes nobody else's turn.
-            let share = shares.entry(notice.client.clone()).or_default();
-            *share += 1;
-            if *share <= SHARE {
-                sending.push(notice);
-            }
-        }
-        match page.last() {
-            Some((key, _)) if all_due && page.len() == PAGE => after = Some(key.clone()),
-            _ => break,
-        }
+    let (mut after, mut sending) = (None, Vec::new());
+    for _ in 0..CLIENTS {
+        let page = app.store.list(WAITING, after.as_ref(), SHARE, now).await?;
+        let Some((first, _)) = page.first() else { break };
+        let client = first.id().split_once('/').map_or(first.id(), |(client, _)| client);
+        let own = page.iter().take_while(|(key, _)| key.id().starts_with(client));
+        let notices = own.filter_map(|(key, sealed)| Some((key.clone(), read(app, key, sealed)?)));
+        sending.extend(notices.filter(|(_, notice)| notice.due <= now));
+        // Behind all of this client's: one that does not answer takes nobody else's turn.
+        after = Some(if client == first.id() { first.clone() } else { Key::new(WAITING, &format!("{client}0")) });
     }
-    join_all(sending.iter().map(|notice| send(app, notice))).await.into_iter().try_for_each(|sent| sent.map(|_| ()))
+    join_all(sending.into_iter().map(|(key, notice)| send_stored(app, key, notice)))
+        .await
+        .into_iter()
+        .try_for_each(|sent| sent.map(|_| ()))
 }
 
 /// A stored notice; one that cannot be read is named in the log and stops nobody.
@@ -169,6 +166,11 @@ fn read(app: &App, key: &Key, sealed: &[u8]) -> Option<Notice> {
 /// # Errors
 /// [`NoticeError`]; it waits then.
 pub async fn send(app: &App, notice: &Notice) -> Result<bool, NoticeError> {
+    send_stored(app, notice.key(), notice.clone()).await
+}
+
+/// The same for one that lies under this key.
+async fn send_stored(app: &App, key: Key, notice: Notice) -> Result<bool, NoticeError> {
     let now = app.now();
     let claim = Key::new(CLAIM, &format!("{}-{}", notice.id, notice.attempts));
     let claim = Batch::of(Write::Insert(claim, Vec::new(), Some(now.plus(2 * PATIENCE))));
@@ -177,12 +179,11 @@ pub async fn send(app: &App, notice: &Notice) -> Result<bool, NoticeError> {
         Err(StoreError::Conflict) => return Ok(false),
         claimed => claimed?,
     }
-    let before = notice.key();
-    let change = match deliver(app, notice).await {
-        Ok(()) => Batch::of(Write::Delete(before)),
+    let change = match deliver(app, &notice).await {
+        Ok(()) => Batch::of(Write::Delete(key)),
         Err(failure) => {
             tracing::warn!(client = %notice.client, attempts = notice.attempts + 1, failure, "a client did not hear of a logout");
-            let mut notice = Notice { failure, ..notice.clone() };
+            let mut notice = Notice { failure, ..notice };
             let pause = PAUSES.get(notice.attempts).copied();
             notice.attempts += 1;
             let again = match pause {
@@ -196,7 +197,7 @@ pub async fn send(app: &App, notice: &Notice) -> Result<bool, NoticeError> {
                     Write::Put(key, sealed, Some(now.plus(KEPT)))
                 }
             };
-            app.store.commit(Class::Durable, Batch::of(Write::Delete(before)).and(again), now).await?;
+            app.store.commit(Class::Durable, Batch::of(Write::Delete(key)).and(again), now).await?;
             return Ok(false);
         }
     };

@@ -92,13 +92,13 @@ impl Server {
             let tls = certs::tls::server_for_peers(Arc::clone(&certificate) as Arc<_>, peers.authorities)?;
             peers_address = peers.listener.local_addr().ok();
             let (router, room) = (routes::peers(Arc::clone(&app)), Connections::new(others));
-            for_peers = Some(listener::serve(peers.listener, tls, router, room, Arc::clone(&load), stopped.clone()));
+            for_peers = Some(listener::serve(peers.listener, tls, router, room, None, stopped.clone()));
         }
         let mut for_clients = None;
         if let Some(listener) = clients {
             let tls = certs::tls::server_for_clients(Arc::clone(&certificate) as Arc<_>)?;
             let (router, room) = (routes::clients(Arc::clone(&app)), Connections::new(others));
-            for_clients = Some(listener::serve(listener, tls, router, room, Arc::clone(&load), stopped.clone()));
+            for_clients = Some(listener::serve(listener, tls, router, room, Some(Arc::clone(&load)), stopped.clone()));
         }
         if let Some(problem) = certificate.problem(&app.host(), app.now().0) {
             tracing::error!(%problem, "browsers will not believe this server");
@@ -108,7 +108,7 @@ impl Server {
             orders.map(|listener| tokio::spawn(control::serve(listener, Arc::clone(&app), stopped.clone())));
         // The first answer about how we are is a true one.
         app.store.probe(app.now()).await;
-        let serving = listener::serve(listener, tls, routes::router(Arc::clone(&app)), own, load, stopped);
+        let serving = listener::serve(listener, tls, routes::router(Arc::clone(&app)), own, Some(load), stopped);
         let serving = tokio::spawn(async move {
             let others: Vec<_> =
                 [for_peers.map(tokio::spawn), for_clients.map(tokio::spawn)].into_iter().flatten().collect();

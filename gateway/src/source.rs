@@ -58,10 +58,14 @@ impl Signers {
             return Arc::clone(&known.1);
         }
         drop(known);
-        let keys = read(&self.file).unwrap_or_else(|error| {
-            tracing::error!("{error}");
-            Arc::default()
-        });
+        let (stamp, keys) = match read(&self.file) {
+            Ok(keys) => (stamp, keys),
+            // Looked at again the next time, whether the file was written or not.
+            Err(error) => {
+                tracing::error!("{error}");
+                (None, Arc::default())
+            }
+        };
         *self.read.write().unwrap_or_else(PoisonError::into_inner) = (stamp, Arc::clone(&keys));
         keys
     }
@@ -76,4 +80,26 @@ fn read(file: &Path) -> Result<Arc<KeySet>, StartError> {
     let text = std::fs::read(file).map_err(|error| refuse(&error.to_string()))?;
     let keys = KeySet::parse(&text).map_err(|error| refuse(&error.to_string()))?;
     if keys.is_empty() { Err(refuse("holds no key")) } else { Ok(Arc::new(keys)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Signers that could not be read for a moment were none until their file was written again.
+    #[test]
+    fn signers_that_can_be_read_again_sign_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("signers.jwks");
+        let key = certs::signer::create(&folder.path().join("signer.key")).unwrap();
+        std::fs::write(&file, serde_json::json!({"keys": [key.public_jwk()]}).to_string()).unwrap();
+        let signers = Signers::open(&file).unwrap();
+        let away = folder.path().join("away");
+        std::fs::rename(&file, &away).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert!(signers.keys().is_empty());
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::rename(&away, &file).unwrap();
+        assert!(!signers.keys().is_empty());
+    }
 }

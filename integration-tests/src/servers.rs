@@ -193,7 +193,7 @@ impl Site {
         let tls = certs::tls::server(certificate).expect("TLS");
         let listener = listener::bind(([127, 0, 0, 1], port).into()).await.expect("a port");
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(listener::serve(listener, tls, router, Connections::new(4_096), Arc::default(), stopped));
+        tokio::spawn(listener::serve(listener, tls, router, Connections::new(4_096), None, stopped));
         Self { answer, by_path, asked, _stop: stop }
     }
 

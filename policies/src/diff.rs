@@ -383,9 +383,11 @@ fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
             Mode::Notice => 1,
         };
         let what = format!("people were asked by {}, and are by {}", before.consent, after.consent);
+        // Nobody is known at an anonymous service; once they are, more goes out of everybody.
+        let is_known_now = before.consent == Mode::Anonymous;
         match ease(after.consent).cmp(&ease(before.consent)) {
-            std::cmp::Ordering::Equal => diff.push(Direction::Neutral, id, what, None),
-            order => diff.tell(order.is_gt(), id, what, None),
+            std::cmp::Ordering::Equal => diff.tell(is_known_now, id, what, None),
+            order => diff.tell(order.is_gt() || is_known_now, id, what, None),
         }
     }
     if before.remember_consent != after.remember_consent {
@@ -393,8 +395,11 @@ fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
         let (was, is) = (before.remember_consent, after.remember_consent);
         diff.tell(is > was, id, format!("an answer serves {}, and served {}", written(is), written(was)), None);
     }
-    if before.name != after.name || before.resource != after.resource || before.domain != after.domain {
-        diff.push(Direction::Neutral, id, "has another name, resource or domain".to_owned(), None);
+    if before.resource != after.resource {
+        diff.push(Direction::Widening, id, "its tokens are for another resource".to_owned(), None);
+    }
+    if before.name != after.name || before.domain != after.domain {
+        diff.push(Direction::Neutral, id, "has another name or domain".to_owned(), None);
     }
     match (before.access_token, after.access_token) {
         (was, is) if was == is => {}
@@ -417,13 +422,15 @@ fn compare_terms(diff: &mut Diff, before: &Service, after: &Service) {
         diff.tell(false, id, format!("{server} may no longer ask about its tokens"), None);
     }
     if before.details != after.details {
-        diff.push(Direction::Neutral, id, "other things are said of its matter".to_owned(), None);
+        let fewer = after.details.iter().all(|field| before.details.contains(field));
+        diff.tell(!fewer, id, "other things are said of its matter".to_owned(), None);
     }
     if before.back_ends != after.back_ends {
         diff.push(Direction::Widening, id, "who may get its tokens without any person changed".to_owned(), None);
     }
     compare_exchange(diff, before, after);
     if before.link != after.link {
-        diff.push(Direction::Neutral, id, "offers to link another account than before, or none".to_owned(), None);
+        let offers = after.link.is_some();
+        diff.tell(offers, id, "offers to link another account than before, or none".to_owned(), None);
     }
 }

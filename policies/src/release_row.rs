@@ -8,6 +8,7 @@ use gateway_core::claims::ClaimName;
 use gateway_core::digest::sha256;
 use gateway_core::document::{Problems, Section, Source};
 use gateway_core::ids::base64url;
+use gateway_core::jurisdiction::Crossing;
 use gateway_core::locale::Texts;
 use gateway_core::time::Date;
 use serde_json::Value;
@@ -68,14 +69,15 @@ impl Release {
         format!("{} {:?}", self.from.source(), self.on_missing)
     }
 
-    /// All that somebody agrees to who agrees to this row: what its name stands for, why and by what right it goes out, and who is
-    /// the recipient in law. When any of it changes, what was agreed before does not reach this row.
+    /// All that somebody agrees to who agrees to this row: what its name stands for, why and by what right it goes out, which border
+    /// it crosses, and who is the recipient in law. When any of it changes, what was agreed before does not reach this row.
     #[must_use]
-    pub fn rule(&self, recipient: &Texts) -> String {
+    pub fn rule(&self, recipient: &Texts, crossing: Option<Crossing>) -> String {
         let Texts { zh_hans, zh_hant_hk, pt, en } = recipient;
         // No text that people read has a line break.
         let recipient = base64url(&sha256([zh_hans.as_str(), zh_hant_hk, pt, en].join("\n").as_bytes()));
-        format!("{} {} {} {recipient}", self.means(), self.purpose, self.ground)
+        let crossing = crossing.map_or_else(|| "-".to_owned(), |crossing| crossing.to_string());
+        format!("{} {} {} {crossing} {recipient}", self.means(), self.purpose, self.ground)
     }
 }
 

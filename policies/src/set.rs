@@ -16,7 +16,7 @@ use gateway_core::document::{Problem, Problems};
 use gateway_core::error::Failure;
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
 use gateway_core::jurisdiction::Crossing;
-use gateway_core::locale::Texts;
+use gateway_core::locale::Locale;
 use gateway_core::time::Date;
 
 use crate::condition::Situation;
@@ -393,7 +393,7 @@ impl PolicySet {
         rule: &str,
         today: Date,
     ) -> bool {
-        self.row(parties, claim, today, |row, recipient| row.rule(recipient) == rule).is_some()
+        self.row(parties, claim, today, |row| self.rule_of(parties, row).as_deref() == Some(rule)).is_some()
     }
 
     /// The rule by which a service releases today what another service's row stands for.
@@ -404,9 +404,19 @@ impl PolicySet {
         other: &Release,
         today: Date,
     ) -> Option<String> {
-        let recipient = &self.client(parties.0)?.operator;
-        let row = self.row(parties, other.claim.as_str(), today, |row, _| row.means() == other.means())?;
-        Some(row.rule(recipient))
+        let row = self.row(parties, other.claim.as_str(), today, |row| row.means() == other.means())?;
+        self.rule_of(parties, row)
+    }
+
+    /// The rule of a row for these parties.
+    #[must_use]
+    pub fn rule_of(
+        &self,
+        (client, _, provider): (&ClientId, &ServiceId, &ProviderId),
+        row: &Release,
+    ) -> Option<String> {
+        let (client, provider) = (self.client(client)?, self.provider(provider)?);
+        Some(row.rule(&client.operator, Crossing::between(provider.jurisdiction, client.jurisdiction)))
     }
 
     /// The row for a claim that `is` the one, where it serves this client today and may cross the border that lies between.
@@ -415,10 +425,10 @@ impl PolicySet {
         (client, service, provider): (&ClientId, &ServiceId, &ProviderId),
         claim: &str,
         today: Date,
-        is: impl Fn(&Release, &Texts) -> bool,
+        is: impl Fn(&Release) -> bool,
     ) -> Option<&Release> {
         let (service, client, provider) = (self.service(service)?, self.client(client)?, self.provider(provider)?);
-        let row = service.release.iter().find(|row| row.claim.as_str() == claim && is(row, &client.operator))?;
+        let row = service.release.iter().find(|row| row.claim.as_str() == claim && is(row))?;
         let crosses = Crossing::between(provider.jurisdiction, client.jurisdiction);
         let covered = crosses.is_none_or(|crossing| self.cover(service, client, crossing, row.class, today).is_some());
         (covered && row.serves(client.verification_only, today)).then_some(row)
@@ -431,6 +441,19 @@ impl PolicySet {
         let takes =
             |(name, value): &&(String, String)| known.iter().any(|field| field.name == *name && field.takes(value));
         Some(Details { kind: said.kind.clone(), fields: said.fields.iter().filter(takes).cloned().collect() })
+    }
+
+    /// What people are shown of details, in every language: when any of it changes, the question is another.
+    #[must_use]
+    pub fn details_shown(&self, service: &ServiceId, said: &Details) -> Vec<String> {
+        let known = self.service(service).map(|service| service.details.as_slice()).unwrap_or_default();
+        let shown = |(name, value): &(String, String)| {
+            let field = known.iter().find(|field| field.name == *name)?;
+            let words =
+                Locale::ALL.map(|locale| format!("{}: {}", field.label.get(locale), field.shown(value, locale)));
+            Some(words.join("\n"))
+        };
+        said.fields.iter().filter_map(shown).collect()
     }
 
     /// One client, or the document of one that registered itself.

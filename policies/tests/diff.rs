@@ -356,3 +356,28 @@ fn cedar_that_compares_with_a_number_has_logins_on_both_sides_of_it() {
     let (there, back) = between(&cedar("context.minute > 1439 || context.age < 0"), SERVICE);
     assert!(there.changes.is_empty() && back.changes.is_empty(), "{there:#?}");
 }
+
+/// Each of these counted as neither more nor less.
+#[test]
+fn more_of_people_is_a_widening_whatever_it_is_called() {
+    let widens = |before: &str, after: &str| {
+        let (before, after) = (set(PROVIDER, CLIENT, before), set(PROVIDER, CLIENT, after));
+        let widens = |from, to| directions(&diff(from, to, today())).contains(&Direction::Widening);
+        (widens(&before, &after), widens(&after, &before))
+    };
+    let bare = SERVICE.split("[[release]]").next().unwrap();
+    let mode = |mode: &str| format!("consent = \"{mode}\"\n{bare}");
+    assert_eq!(widens(&mode("anonymous"), &mode("required")), (true, false));
+    assert_eq!(widens(&mode("anonymous"), &mode("notice")), (true, false));
+    let with = |more: &str| format!("{SERVICE}{more}");
+    let link = |level: u8| format!("[link]\nprovider = \"hk\"\nidentity = 2\nauthentication = {level}\n");
+    let detail = format!("[detail.reference]\nkind = \"text\"\nname = {TEXTS}\n");
+    assert_eq!(widens(SERVICE, &with(&detail)), (true, false));
+    let choices =
+        |words: &str| format!("[detail.what]\nkind = \"choice\"\nname = {TEXTS}\n[detail.what.choices]\na = {words}\n");
+    let other = TEXTS.replace("en = \"A\"", "en = \"B\"");
+    assert_eq!(widens(&with(&choices(TEXTS)), &with(&choices(&other))), (true, true));
+    assert_eq!(widens(&with(&link(2)), &with(&link(1))), (true, true));
+    let elsewhere = set(PROVIDER, CLIENT, SERVICE);
+    assert!(diff(&elsewhere, &elsewhere, today()).changes.is_empty());
+}

@@ -11,7 +11,7 @@ use super::*;
 use crate::http::HttpError;
 
 const NOW: Timestamp = Timestamp(1_000_000);
-static PLACES: LazyLock<Shares> = LazyLock::new(|| Shares::new("test", 16, 16));
+static PLACES: LazyLock<Shares> = LazyLock::new(|| Shares::new("test", 16, &[16]));
 
 /// A federation in memory: who says what of whom, by address.
 struct Web {
@@ -304,7 +304,7 @@ async fn no_place_to_find_out_is_no_answer() {
     let mut resolver = Resolver::new(Arc::clone(&web) as Arc<dyn Http>);
     resolver.patience = Duration::from_millis(50);
     let leaf: EntityId = id("leaf").parse().unwrap();
-    let none = Shares::new("test", 0, 1);
+    let none = Shares::new("test", 0, &[1]);
     let busy = resolver.resolve(&leaf, &anchor, &none, NOW).await.unwrap_err();
     assert!(busy.0.contains("too many") && web.calls.load(Ordering::SeqCst) == 0, "{busy}");
     assert!(resolver.resolve(&leaf, &anchor, &PLACES, NOW).await.is_ok());

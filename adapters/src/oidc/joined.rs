@@ -34,7 +34,7 @@ impl Joined {
     /// Nothing is found out yet.
     #[must_use]
     pub fn new(resolver: Arc<Resolver>, anchor: Anchor) -> Self {
-        Self { resolver, anchor, places: Shares::new("provider's federation", 4, 4), last: Mutex::default() }
+        Self { resolver, anchor, places: Shares::new("provider's federation", 4, &[4]), last: Mutex::default() }
     }
 
     /// The metadata of a provider, as its federation leaves it. Where that cannot be used, the last that was serves as long as its

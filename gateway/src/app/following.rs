@@ -100,7 +100,11 @@ impl App {
                 return tracing::error!(%error, "the list of bundles cannot be read");
             }
         }
-        let latest = followed.latest.unwrap_or(Timestamp(0)).max(self.now());
+        // Nor does one that jumped ahead bring anything into effect before its time.
+        let latest = match followed.latest {
+            Some(latest) if !self.clock.is_plausible() => latest,
+            latest => latest.unwrap_or(Timestamp(0)).max(self.now()),
+        };
         followed.latest = Some(latest);
         // A clock that is set back takes nothing back here.
         let state = InEffect::at(&followed.changes, latest);

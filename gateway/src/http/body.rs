@@ -24,23 +24,36 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the rest of a body that is not wanted is read and thrown away, so that its sender reads our answer.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Reads the body, and lets the router answer.
-pub async fn answered(request: Request<Incoming>, mut router: Router) -> Result<Response, Infallible> {
+/// A request whose body came, or will not.
+pub struct Arrived {
+    request: Request<Body>,
+    is_whole: bool,
+}
+
+/// Reads the body.
+pub async fn arrived(request: Request<Incoming>) -> Arrived {
     let (parts, body) = request.into_parts();
-    if body.is_end_stream() {
-        return router.call(Request::from_parts(parts, Body::empty())).await;
-    }
-    let in_turn = parts.version < Version::HTTP_2;
-    let (body, is_whole) = match whole(body).await {
-        Ok(bytes) => (Body::from(bytes), true),
-        Err(error) => (Body::new(Unreadable(Some(error))), false),
+    let (body, is_whole) = match body.is_end_stream() {
+        true => (Body::empty(), true),
+        false => match whole(body).await {
+            Ok(bytes) => (Body::from(bytes), true),
+            Err(error) => (Body::new(Unreadable(Some(error))), false),
+        },
     };
-    let mut answer = router.call(Request::from_parts(parts, body)).await?;
-    if in_turn && !is_whole {
-        // What is left of the body stands where the next request would (RFC 9112 section 9.3).
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Arrived { request: Request::from_parts(parts, body), is_whole }
+}
+
+impl Arrived {
+    /// Lets the router answer.
+    pub async fn answered(self, mut router: Router) -> Result<Response, Infallible> {
+        let in_turn = self.request.version() < Version::HTTP_2;
+        let mut answer = router.call(self.request).await?;
+        if in_turn && !self.is_whole {
+            // What is left of the body stands where the next request would (RFC 9112 section 9.3).
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(answer)
     }
-    Ok(answer)
 }
 
 async fn whole(mut body: Incoming) -> Result<Bytes, FormError> {

@@ -1,7 +1,7 @@
 //! How many connections are open: well below the limit of descriptors, and a share for each address.
 //!
-//! A connection is *quiet* while no request runs on it: in its handshake, before its first request, and between two. When there
-//! is no room, the one that has been quiet longest makes way, so that silence keeps nobody out.
+//! A connection is *quiet* while no request is answered on it: in its handshake, before its first request, while a body comes, and
+//! between two. When there is no room, the one that has been quiet longest makes way, so that silence keeps nobody out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};

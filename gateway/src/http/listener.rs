@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::body;
 use super::connections::{Connections, Seat};
+use super::{body, hello};
 use crate::load::Load;
 
 /// The time a TLS handshake may take.
@@ -37,6 +38,8 @@ const IDLE: Duration = Duration::from_secs(75);
 const FIRST: Duration = Duration::from_secs(10);
 /// The time that running requests get when the process ends.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long a connection may take to end that makes way for another: both hold a descriptor meanwhile.
+const MAKES_WAY: Duration = Duration::from_millis(100);
 
 /// The client certificate of a connection: the handshake proved that the peer holds its key.
 #[derive(Debug, Clone)]
@@ -65,13 +68,14 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
-/// Serves `router` over TLS until `stop` says so, then lets running requests finish.
+/// Serves `router` over TLS until `stop` says so, then lets running requests finish. Connections are turned away by `load`, where
+/// anybody can make them.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     router: Router,
     connections: Arc<Connections>,
-    load: Arc<Load>,
+    load: Option<Arc<Load>>,
     mut stop: watch::Receiver<bool>,
 ) {
     let acceptor = TlsAcceptor::from(tls);
@@ -88,13 +92,9 @@ pub async fn serve(
             },
             _ = stop.changed() => break,
         };
-        // A handshake is the dearest part of a visit: what cannot be served is turned away before it.
-        if !load.takes_connection() {
-            continue;
-        }
         let Some(seat) = connections.admit(address.ip()) else { continue };
-        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
-        tokio::spawn(connection(tcp, acceptor, router, Arc::new(seat), stop));
+        let (acceptor, router, load, stop) = (acceptor.clone(), router.clone(), load.clone(), stop.clone());
+        tokio::spawn(connection(tcp, (acceptor, router), load, Arc::new(seat), stop));
     }
     drop(listener);
     let _ = timeout(DRAIN, connections.drained()).await;
@@ -102,11 +102,20 @@ pub async fn serve(
 
 async fn connection(
     tcp: TcpStream,
-    acceptor: TlsAcceptor,
-    router: Router,
+    (acceptor, router): (TlsAcceptor, Router),
+    load: Option<Arc<Load>>,
     seat: Arc<Seat>,
     mut stop: watch::Receiver<bool>,
 ) {
+    // A handshake is the dearest part of a visit: what cannot be served is turned away before it.
+    let mut let_in = None;
+    if let Some(load) = load.filter(|load| load.is_too_much()) {
+        let resumes = hello::resumes(&tcp).await;
+        if !load.takes_connection(resumes) {
+            return;
+        }
+        let_in = (!resumes).then(LetIn::default);
+    }
     let _ = tcp.set_nodelay(true);
     let accepted = tokio::select! {
         accepted = timeout(HANDSHAKE, acceptor.accept(tcp)) => accepted,
@@ -123,27 +132,34 @@ async fn connection(
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         let running = activity.begin();
         request.extensions_mut().insert(address);
+        if let Some(let_in) = let_in.clone() {
+            request.extensions_mut().insert(let_in);
+        }
         if let Some(certificate) = certificate.clone() {
             request.extensions_mut().insert(certificate);
         }
         let router = router.clone();
         async move {
-            let answer = body::answered(request, router).await;
-            drop(running);
+            // A connection whose bodies do not come makes way like any other on which nothing runs.
+            let request = body::arrived(request).await;
+            let seated = running.seated();
+            let answer = request.answered(router).await;
+            drop((seated, running));
             answer
         }
     });
     let builder = builder(h2);
     let served = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(served);
-    tokio::select! {
+    let drains = tokio::select! {
         _ = served.as_mut() => return,
-        end = watched.ended() => if end == End::Cut { return },
-        () = seat.makes_way() => {}
-        _ = stop.changed() => {}
-    }
+        end = watched.ended() => if end == End::Cut { return } else { DRAIN },
+        // Its place is another's already.
+        () = seat.makes_way() => MAKES_WAY,
+        _ = stop.changed() => DRAIN,
+    };
     served.as_mut().graceful_shutdown();
-    let _ = timeout(DRAIN, served).await;
+    let _ = timeout(drains, served).await;
 }
 
 fn builder(h2: bool) -> Builder<TokioExecutor> {
@@ -162,6 +178,18 @@ fn builder(h2: bool) -> Builder<TokioExecutor> {
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .keep_alive_timeout(Duration::from_secs(20));
     builder
+}
+
+/// That a connection was let in though there was too much to do: its first sign-in is not turned away as often as others are.
+#[derive(Debug, Clone, Default)]
+pub struct LetIn(Arc<AtomicBool>);
+
+impl LetIn {
+    /// True the first time.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
 }
 
 /// What happens on a connection, told by its service and its stream.
@@ -193,8 +221,11 @@ enum End {
     Cut,
 }
 
-/// A request that runs.
+/// A request that came, or is coming.
 struct RunningRequest(Activity);
+
+/// A request that is being answered.
+struct Seated(Arc<Seat>);
 
 impl Activity {
     fn new(seat: Arc<Seat>) -> (Self, Watched) {
@@ -203,7 +234,6 @@ impl Activity {
     }
 
     fn begin(&self) -> RunningRequest {
-        self.seat.begin();
         self.now.send_modify(|now| *now = Now { running: now.running + 1, header_began: false, was_of_use: true });
         RunningRequest(self.clone())
     }
@@ -217,9 +247,22 @@ impl Activity {
     }
 }
 
+impl RunningRequest {
+    /// The request is whole, and answered from here on.
+    fn seated(&self) -> Seated {
+        self.0.seat.begin();
+        Seated(Arc::clone(&self.0.seat))
+    }
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 impl Drop for RunningRequest {
     fn drop(&mut self) {
-        self.0.seat.end();
         self.0.now.send_modify(|now| now.running = now.running.saturating_sub(1));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod connections;
+mod hello;
 pub mod listener;
 pub mod reply;
 pub mod request;

@@ -15,6 +15,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use tower_http::cors::{Any, CorsLayer};
 
+use super::listener::LetIn;
 use super::reply;
 use super::request::names_one_host;
 use crate::app::App;
@@ -140,7 +141,10 @@ async fn gate(State(app): State<Arc<App>>, request: Request<Body>, next: Next) -
     if request.uri().path().contains('%') {
         return not_found(State(app), request).await;
     }
-    let urgency = urgency(request.method(), request.uri().path());
+    let urgency = match urgency(request.method(), request.uri().path()) {
+        Urgency::Begins if request.extensions().get().is_some_and(LetIn::is_first) => Urgency::LetIn,
+        urgency => urgency,
+    };
     let serves = urgency == Urgency::Always || app.state().may_serve && app.store.load().takes(urgency);
     let (parts, body) = request.into_parts();
     let answer = match serves {

@@ -36,10 +36,9 @@ pub(super) enum Standing {
 /// The store.
 pub(super) async fn access(app: &App, active: &Active, token: &str) -> Result<Standing, Error> {
     let now = app.now();
-    let Some(sealed) = app.store.get(Class::Ephemeral, &Key::of_secret(mint::ACCESS, token), now).await? else {
-        return Ok(Standing::Dead);
-    };
-    let grant: Box<AccessGrant> = Box::new(app.seals.open_record(token, &sealed)?);
+    let stored = app.store.get(Class::Ephemeral, &Key::of_secret(mint::ACCESS, token), now).await?;
+    let grant = stored.and_then(|sealed| app.seals.open_record::<Box<AccessGrant>>(token, &sealed));
+    let Some(grant) = grant else { return Ok(Standing::Dead) };
     let client = active.client(&grant.client).map(|registered| &registered.client);
     let served = client.is_some_and(|client| active.serves(client, now));
     // The token itself may have been given back, or its grant revoked: both are durable, and this record may have come back.

@@ -13,7 +13,7 @@ use gateway_core::logout::LogoutRequest;
 use http::{Request, StatusCode};
 
 use super::Visit;
-use super::session::{Session, SessionError};
+use super::session::Session;
 use crate::app::App;
 use crate::http::{reply, request};
 use crate::links::LinkError;
@@ -114,7 +114,7 @@ impl Visit<'_> {
     pub(super) async fn present(&self) -> Result<Option<Session>, Box<Response>> {
         let session = match self.session().await {
             Ok(Some(session)) => session,
-            Ok(None) | Err(SessionError::Seal(_)) => return Ok(None),
+            Ok(None) => return Ok(None),
             Err(error) => return Err(Box::new(self.internal(&error, None))),
         };
         let known = self.person(&session.assertion, None).await;

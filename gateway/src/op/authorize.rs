@@ -133,7 +133,11 @@ impl Visit<'_> {
                     return Err(Box::new(self.refused(Refusal::Page(Failure::UnknownClient))));
                 };
                 let fetched = match reference {
-                    Some(uri) => Some(request_object::fetch(self.app, registered, uri).await.map_err(told)?),
+                    Some(uri) => Some(
+                        request_object::fetch(self.app, registered, uri, &request::address(self.parts))
+                            .await
+                            .map_err(told)?,
+                    ),
                     None => None,
                 };
                 let object = fetched.as_deref().or(object).unwrap_or_default();

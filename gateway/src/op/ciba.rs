@@ -245,7 +245,7 @@ impl Visit<'_> {
     async fn presented(&self, code: &str) -> Result<Option<PersonId>, super::access::Error> {
         let stored = self.app.store.get(Class::Ephemeral, &Key::of_secret(PRESENTED, code), self.now).await?;
         let used = self.app.store.get(Class::Ephemeral, &Key::of_secret(PRESENTED_USED, code), self.now).await?;
-        Ok(stored.filter(|_| used.is_none()).map(|sealed| self.app.seals.open_record(code, &sealed)).transpose()?)
+        Ok(stored.filter(|_| used.is_none()).and_then(|sealed| self.app.seals.open_record(code, &sealed)))
     }
 
     /// Uses a code up that somebody showed: it serves once.
@@ -320,8 +320,10 @@ impl Visit<'_> {
         for place in 0..PLACES {
             let key = place_of(self.app, person, place);
             let Some(sealed) = self.app.store.get(Class::Ephemeral, &key, self.now).await? else { continue };
-            let plain = self.app.seals.open_at_rest(key.as_str(), &sealed)?;
-            let request: AuthorizationRequest = serde_json::from_slice(&plain)?;
+            let plain = self.app.seals.open_at_rest(key.as_str(), &sealed).ok();
+            let request = plain.and_then(|plain| serde_json::from_slice::<AuthorizationRequest>(&plain).ok());
+            // One that cannot be read hides no other.
+            let Some(request) = request else { continue };
             let Some(collection) = request.collection() else { continue };
             if collected::answer(self.app, &collection.handle, self.now).await?.is_none() {
                 waiting.push(Waiting { request });
@@ -337,8 +339,7 @@ pub(super) async fn collect(caller: &Caller<'_>, request: &CibaRequest) -> Resul
     let stored = app.store.get(Class::Ephemeral, &Key::of_secret(ASKED, id), now).await;
     let taken = Key::of_secret(TAKEN, id);
     let asked = stored.map_err(|error| internal(&error))?;
-    let asked = asked.map(|sealed| app.seals.open_record::<Asked>(id, &sealed));
-    let asked = asked.transpose().map_err(|error| internal(&error))?;
+    let asked = asked.and_then(|sealed| app.seals.open_record::<Asked>(id, &sealed));
     let Some(asked) = asked.filter(|asked| asked.client == caller.client.id) else {
         return unless_replayed(app, &taken, &caller.client.id, Err(invalid_grant())).await;
     };

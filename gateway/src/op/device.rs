@@ -220,8 +220,7 @@ pub(super) async fn collect(caller: &Caller<'_>, request: &DeviceRequest) -> Res
     let stored = app.store.get(Class::Ephemeral, &Key::of_secret(DEVICES, code), now).await;
     let taken = Key::of_secret(TAKEN, code);
     let device = stored.map_err(|error| internal(&error))?;
-    let device = device.map(|sealed| app.seals.open_record::<Device>(code, &sealed));
-    let device = device.transpose().map_err(|error| internal(&error))?;
+    let device = device.and_then(|sealed| app.seals.open_record::<Device>(code, &sealed));
     let Some(device) = device.filter(|device| device.client == caller.client.id) else {
         return unless_replayed(app, &taken, &caller.client.id, Err(invalid_grant())).await;
     };
@@ -276,7 +275,7 @@ impl Visit<'_> {
     /// The request that a user code leads to, while it can be opened.
     async fn asked(&self, code: &str) -> Result<Option<AuthorizationRequest>, super::access::Error> {
         let stored = self.app.store.get(Class::Ephemeral, &Key::of_secret(USER_CODES, code), self.now).await?;
-        Ok(stored.map(|sealed| self.app.seals.open_record(code, &sealed)).transpose()?)
+        Ok(stored.and_then(|sealed| self.app.seals.open_record(code, &sealed)))
     }
 
     /// Shows which terminal asks, and changes nothing: pages are opened by whatever looks at a picture.

@@ -141,7 +141,8 @@ impl Visit<'_> {
         let Some(secret) = request::cookie(self.parts, COOKIE) else { return Ok(None) };
         let sealed = self.app.store.get(Class::Ephemeral, &Key::of_secret(TABLE, secret), self.now).await?;
         let Some(sealed) = sealed else { return Ok(None) };
-        Ok(Some((Secret::new(secret.to_owned()), self.app.seals.open_record(secret, &sealed)?)))
+        let opened = self.app.seals.open_record(secret, &sealed);
+        Ok(opened.map(|assertion| (Secret::new(secret.to_owned()), assertion)))
     }
 
     /// The services that accept this provider, at portals that can begin a sign-in when they are told to. Those on shared

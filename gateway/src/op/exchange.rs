@@ -153,11 +153,13 @@ fn narrowed(
         let ours = |scope: &String| any_row(claim, &|row| row.scope.as_ref() == Some(scope));
         !fewer || scopes.iter().any(|scope| of_scope(scope).contains(&claim) || ours(scope))
     };
+    let at_source = (&caller.client.id, &source.id, &login.provider);
     let stands = |claim: &str| {
         let by_consent = |row: &Arc<Release>| row.claim.as_str() == claim && row.ground == CONSENT;
         let agreed = source.release.iter().chain(&service.release).any(by_consent);
         let rule = about.rules.get(claim).filter(|_| !agreed && in_scope(claim))?;
-        let of_source = |row: &&Arc<Release>| row.claim.as_str() == claim && row.rule(&caller.client.operator) == *rule;
+        let is_rule = |row: &Release| policies.rule_of(at_source, row).as_ref() == Some(rule);
+        let of_source = |row: &&Arc<Release>| row.claim.as_str() == claim && is_rule(row);
         policies.releases_as(parties, source.release.iter().find(of_source)?, today)
     };
     let rules: BTreeMap<String, String> =

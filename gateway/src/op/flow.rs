@@ -1,6 +1,8 @@
 //! Carries out what the dispatcher says. Every step up to the consent page comes through [`Visit::proceed`]; the answer to
 //! that page is judged anew by the same [`Visit::judge`] and [`Visit::offer`].
 
+use std::time::Duration;
+
 use axum::response::Response;
 use gateway_core::assertion::Assertion;
 use gateway_core::authorize::AuthorizationRequest;
@@ -84,23 +86,23 @@ pub(super) struct Offer {
 }
 
 const WAITING: &str = "waiting";
+/// How long a person has for an answer at a machine that many people use.
+const AT_SHARED_MACHINE: Duration = Duration::from_secs(180);
 
 impl Visit<'_> {
     /// Begins a sign-in: the browser's session may serve, but for a shared machine, where it may be somebody else's.
     pub(super) async fn begin(&self, transaction: Transaction) -> Response {
         if self.is_on_shared_machine(&transaction.request) {
-            let id = transaction.id.clone();
-            if let Err(error) = self.give_up_all().await {
-                return self.internal(&error, Some(&transaction));
-            }
+            let left = match self.give_up_left().await {
+                Ok(left) => left,
+                Err(error) => return self.internal(&error, Some(&transaction)),
+            };
             let mut response = self.proceed(transaction, None, None).await;
-            self.forget_others(&mut response, &id);
+            left.iter().for_each(|left| Self::forget(&mut response, left));
             return response;
         }
         let session = match self.session().await {
             Ok(session) => session,
-            // A session that cannot be read is no session; a store that is down is.
-            Err(SessionError::Seal(_)) => None,
             Err(error) => return self.internal(&error, Some(&transaction)),
         };
         let Some(session) = session else { return self.proceed(transaction, None, None).await };
@@ -168,6 +170,9 @@ impl Visit<'_> {
             }
         }
         if let (Step::Stop(failure), Some((proof, judged))) = (&step, &judged) {
+            if !self.app.limits.refusals.allows(proof.known.person.as_str(), self.now) {
+                return self.stop(transaction, Failure::Busy);
+            }
             if let Err(error) = self.record_refusal(&transaction, judged, *failure).await {
                 return self.internal(&error, Some(&transaction));
             }
@@ -227,7 +232,8 @@ impl Visit<'_> {
         let itself = client.id.registered_itself();
         let itself = itself.then(|| format!("{:?}", (&client.name, &client.pages, &client.redirect_uris)));
         let details = catalog.policies().details_known(&service.id, request.details.as_ref());
-        let said = (&client.operator, itself, &details);
+        let shown = details.as_ref().map(|said| catalog.policies().details_shown(&service.id, said));
+        let said = (&client.operator, itself, &details, shown);
         let terms = serde_json::to_vec(&(sources, classes, again, said)).unwrap_or_default();
         let proposal = Proposal {
             client: client.id.clone(),
@@ -373,8 +379,17 @@ impl Visit<'_> {
         Ok(secret)
     }
 
+    /// A sign-in in which somebody proved who they are waits for their answer no longer than they stand there, where the next person
+    /// would find it.
+    pub(super) fn ends_soon(&self, transaction: &mut Transaction) {
+        if self.is_on_shared_machine(&transaction.request) {
+            transaction.expires_at = transaction.expires_at.min(self.now.plus(AT_SHARED_MACHINE));
+        }
+    }
+
     /// Lays the proof aside, and sends the browser to the consent page.
     async fn wait_for_consent(&self, mut transaction: Transaction, proof: Proof) -> Response {
+        self.ends_soon(&mut transaction);
         match self.lay_aside(&transaction, proof).await {
             Ok(assertion) => {
                 let page = format!("{}/login/{}/consent", self.app.issuer, transaction.id);
@@ -402,11 +417,9 @@ impl Visit<'_> {
         name: &Secret<String>,
     ) -> Result<Option<Proof>, Box<dyn std::error::Error + Send + Sync>> {
         let secret = name.expose();
-        let Some(sealed) = self.app.store.get(Class::Ephemeral, &Key::of_secret(WAITING, secret), self.now).await?
-        else {
-            return Ok(None);
-        };
-        let waiting: Waiting = self.app.seals.open_record(secret, &sealed)?;
+        let stored = self.app.store.get(Class::Ephemeral, &Key::of_secret(WAITING, secret), self.now).await?;
+        let waiting = stored.and_then(|sealed| self.app.seals.open_record::<Waiting>(secret, &sealed));
+        let Some(waiting) = waiting else { return Ok(None) };
         let known = self.person(&waiting.assertion, Some(waiting.person)).await?;
         Ok(Some(Proof {
             session: waiting.session,
@@ -425,7 +438,7 @@ impl Visit<'_> {
             OfferError::Release(error) => error.failure(),
             OfferError::Store(error) => {
                 tracing::error!(%error, "offer");
-                Failure::Internal
+                Failure::Busy
             }
         })?;
         // Somebody may have been linked to another person since the page was shown.
@@ -433,10 +446,13 @@ impl Visit<'_> {
         if asked_for.is_some_and(|asked| *asked != offer.subject) { Err(Failure::PolicyRefused) } else { Ok(offer) }
     }
 
-    /// Shows why a sign-in cannot go on, and keeps it, so that the person can choose another way.
+    /// Shows why a sign-in cannot go on, and keeps it, so that the person can choose another way. What cannot be done just now can be
+    /// asked for again where it stands.
     pub(super) fn stop(&self, mut transaction: Transaction, failure: Failure) -> Response {
-        transaction.stage = Stage::Choosing;
-        transaction.failure = Some(failure);
+        if failure != Failure::Busy {
+            transaction.stage = Stage::Choosing;
+            transaction.failure = Some(failure);
+        }
         let status = match failure {
             Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Failure::Busy => StatusCode::SERVICE_UNAVAILABLE,

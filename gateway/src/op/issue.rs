@@ -103,7 +103,7 @@ impl Visit<'_> {
 
     /// Leaves nothing in the browser of a shared machine: no session, whoever's it was, and no other sign-in.
     async fn leave_nothing(&self, response: &mut Response) -> Result<(), SessionError> {
-        if let Some(session) = self.session_or_none().await? {
+        if let Some(session) = self.session().await? {
             self.end_session(&session).await?;
         }
         self.give_up_all().await?;
@@ -330,7 +330,7 @@ impl Visit<'_> {
         let origin = |released: &&Released| audit::Origin {
             claim: released.row.claim.to_string(),
             row: released.row.id.clone(),
-            rule: released.row.rule(&offer.recipient),
+            rule: released.row.rule(&offer.recipient, offer.proposal.crossing),
             from: released.row.from.claims().iter().cloned().collect(),
             cover: released.cover.as_deref().cloned(),
         };
@@ -375,7 +375,9 @@ impl Visit<'_> {
                 userinfo_claims.set(claim.claim(), claim.value.clone());
             }
         }
-        let rule = |released: &&Released| (released.claim().to_string(), released.row.rule(&offer.recipient));
+        let rule = |released: &&Released| {
+            (released.claim().to_string(), released.row.rule(&offer.recipient, offer.proposal.crossing))
+        };
         CodeGrant {
             id: transaction.id.to_string(),
             client: request.client.clone(),

@@ -123,6 +123,7 @@ impl Visit<'_> {
 
     /// Lays the first proof aside and asks.
     pub(super) async fn offer_link(&self, mut transaction: Transaction, proof: Proof, with: ProviderId) -> Response {
+        self.ends_soon(&mut transaction);
         match self.lay_aside(&transaction, proof).await {
             Ok(first) => {
                 transaction.stage = Stage::Linking { first, with, second: None };

@@ -132,7 +132,7 @@ impl Visit<'_> {
         if self.is_spent(Some(key.id())).await? {
             return Ok(None);
         }
-        let opened = self.app.seals.open_record::<Pushed>(handle, &sealed).ok();
+        let opened = self.app.seals.open_record::<Pushed>(handle, &sealed);
         let opened = opened.filter(|pushed| Some(pushed.client.as_str()) == client);
         Ok(opened.and_then(|pushed| {
             let params = Params::parse(pushed.params.as_bytes()).ok()?;

@@ -110,7 +110,7 @@ fn narrowed(active: &Active, mut grant: CodeGrant, request: &RefreshRequest) -> 
 /// What a refresh token stands for, used or not.
 pub(super) async fn find(app: &App, token: &str, now: Timestamp) -> Result<Option<RefreshGrant>, Error> {
     let stored = app.store.get(Class::Ephemeral, &Key::of_secret(mint::REFRESH, token), now).await?;
-    stored.map(|sealed| Ok(app.seals.open_record(token, &sealed)?)).transpose()
+    Ok(stored.and_then(|sealed| app.seals.open_record(token, &sealed)))
 }
 
 /// The grant, with its login as old as that is by now.

@@ -135,6 +135,8 @@ async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Resul
         told.secret = Some(token_of(app)?);
     }
     let digest = |secret: &Option<Secret<String>>| secret.as_ref().map(|secret| SecretDigest::of(secret.expose()));
+    // What is checked may lie elsewhere.
+    not_too_often(app, &admission.template.id)?;
     check(app, admission.client(&metadata, &id, digest(&told.secret).as_ref())?).await?;
     let access = digest(&told.access_token);
     let record = Record {
@@ -146,7 +148,6 @@ async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Resul
         live: false,
         vouched: None,
     };
-    not_too_often(app, &admission.template.id)?;
     enter(app, (RegistrationChange::Registered, ""), |active| {
         let admission = self::admission(app, active, token)?;
         if active.registered_under(admission, app.now()) >= admission.terms.most {
@@ -182,6 +183,7 @@ async fn update(app: &App, id: &str, parts: &Parts, metadata: Map<String, Value>
             Some(SecretDigest::of(secret.expose()))
         }
     };
+    not_too_often(app, &id)?;
     check(app, admission.client(&metadata, &id, secret.as_ref())?).await?;
     let secret = secret.map(|digest| digest.as_str().to_owned());
     let same = metadata == before.metadata;
@@ -196,7 +198,6 @@ async fn update(app: &App, id: &str, parts: &Parts, metadata: Map<String, Value>
         metadata,
         ..before.clone()
     };
-    not_too_often(app, &id)?;
     enter(app, (RegistrationChange::Updated, ""), |active| {
         own(active, id.as_str(), parts).map(|(id, ..)| (id, Some(record.clone())))
     })

@@ -126,11 +126,11 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str, of: O
 }
 
 /// The request object that lies at an address which its client registered (RFC 9101 section 5.2, OpenID Connect Core
-/// section 6.2).
+/// section 6.2). `asking` is the address of whoever asks: anybody can make us call, and none of them may keep the others away.
 ///
 /// # Errors
 /// `invalid_request_uri`.
-pub(super) async fn fetch(app: &App, registered: &Registered, uri: &str) -> Result<String, OAuthError> {
+pub(super) async fn fetch(app: &App, registered: &Registered, uri: &str, asking: &str) -> Result<String, OAuthError> {
     let invalid = |why: &'static str| OAuthError::new(OAuthCode::InvalidRequestUri, why);
     // Only what was registered is fetched, and of that only what the bundle's hosts answer.
     let mut known = registered.client.requests.uris.iter();
@@ -138,7 +138,7 @@ pub(super) async fn fetch(app: &App, registered: &Registered, uri: &str) -> Resu
     let mut address = known.clone();
     address.set_fragment(None);
     let host = address.origin().ascii_serialization();
-    let place = app.limits.by_reference.try_take(&[registered.client.id.as_str(), &host]);
+    let place = app.limits.by_reference.try_take(&[registered.client.id.as_str(), &host, asking]);
     let _place = place.ok_or_else(|| {
         OAuthError::new(OAuthCode::TemporarilyUnavailable, "too many requests by reference at once: try again")
     })?;

@@ -43,8 +43,8 @@ async fn give_back(app: &App, parts: &Parts, form: &Params) -> Result<(), OAuthE
     }
     let key = Key::of_secret(mint::ACCESS, token);
     let stored = app.store.get(Class::Ephemeral, &key, now).await.map_err(|error| internal(&error))?;
-    let Some(sealed) = stored else { return Ok(()) };
-    let grant: AccessGrant = app.seals.open_record(token, &sealed).map_err(|error| internal(&error))?;
+    let grant = stored.and_then(|sealed| app.seals.open_record::<AccessGrant>(token, &sealed));
+    let Some(grant) = grant else { return Ok(()) };
     if grant.client != client.id {
         return Err(others());
     }

@@ -56,10 +56,9 @@ impl Visit<'_> {
     /// The session of this browser, if there is one and it lives.
     pub(super) async fn session(&self) -> Result<Option<Session>, SessionError> {
         let Some(secret) = request::cookie(self.parts, COOKIE) else { return Ok(None) };
-        let Some(sealed) = self.app.store.get(Class::Ephemeral, &Key::of_secret(TABLE, secret), self.now).await? else {
-            return Ok(None);
-        };
-        let session: Session = self.app.seals.open_record(secret, &sealed)?;
+        let stored = self.app.store.get(Class::Ephemeral, &Key::of_secret(TABLE, secret), self.now).await?;
+        let session = stored.and_then(|sealed| self.app.seals.open_record::<Session>(secret, &sealed));
+        let Some(session) = session else { return Ok(None) };
         if session.ends_at.is_past(self.now) || session.place.is_shared() || self.has_ended(&session.id).await? {
             return Ok(None);
         }
@@ -105,18 +104,10 @@ impl Visit<'_> {
         Ok(base64url(&self.app.seals.derived("session", transaction.id.as_str())?))
     }
 
-    /// The browser's session; one that cannot be read is none.
-    pub(super) async fn session_or_none(&self) -> Result<Option<Session>, SessionError> {
-        match self.session().await {
-            Err(SessionError::Seal(_)) => Ok(None),
-            other => other,
-        }
-    }
-
     /// The name of the session that a sign-in of this person leads to: the one that this browser has, where that is theirs, so that
     /// whom it served is not forgotten when they sign in anew; or else `fresh`.
     pub(super) async fn session_of(&self, person: &PersonId, fresh: String) -> Result<String, SessionError> {
-        let own = self.session_or_none().await?.filter(|old| old.person == *person);
+        let own = self.session().await?.filter(|old| old.person == *person);
         Ok(own.map_or(fresh, |old| old.id))
     }
 
@@ -129,7 +120,7 @@ impl Visit<'_> {
         place: Place,
         (person, assertion): (&PersonId, &Assertion),
     ) -> Result<(), SessionError> {
-        if let Some(old) = self.session_or_none().await?.filter(|old| old.id != id) {
+        if let Some(old) = self.session().await?.filter(|old| old.id != id) {
             self.end_session(&old).await?;
         }
         let ends_at = self.session_ends(assertion);

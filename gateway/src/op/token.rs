@@ -178,7 +178,7 @@ pub(super) async fn take_and_mint(
 async fn find(app: &App, code: &Secret<String>, now: Timestamp) -> Result<Option<CodeGrant>, OAuthError> {
     let key = Key::of_secret(issue::CODES, code.expose());
     let sealed = app.store.get(Class::Ephemeral, &key, now).await.map_err(|error| internal(&error))?;
-    sealed.map(|sealed| app.seals.open_record(code.expose(), &sealed).map_err(|error| internal(&error))).transpose()
+    Ok(sealed.and_then(|sealed| app.seals.open_record(code.expose(), &sealed)))
 }
 
 /// Something single-use that was taken before: whatever was minted from its grant is revoked (RFC 6749 section 4.1.2, RFC

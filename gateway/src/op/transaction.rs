@@ -87,7 +87,7 @@ impl Visit<'_> {
         let Some(sealed) = self.app.store.get(class, &Key::of_secret(KEPT, secret), self.now).await? else {
             return Ok(None);
         };
-        Ok(Some(self.app.seals.open_record(secret, &sealed)?))
+        Ok(self.app.seals.open_record(secret, &sealed))
     }
 
     /// Keeps a request that is too large to travel, as long as its sign-in may take, waiting for a provider included.
@@ -134,6 +134,21 @@ impl Visit<'_> {
         Ok(())
     }
 
+    /// Gives up what people before left on a shared machine; a link on any page may ask for that, and ends nothing else.
+    pub(super) async fn give_up_left(&self) -> Result<Vec<Transaction>, SessionError> {
+        let named = request::cookies(self.parts).filter_map(|(name, _)| name.strip_prefix(PREFIX)?.parse().ok());
+        let named: Vec<TransactionId> = named.collect();
+        let mut left = Vec::new();
+        for id in named {
+            let Some(transaction) = self.transaction(&id).await? else { continue };
+            if self.is_on_shared_machine(&transaction.request) {
+                self.give_up(&transaction).await?;
+                left.push(transaction);
+            }
+        }
+        Ok(left)
+    }
+
     async fn end_sign_in(&self, id: &TransactionId, expires_at: Timestamp) -> Result<(), StoreError> {
         let until = expires_at.plus(gateway_core::interaction::TRANSACTION_LIFETIME);
         match self.app.store.commit(Class::Durable, Batch::of(given_up(id, until)), self.now).await {
@@ -149,18 +164,8 @@ impl Visit<'_> {
 
     /// Removes every sign-in of this browser, and a question that waits from inside a provider's app.
     pub(super) fn forget_all(&self, response: &mut Response) {
-        self.forget_but(response, None);
-    }
-
-    /// The same, but for one sign-in.
-    pub(super) fn forget_others(&self, response: &mut Response, kept: &TransactionId) {
-        self.forget_but(response, Some(name(kept)));
-    }
-
-    fn forget_but(&self, response: &mut Response, kept: Option<String>) {
         let ours = |name: &str| name.starts_with(PREFIX) || name == super::direct::COOKIE;
-        let gone = request::cookies(self.parts).filter(|(name, _)| ours(name) && kept.as_deref() != Some(*name));
-        for (name, _) in gone {
+        for (name, _) in request::cookies(self.parts).filter(|(name, _)| ours(name)) {
             reply::drop_cookie(response, name);
         }
     }

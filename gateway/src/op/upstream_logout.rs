@@ -108,10 +108,14 @@ impl Visit<'_> {
         let person = said.person.as_ref().map(|person| self.upstream_name(id, kind, person.expose()));
         // Longer than any session, and any sign-in that is still under way.
         let until = self.now.plus(self.app.session_lifetime).plus(3 * TRANSACTION_LIFETIME);
-        let at = said.at.min(self.now).0.to_string().into_bytes();
+        let at = said.at.min(self.now).0;
         let names: Vec<String> = session.into_iter().chain(person).collect();
-        let marks = names.iter().map(|name| Write::Put(Key::new(ENDED, name), at.clone(), Some(until)));
-        let batch = Batch { writes: marks.collect(), ..Batch::default() };
+        let mut batch = Batch::default();
+        for name in &names {
+            // A logout that is said once more takes back no later one.
+            let latest = self.ended_at(name).await?.map_or(at, |before| before.max(at));
+            batch = batch.and(Write::Put(Key::new(ENDED, name), latest.to_string().into_bytes(), Some(until)));
+        }
         self.app.store.commit(Class::Durable, batch, self.now).await?;
         let mut notices = Vec::new();
         for (session, clients) in self.served(&names).await? {
@@ -163,14 +167,18 @@ impl Visit<'_> {
         // A login that was made after it was said is another one; the provider's own clock tells, where it said when.
         let made = assertion.auth_time.filter(|_| assertion.time_stated).unwrap_or(assertion.asked_at);
         for (kind, name) in self.upstream_names(assertion) {
-            let ended = self.app.store.get(Class::Durable, &Key::new(ENDED, &name), self.now).await?;
-            // One that cannot be read ended everything.
-            let at = ended.map(|at| std::str::from_utf8(&at).ok().and_then(|at| at.parse().ok()).unwrap_or(u64::MAX));
+            let at = self.ended_at(&name).await?;
             if at.is_some_and(|at| kind == "session" || made <= Timestamp(at)) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Until when what has this name is over, as far as its provider said so. A mark that cannot be read ended everything.
+    async fn ended_at(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        let ended = self.app.store.get(Class::Durable, &Key::new(ENDED, name), self.now).await?;
+        Ok(ended.map(|at| std::str::from_utf8(&at).ok().and_then(|at| at.parse().ok()).unwrap_or(u64::MAX)))
     }
 
     /// The writes that remember which session and client rest on a sign-in.

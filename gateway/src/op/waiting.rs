@@ -136,7 +136,7 @@ impl Visit<'_> {
     async fn open_request(&self, name: &Secret<String>) -> Result<Option<OpenRequest>, SessionError> {
         let key = Key::of_secret(OPEN, name.expose());
         let Some(sealed) = self.app.store.get(Class::Ephemeral, &key, self.now).await? else { return Ok(None) };
-        Ok(Some(self.app.seals.open_record(name.expose(), &sealed)?))
+        Ok(self.app.seals.open_record(name.expose(), &sealed))
     }
 
     /// An open request, or one that is about to be: the person may approve before the answer to our request is here. Only
@@ -209,7 +209,7 @@ impl Visit<'_> {
     async fn delivery(&self, wait: &Wait) -> Result<Option<Secret<String>>, SessionError> {
         let key = Key::of_secret(DELIVERED, wait.request.expose());
         let Some(sealed) = self.app.store.get(Class::Ephemeral, &key, self.now).await? else { return Ok(None) };
-        Ok(Some(self.app.seals.open_record(wait.request.expose(), &sealed)?))
+        Ok(self.app.seals.open_record(wait.request.expose(), &sealed))
     }
 
     async fn wait_page(&self, transaction: Transaction, wait: &Wait) -> Response {

@@ -5,8 +5,8 @@
 //! commit. Between nodes the unique key decides: an insert that another node won finds its row and is refused. The audit
 //! chain belongs to the node, so no node waits for another's.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
@@ -19,16 +19,20 @@ mod committer;
 
 use committer::Committer;
 
-use super::{AuditReport, Batch, Chain, Class, Key, StoreError, Write, live, pack, verify_chain};
+use super::{AuditReport, Batch, Chain, Class, Follower, Key, StoreError, Write, give_up, live, pack};
 
 /// The most batches that wait.
 const QUEUE: usize = 8_192;
+/// How many audit records are read at a time.
+const PAGE: i64 = 1_000;
 /// The most connections one node opens.
 const CONNECTIONS: usize = 8;
 
 /// The longest that one call waits for a server. A connection on which it passed is given up: what is asked next is not asked
 /// behind it.
 const LIMIT: Duration = Duration::from_secs(2);
+/// How often a connection is made anew, at most.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long a server's host may be silent before the system gives a connection up.
 const SILENT: Duration = Duration::from_secs(10);
 
@@ -134,7 +138,12 @@ impl Cluster {
         chain.resume(head.map(|row| row.get::<_, Vec<u8>>(0)).as_deref())?;
         let redis = Redis::open(redis).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(Committer { pool: pool.clone(), chain: chain.clone() }.run(queue));
+        let committer = tokio::spawn(Committer { pool: pool.clone(), chain: chain.clone() }.run(queue));
+        tokio::spawn(async move {
+            if committer.await.is_err_and(|error| error.is_panic()) {
+                give_up("the committer of the durable store panicked");
+            }
+        });
         Ok(Self { postgres: pool, redis, script: redis::Script::new(REDIS_COMMIT), chain, jobs })
     }
 
@@ -241,19 +250,45 @@ impl Cluster {
     }
 
     pub(super) async fn verify_audit(&self) -> Result<Vec<AuditReport>, StoreError> {
-        let connection = self.postgres.get().await?;
+        let nodes = "WITH RECURSIVE nodes AS ((SELECT node FROM gateway_audit ORDER BY node LIMIT 1) UNION ALL
+                     SELECT (SELECT node FROM gateway_audit WHERE node > nodes.node ORDER BY node LIMIT 1) FROM nodes
+                     WHERE nodes.node IS NOT NULL)
+                     SELECT node FROM nodes WHERE node IS NOT NULL UNION SELECT node FROM gateway_audit_heads ORDER BY node";
+        let nodes = within_limit(&self.postgres, async |connection| Ok(connection.query(nodes, &[]).await?)).await?;
         let mut reports = Vec::new();
-        let nodes = "SELECT node FROM gateway_audit UNION SELECT node FROM gateway_audit_heads ORDER BY node";
-        for row in connection.query(nodes, &[]).await? {
+        for row in nodes {
             let chain = Chain { node: row.get(0), ..self.chain.clone() };
-            let records = "SELECT record FROM gateway_audit WHERE node = $1 ORDER BY sequence";
-            let records = connection.query(records, &[&chain.node]).await?;
-            let head =
-                connection.query_opt("SELECT head FROM gateway_audit_heads WHERE node = $1", &[&chain.node]).await?;
-            let head = head.map(|row| row.get::<_, Vec<u8>>(0));
-            reports.push(verify_chain(&chain, records.into_iter().map(|row| row.get(0)), head.as_deref()));
+            reports.push(self.verify_chain(&chain).await?);
         }
         Ok(reports)
+    }
+
+    /// Follows one chain, page by page. Each page is read with the head of its moment, so the last one fits its head, whatever is
+    /// written meanwhile.
+    async fn verify_chain(&self, chain: &Chain) -> Result<AuditReport, StoreError> {
+        let statement = "SELECT (SELECT head FROM gateway_audit_heads WHERE node = $1), page.sequence, page.record
+                         FROM (SELECT 1) AS one LEFT JOIN (SELECT sequence, record FROM gateway_audit
+                         WHERE node = $1 AND sequence > $2 ORDER BY sequence LIMIT $3) AS page ON true ORDER BY page.sequence";
+        let (mut follower, mut after) = (Follower::new(chain), -1_i64);
+        loop {
+            let rows = within_limit(&self.postgres, async |connection| {
+                Ok(connection.query(statement, &[&chain.node, &after, &PAGE]).await?)
+            });
+            let rows = rows.await?;
+            let mut goes_on = i64::try_from(rows.len()) == Ok(PAGE);
+            for row in &rows {
+                let Some(record) = row.get::<_, Option<Vec<u8>>>(2) else { continue };
+                after = row.get(1);
+                if !follower.follow(&record) {
+                    goes_on = false;
+                    break;
+                }
+            }
+            if !goes_on {
+                let head = rows.first().and_then(|row| row.get::<_, Option<Vec<u8>>>(0));
+                return Ok(follower.report(head.as_deref()));
+            }
+        }
     }
 }
 
@@ -270,33 +305,34 @@ fn life(expires: Option<Timestamp>, now: Timestamp) -> u64 {
     expires.map_or(0, |expires| expires.0.saturating_sub(now.0).max(1) * 1_000)
 }
 
-/// Works with a connection, no longer than the limit. One on which it passed is closed and not used again.
+/// Works with a connection, no longer than the limit. One on which that passed, or whose server refused, is closed and not used
+/// again.
 async fn within_limit<T>(
     pool: &Pool,
     work: impl AsyncFnOnce(&deadpool_postgres::Client) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let connection = pool.get().await?;
-    match tokio::time::timeout(LIMIT, work(&connection)).await {
-        Ok(done) => done,
-        Err(_) => {
-            drop(deadpool_postgres::Object::take(connection));
-            Err(late("PostgreSQL"))
-        }
+    let until = tokio::time::Instant::now() + LIMIT;
+    let connection = tokio::time::timeout_at(until, pool.get()).await.map_err(|_| late("PostgreSQL"))??;
+    let done = tokio::time::timeout_at(until, work(&connection)).await.unwrap_or_else(|_| Err(late("PostgreSQL")));
+    if matches!(done, Err(StoreError::Unavailable(_))) {
+        drop(deadpool_postgres::Object::take(connection));
     }
+    done
 }
 
-/// The connection to Redis. It is made anew when it breaks, and when its server says that it may only be read: after a failover the
-/// address leads to another.
+/// The connection to Redis. It is made anew after any failure, once a second at most: it may lead to a server that can only be read
+/// since a failover, or have been refused when it was last made.
 struct Redis {
     client: redis::Client,
     connection: ArcSwap<ConnectionManager>,
+    renewed: Mutex<Instant>,
 }
 
 impl Redis {
     async fn open(address: &str) -> Result<Self, StoreError> {
         let client = redis::Client::open(address)?;
         let connection = connect(&client).await?;
-        Ok(Self { client, connection: ArcSwap::from_pointee(connection) })
+        Ok(Self { client, connection: ArcSwap::from_pointee(connection), renewed: Mutex::new(Instant::now()) })
     }
 
     async fn ask<T>(
@@ -306,19 +342,28 @@ impl Redis {
         let connection = self.connection.load_full();
         let answer = match tokio::time::timeout(LIMIT, work(ConnectionManager::clone(&connection))).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::ReadOnly) => {
-                error.into()
-            }
-            Ok(Err(error)) => return Err(error.into()),
+            Ok(Err(error)) => error.into(),
             Err(_) => late("Redis"),
         };
         // Whoever finds the old one in its place makes the new one.
         if Arc::ptr_eq(&connection, &self.connection.load_full())
+            && self.may_renew()
             && let Ok(Ok(next)) = tokio::time::timeout(LIMIT / 2, connect(&self.client)).await
         {
             self.connection.compare_and_swap(&connection, Arc::new(next));
         }
         Err(answer)
+    }
+}
+
+impl Redis {
+    fn may_renew(&self) -> bool {
+        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = renewed.elapsed() > AGAIN;
+        if may {
+            *renewed = Instant::now();
+        }
+        may
     }
 }
 

@@ -15,6 +15,7 @@ mod shelf;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
@@ -27,7 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::committer::{Commit, Committer};
 use self::guard::{Checked, Guard};
 use self::shelf::{Overlay, Shelf, keyspace};
-use super::{AuditReport, Batch, Chain, Class, Key, StoreError, live, verify_chain};
+use super::{AuditReport, Batch, Chain, Class, Follower, Key, StoreError, give_up, live};
 
 /// The most batches that wait; beyond it a commit waits to be let in.
 const QUEUE: usize = 8_192;
@@ -54,6 +55,8 @@ impl From<io::Error> for StoreError {
 struct Durable {
     shelf: Shelf,
     audit: Keyspace,
+    /// This node has no chain here yet and others have: it has another name than before.
+    is_new: bool,
 }
 
 impl Durable {
@@ -99,28 +102,37 @@ impl Paths {
     fn open_durable(&self, chain: &Chain) -> Result<(Durable, Guard), StoreError> {
         let checked = Checked::new(&self.mark, &chain.key, &self.durable)?;
         let durable = self.open_unguarded(chain)?;
-        let guard = checked.opened(chain.key.clone(), &self.durable, &durable.keyspaces())?;
+        let all = durable.keyspaces();
+        let known = all.len() - usize::from(durable.is_new);
+        let guard = checked.opened(chain.key.clone(), &self.durable, all.split_at(known))?;
         Ok((durable, guard))
     }
 
     fn open_unguarded(&self, chain: &Chain) -> Result<Durable, StoreError> {
         let shelf = Shelf::open(&self.durable)?;
-        let audit = shelf.database.keyspace(&format!("audit-{}", chain.node), keyspace)?;
-        Ok(Durable { shelf, audit })
+        let name = format!("audit-{}", chain.node);
+        let names = shelf.database.list_keyspace_names();
+        let chains: Vec<_> = names.iter().filter(|name| name.starts_with("audit-")).collect();
+        let is_new = !chains.is_empty() && !shelf.database.keyspace_exists(&name);
+        let audit = shelf.database.keyspace(&name, keyspace)?;
+        Ok(Durable { shelf, audit, is_new })
     }
 
-    /// The ephemeral class. One that cannot be opened is put aside: it may be lost, and what must not come back is durable.
+    /// The ephemeral class. One whose content cannot be read is put aside: it may be lost, and what must not come back is durable.
     fn open_ephemeral(&self) -> Result<Shelf, StoreError> {
-        Shelf::open(&self.ephemeral).or_else(|error| {
-            if is_locked(&error) {
-                return Err(error);
-            }
-            let aside = self.ephemeral.with_extension("broken");
-            tracing::error!(%error, aside = %aside.display(), "the ephemeral store cannot be opened; it is put aside and begun anew");
-            let _ = fs::remove_dir_all(&aside);
+        let error = match Shelf::open(&self.ephemeral) {
+            Err(error) if is_of_content(&error) => error,
+            opened => return Ok(opened?),
+        };
+        let aside = self.ephemeral.with_extension("broken");
+        tracing::error!(%error, aside = %aside.display(), "the ephemeral store cannot be read; it is put aside and begun anew");
+        if aside.exists() {
+            // The first one is what somebody may want to look at.
+            fs::remove_dir_all(&self.ephemeral)?;
+        } else {
             fs::rename(&self.ephemeral, aside)?;
-            Shelf::open(&self.ephemeral)
-        })
+        }
+        Ok(Shelf::open(&self.ephemeral)?)
     }
 
     /// Whether the disk takes what an engine needs to open.
@@ -149,9 +161,17 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Another process has the store open.
-fn is_locked(error: &StoreError) -> bool {
-    matches!(error, StoreError::Unavailable(text) if text.contains("Locked"))
+/// Whether an engine cannot be opened for what is in its files, and not for a moment's reason: another process that has it open, a
+/// disk or a limit that gives nothing more.
+fn is_of_content(error: &fjall::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    match error {
+        fjall::Error::Locked | fjall::Error::Poisoned => false,
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)
+        }
+        _ => true,
+    }
 }
 
 /// The embedded engine.
@@ -190,7 +210,10 @@ impl Embedded {
             (Arc::new(RwLock::new(Some(durable))), Arc::new(RwLock::new(Some(ephemeral))));
         let committer =
             Committer { paths: paths.clone(), slot: Arc::clone(&durable), guard, chain: chain.clone(), broken: None };
-        let committer = thread::Builder::new().name("durable-commit".to_owned()).spawn(move || committer.run(queue))?;
+        let committer = thread::Builder::new().name("durable-commit".to_owned()).spawn(move || {
+            let ended = panic::catch_unwind(AssertUnwindSafe(|| committer.run(queue)));
+            ended.unwrap_or_else(|_| give_up("the committer of the durable store panicked"));
+        })?;
         let (jobs, committer) = (Some(jobs), Some(committer));
         Ok(Self { paths, durable, ephemeral, ephemeral_lock: Arc::default(), chain, jobs, committer })
     }
@@ -259,7 +282,8 @@ impl Embedded {
         let shelf = slot.as_ref().ok_or_else(closed)?;
         let mut into = shelf.database.batch();
         shelf.stage(batch, &mut Overlay::new(), &mut into, now)?;
-        Ok(into.commit()?)
+        into.commit()?;
+        shelf.make_room(&[&shelf.records, &shelf.expiry])
     }
 
     /// Opens the ephemeral class again, once in a while; `broken` says when that was tried last.
@@ -271,11 +295,11 @@ impl Embedded {
         if let Err(error) = self.paths.disk_takes_writes() {
             return tracing::error!(%error, "the disk of the store takes no writes");
         }
-        let mut slot = self.ephemeral.write().unwrap_or_else(PoisonError::into_inner);
-        drop(slot.take());
+        let failed = self.ephemeral.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(failed);
         match self.paths.open_ephemeral() {
             Ok(shelf) => {
-                *slot = Some(shelf);
+                *self.ephemeral.write().unwrap_or_else(PoisonError::into_inner) = Some(shelf);
                 tracing::warn!("the ephemeral store failed, and was opened again");
             }
             Err(error) => tracing::error!(%error, "the ephemeral store cannot be opened again"),
@@ -285,12 +309,11 @@ impl Embedded {
     pub(super) async fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
         let (done, outcome) = oneshot::channel();
         let durable = self.ask(Job::Sweep(now, done), outcome).await?;
-        let guard = Arc::clone(&self.ephemeral_lock).lock_owned().await;
-        let ephemeral = Arc::clone(&self.ephemeral);
+        let (lock, ephemeral) = (Arc::clone(&self.ephemeral_lock), Arc::clone(&self.ephemeral));
         let swept = tokio::task::spawn_blocking(move || {
-            let swept = opened(&ephemeral).as_ref().ok_or_else(closed)?.sweep(now);
-            drop(guard);
-            swept
+            // Not before there is a thread for it.
+            let _writing = lock.blocking_lock();
+            opened(&ephemeral).as_ref().ok_or_else(closed)?.sweep(now)
         });
         Ok(durable + swept.await.map_err(|error| StoreError::Unavailable(error.to_string()))??)
     }
@@ -327,21 +350,31 @@ impl Embedded {
         Ok(durable.shelf.database.keyspace(name, keyspace)?)
     }
 
-    pub(super) fn verify_audit(&self) -> Result<Vec<AuditReport>, StoreError> {
-        let mut reports = Vec::new();
-        let slot = opened(&self.durable);
-        let durable = slot.as_ref().ok_or_else(closed)?;
-        for name in durable.shelf.database.list_keyspace_names() {
-            let Some(node) = name.strip_prefix("audit-") else { continue };
-            let keyspace = self.chain_of(durable, node, &name)?;
-            let chain = Chain { node: node.to_owned(), ..self.chain.clone() };
-            let snapshot = durable.shelf.database.snapshot();
-            let head = snapshot.get(&keyspace, HEAD)?;
-            let records = snapshot.range(&keyspace, ..HEAD).map(|entry| entry.value().map(|value| value.to_vec()));
-            let records: Result<Vec<_>, _> = records.collect();
-            reports.push(verify_chain(&chain, records?.into_iter(), head.as_deref()));
-        }
-        Ok(reports)
+    /// Follows every chain, as they are now, in a thread of its own and record by record: they may be long.
+    pub(super) async fn verify_audit(&self) -> Result<Vec<AuditReport>, StoreError> {
+        let (database, keyspaces) = {
+            let slot = opened(&self.durable);
+            let durable = slot.as_ref().ok_or_else(closed)?;
+            let names = durable.shelf.database.list_keyspace_names();
+            let named = names.iter().filter_map(|name| Some((name.strip_prefix("audit-")?.to_owned(), name)));
+            let opened = named.map(|(node, name)| Ok((self.chain_of(durable, &node, name)?, node)));
+            (durable.shelf.database.clone(), opened.collect::<Result<Vec<_>, StoreError>>()?)
+        };
+        let own = self.chain.clone();
+        let followed = tokio::task::spawn_blocking(move || {
+            let followed = keyspaces.into_iter().map(|(keyspace, node)| {
+                let chain = Chain { node, ..own.clone() };
+                let (snapshot, mut follower) = (database.snapshot(), Follower::new(&chain));
+                for entry in snapshot.range(&keyspace, ..HEAD) {
+                    if !follower.follow(&entry.value()?) {
+                        break;
+                    }
+                }
+                Ok(follower.report(snapshot.get(&keyspace, HEAD)?.as_deref()))
+            });
+            followed.collect()
+        });
+        followed.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 }
 

@@ -453,7 +453,7 @@ impl Store {
     /// [`StoreError::Unavailable`] when the records cannot be read at all.
     pub async fn verify_audit(&self) -> Result<Vec<AuditReport>, StoreError> {
         match &self.backend {
-            Backend::Embedded(engine) => engine.verify_audit(),
+            Backend::Embedded(engine) => engine.verify_audit().await,
             Backend::Cluster(engine) => engine.verify_audit().await,
         }
     }
@@ -475,21 +475,39 @@ fn live(stored: &[u8], now: Timestamp) -> Option<Vec<u8>> {
 /// How long audit records and receipts are kept: three years (PIPL article 56).
 pub const RETENTION: Duration = Duration::from_secs(3 * 366 * 86_400);
 
-/// Follows one chain over its records and compares its end with the stored head.
-fn verify_chain(chain: &Chain, records: impl Iterator<Item = Vec<u8>>, stored: Option<&[u8]>) -> AuditReport {
-    let mut head = Head::EMPTY;
-    let mut broken = None;
-    for record in records {
-        match head.follow(&chain.node, &record) {
-            Ok(next) => head = next,
-            Err(error) => {
-                broken = Some(error);
-                break;
-            }
+/// Follows one chain, record by record, and compares its end with the stored head.
+struct Follower<'a> {
+    chain: &'a Chain,
+    head: Head,
+    broken: Option<Broken>,
+}
+
+impl<'a> Follower<'a> {
+    fn new(chain: &'a Chain) -> Self {
+        Self { chain, head: Head::EMPTY, broken: None }
+    }
+
+    /// The next record. False when the chain is broken there, and what follows says nothing more.
+    fn follow(&mut self, record: &[u8]) -> bool {
+        match self.head.follow(&self.chain.node, record) {
+            Ok(next) => self.head = next,
+            Err(error) => self.broken = Some(error),
         }
+        self.broken.is_none()
     }
-    if broken.is_none() && stored.and_then(|stored| chain.read_head(stored)).unwrap_or(Head::EMPTY) != head {
-        broken = Some(Broken::Missing { at: head.sequence + 1 });
+
+    fn report(self, stored: Option<&[u8]>) -> AuditReport {
+        let Self { chain, head, broken } = self;
+        let end = stored.and_then(|stored| chain.read_head(stored)).unwrap_or(Head::EMPTY);
+        let broken = broken.or_else(|| (end != head).then_some(Broken::Missing { at: head.sequence + 1 }));
+        AuditReport { node: chain.node.clone(), records: head.sequence, broken }
     }
-    AuditReport { node: chain.node.clone(), records: head.sequence, broken }
+}
+
+/// Ends the process: what happened cannot heal here.
+fn give_up(why: &str) -> ! {
+    tracing::error!("{why}");
+    // The log is written by a thread of its own.
+    std::thread::sleep(Duration::from_millis(500));
+    std::process::exit(1)
 }

@@ -259,3 +259,20 @@ async fn what_the_service_knows_no_more_is_neither_shown_nor_in_a_token() {
     let tokens = rp.redeem(&code).await.json();
     assert_eq!(tokens["authorization_details"], json!([{"type": KIND, "reference": "A-2026-001"}]));
 }
+
+/// The words that people agreed to could be given another meaning behind the same value.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_words_for_a_detail_are_another_question() {
+    let (world, rp) = world("remember_consent = \"30d\"").await;
+    let details = json!({"type": KIND, "reference": "A-2026-001", "for_child": "daughter"});
+    let authorize = rp.authorize(SERVICE, &[("authorization_details", &asked(&details))]);
+    let mut browser = world.browser();
+    let page = world.to_consent(&mut browser, &authorize, "hk-iam-smart", "hk-chan").await;
+    world.agree(&mut browser, &page, &[]).await;
+    let silent = rp.authorize(SERVICE, &[("authorization_details", &asked(&details)), ("prompt", "none")]);
+    assert!(query(&browser.get(silent.clone()).await.target(), "code").is_some());
+    world.edit(&format!("services/{SERVICE}.toml"), |text| text.replace("en = \"My daughter\"", "en = \"Nobody\""));
+    world.demo.gateway.app().tend(None).await;
+    let asked = browser.get(silent).await.target();
+    assert_eq!(query(&asked, "error").as_deref(), Some("consent_required"), "{asked}");
+}

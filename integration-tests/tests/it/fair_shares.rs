@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gateway::http::connections::Connections;
+use gateway::http::listener;
 use http::Method;
 use integration_tests::browser::{Browser, encode};
 use integration_tests::rp::{Rp, claims, query};
@@ -48,15 +50,54 @@ async fn deliveries_whose_bodies_never_come_take_no_place() {
     assert_eq!(world.demo.gateway.app().limits.deliveries.refused(), 0);
 }
 
+/// Connections on which a body was still to come counted as busy for ten seconds: two addresses kept everybody else out.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_never_come_keep_nobody_out() {
+    let world = World::own(&[]).await;
+    let (chain, key) = sandbox::peers::certificate(&world.data, "few");
+    let tls = certs::tls::server(certs::tls::ReloadingCert::load(&chain, &key).unwrap()).unwrap();
+    let bound = listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let port = bound.local_addr().unwrap().port();
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let router = axum::Router::new().fallback(async || "here");
+    tokio::spawn(listener::serve(bound, tls, router, Connections::new(8), None, stopped));
+    let open = async || {
+        let tcp = tokio::net::TcpStream::connect(("localhost", port)).await.unwrap();
+        tokio_rustls::TlsConnector::from(world.browser().tls)
+            .connect("localhost".try_into().unwrap(), tcp)
+            .await
+            .unwrap()
+    };
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        let mut stream = open().await;
+        says(&mut stream, "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n").await;
+        silent.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // From the same address, which has all that one address may have.
+    let mut next = open().await;
+    says(&mut next, "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+    let mut answer = String::new();
+    next.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("here"), "{answer}");
+}
+
 /// One portal whose host is slow had all places for requests by reference.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_portal_takes_its_own_share_only() {
     let world = World::start().await;
     let limits = &world.demo.gateway.app().limits;
-    let own: Vec<_> = std::iter::from_fn(|| limits.by_reference.try_take(&["slow", "https://slow.example"])).collect();
-    assert!(!own.is_empty() && own.len() < limits.by_reference.free());
-    assert!(limits.by_reference.try_take(&["other", "https://slow.example"]).is_none(), "its host as well");
-    assert!(limits.by_reference.try_take(&["other", "https://other.example"]).is_some());
+    let by_reference = |client: &str, host: &str, address: &str| limits.by_reference.try_take(&[client, host, address]);
+    let addresses: Vec<String> = (0..99).map(|at| format!("192.0.2.{at}")).collect();
+    let own: Vec<_> = addresses.iter().map_while(|at| by_reference("slow", "https://slow.example", at)).collect();
+    assert!(!own.is_empty() && own.len() <= limits.by_reference.free());
+    assert!(by_reference("other", "https://slow.example", "198.51.100.1").is_none(), "its host as well");
+    assert!(by_reference("other", "https://other.example", "198.51.100.1").is_some());
+    drop(own);
+    // Somebody who asks all the time keeps nobody else from the portal.
+    let own: Vec<_> = std::iter::from_fn(|| by_reference("portal", "https://portal.example", "192.0.2.1")).collect();
+    assert!(!own.is_empty() && by_reference("portal", "https://portal.example", "192.0.2.2").is_some());
     for shares in [&limits.climbs, &limits.renewals, &limits.resolving, &limits.checklists, &limits.direct] {
         let own: Vec<_> = std::iter::from_fn(|| shares.try_take(&["slow"])).collect();
         assert!(!own.is_empty() && shares.try_take(&["other"]).is_some());

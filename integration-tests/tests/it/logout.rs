@@ -193,6 +193,32 @@ async fn the_next_person_ends_the_session_of_the_one_before() {
     assert_eq!(heard[0]["sid"], result["id_token_claims"]["sid"]);
 }
 
+/// Notices were sent in the order in which they were due, and those of a portal that did not hear stood before all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_that_does_not_hear_takes_nobody_elses_turn() {
+    let lines = format!("{}\nbackchannel_logout_uri = \"@PORTAL@/backchannel\"", secret_line());
+    let portal = json!({"auth": {"method": "client_secret_basic", "secret": SECRET}});
+    let npm = npm("client_secret_basic", portal, ("client_secret_basic", &lines)).await;
+    let (app, now) = (npm.world.demo.gateway.app(), npm.world.now());
+    let notice = |client: &str, id: usize, due: u64| notices::Notice {
+        id: format!("{id:08}"),
+        client: client.parse().unwrap(),
+        subject: "somebody".into(),
+        sid: format!("session-{id}"),
+        made_at: now,
+        attempts: 0,
+        failure: String::new(),
+        due: gateway_core::time::Timestamp(due),
+    };
+    let silent = (0..2_100).map(|id| notice("gone-and-away", id, now.0 - 1_000));
+    let all = silent.chain([notice("client_secret_basic", 9_999, now.0)]);
+    let writes = all.map(|notice| notice.laid_down(&app.seals).unwrap()).collect();
+    app.store.commit(Class::Durable, Batch { writes, ..Batch::default() }, now).await.unwrap();
+    notices::send_due(app).await.unwrap();
+    let heard = npm.world.browser().get(format!("{}/heard", npm.portal)).await.json();
+    assert_eq!(heard[0]["sid"], "session-9999", "{heard}");
+}
+
 /// OpenID Connect Front-Channel Logout sections 2 and 3: a portal's own page is opened, told which session, and nothing is promised.
 #[tokio::test(flavor = "multi_thread")]
 async fn front_channel_logout_3_a_portals_own_page_is_opened() {

@@ -183,3 +183,13 @@ async fn what_was_agreed_to_reaches_no_other_purpose_ground_or_recipient() {
         assert!(told(&rp, &after).await.get("name").is_none(), "{to}");
     }
 }
+
+/// A client that moved across a border went on with what people had agreed to while it stood where they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_agreed_to_crosses_no_border_that_it_did_not_cross() {
+    let (world, rp) = world(|text| text).await;
+    let before = tokens(&world, &rp).await;
+    assert_eq!(told(&rp, &before).await["name"], "CHAN, Tai Man");
+    take_over(&world, "clients/again.toml", "jurisdiction = \"CN-GD\"", "jurisdiction = \"HK\"").await;
+    assert!(told(&rp, &before).await.get("name").is_none());
+}

@@ -146,3 +146,29 @@ async fn policy_sees_at_what_place_a_session_was_made() {
     let nobody = world.browser().get(in_browser.authorize(ASKS, &[])).await;
     assert!(!nobody.body.contains("/to/hk-iam-smart"), "{}", nobody.body);
 }
+
+/// A link on any page could end the sign-ins of somebody at their own machine by beginning one at a kiosk's client.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_at_a_kiosks_client_ends_none_at_other_clients() {
+    let (world, client) = world().await;
+    let (own, kiosk, mut browser) = (client(&world, "browser"), client(&world, "kiosk"), world.browser());
+    let page = world.to_consent(&mut browser, &own.authorize(SERVICE, &[]), "hk-iam-smart", "hk-chan").await;
+    for more in [&[][..], &[("prompt", "none")]] {
+        browser.get(kiosk.authorize(SERVICE, more)).await;
+    }
+    let back = world.agree(&mut browser, &page, &[]).await;
+    assert!(query(&back, "code").is_some(), "{back}");
+}
+
+/// Whoever walked away from the consent page of a kiosk left it to the next person for ten minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_at_a_shared_machine_waits_three_minutes() {
+    let (world, client) = world().await;
+    for (place, waits) in [("kiosk", false), ("counter", false), ("browser", true)] {
+        let (rp, mut browser) = (client(&world, place), world.browser());
+        let page = world.to_consent(&mut browser, &rp.authorize(SERVICE, &[]), "hk-iam-smart", "hk-chan").await;
+        world.clock.advance(181);
+        let again = browser.get(&page.url).await;
+        assert_eq!(again.status == 200, waits, "{place}: {} {:?}", again.status, again.failure());
+    }
+}

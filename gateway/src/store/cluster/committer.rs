@@ -55,27 +55,28 @@ impl Committer {
                 let Ok(job) = queue.try_recv() else { break };
                 group.push(job);
             }
-            // Nobody waits any more for what waited too long: it is not done behind its caller's back.
-            group.retain(|job| !job.done.is_closed());
-            if group.is_empty() {
-                continue;
-            }
-            let outcomes = self.settled(&group).await.unwrap_or_else(|error| vec![Err(error); group.len()]);
+            let outcomes = self.settled(&mut group).await.unwrap_or_else(|error| vec![Err(error); group.len()]);
             for (job, outcome) in group.into_iter().zip(outcomes) {
                 let _ = job.done.send(outcome);
             }
         }
     }
 
-    async fn settled(&mut self, group: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    async fn settled(&mut self, group: &mut Vec<Job>) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         let mut connection = self.pool.get().await?;
-        match tokio::time::timeout(LIMIT, self.settle(&mut connection, group)).await {
-            Ok(settled) => settled,
-            Err(_) => {
-                drop(deadpool_postgres::Object::take(connection));
-                Err(late("PostgreSQL"))
-            }
+        // Nobody waits any more for what waited too long: it is not done behind its caller's back.
+        group.retain(|job| !job.done.is_closed());
+        if group.is_empty() {
+            return Ok(Vec::new());
         }
+        let settled = tokio::time::timeout(LIMIT, self.settle(&mut connection, group)).await;
+        let settled = settled.unwrap_or_else(|_| Err(late("PostgreSQL")));
+        if settled.is_err() {
+            // After a failover they may all lead to a server that can only be read: the next ones are made anew.
+            drop(deadpool_postgres::Object::take(connection));
+            self.pool.retain(|_, _| false);
+        }
+        settled
     }
 
     /// Settles a group in one transaction; nobody is answered before it is committed.

@@ -1,14 +1,13 @@
 //! The one writer of the durable class: a thread that takes every batch that waits and pays one disk barrier for all.
 
 use std::sync::PoisonError;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fjall::PersistMode;
 use gateway_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::{Batch, Chain, StoreError};
+use super::super::{Batch, Chain, StoreError, give_up};
 use super::guard::Guard;
 use super::shelf::Overlay;
 use super::{AGAIN, Durable, HEAD, Job, Paths, Slot, closed, opened};
@@ -42,14 +41,19 @@ impl Committer {
                     Job::Commit(commit) => group.push(commit),
                     Job::Sweep(now, done) => {
                         self.settle(std::mem::take(&mut group));
-                        let swept = opened(&self.slot).as_ref().ok_or_else(closed).and_then(|own| own.shelf.sweep(now));
-                        let _ = done.send(swept);
+                        let _ = done.send(self.swept(now));
                     }
                 }
                 next = if group.len() < GROUP { queue.try_recv().ok() } else { None };
             }
             self.settle(group);
         }
+    }
+
+    fn swept(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let slot = opened(&self.slot);
+        let durable = slot.as_ref().ok_or_else(closed)?;
+        durable.shelf.sweep(now)
     }
 
     /// Applies a group under one barrier, and only then answers anybody.
@@ -80,6 +84,7 @@ impl Committer {
             durable.shelf.stage(&job.batch, &mut overlay, &mut into, job.now)?;
             for event in &job.batch.events {
                 let (sequence, bytes) = chain.link(job.now, event)?;
+                durable.shelf.note(bytes.len());
                 into.insert(&durable.audit, sequence.to_be_bytes(), bytes);
             }
             Ok(())
@@ -92,6 +97,8 @@ impl Committer {
         self.guard.passed()?;
         // Only now: of a group that failed nobody was told, and the chain goes on from the last that is stored.
         self.chain = chain;
+        // Behind the barrier: no table holds what its journal does not.
+        durable.shelf.make_room(&durable.keyspaces())?;
         Ok(outcomes)
     }
 
@@ -103,26 +110,19 @@ impl Committer {
         }
         self.broken = Some(Instant::now());
         self.paths.disk_takes_writes()?;
-        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
-        drop(slot.take());
+        // Whoever reads meanwhile is told so, and does not wait.
+        let failed = self.slot.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(failed);
         let (durable, guard) = match self.paths.open_durable(&self.chain) {
             Ok(opened) => opened,
-            Err(StoreError::Lost(what)) => give_up(&what),
+            Err(StoreError::Lost(what)) => give_up(&format!("acknowledged records are gone: {what}")),
             Err(error) => return Err(error),
         };
         self.chain.resume(durable.audit.get(HEAD)?.as_deref())?;
         self.guard = guard;
-        *slot = Some(durable);
+        *self.slot.write().unwrap_or_else(PoisonError::into_inner) = Some(durable);
         self.broken = None;
         tracing::warn!("the durable store failed, and was opened again");
         Ok(())
     }
-}
-
-/// Ends the process: what was acknowledged is gone, and nothing here can bring it back.
-fn give_up(what: &str) -> ! {
-    tracing::error!("acknowledged records are gone: {what}");
-    // The log is written by a thread of its own.
-    thread::sleep(Duration::from_millis(500));
-    std::process::exit(1)
 }

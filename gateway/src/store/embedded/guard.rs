@@ -95,19 +95,19 @@ impl Checked {
         let file = open_mark(path)?;
         let mark = read_mark(&file, key);
         let Some(found) = &mark else { return Ok(Self { file, mark }) };
-        if found.group > 0 && numbers(database).is_empty() {
+        if found.group > 0 && numbers(database)?.is_empty() {
             return Err(StoreError::Lost(format!("{} holds no journal", database.display())));
         }
-        for keyspace in fs::read_dir(database.join("keyspaces")).into_iter().flatten().filter_map(Result::ok) {
-            let pointer = keyspace.path().join("current");
-            if !pointer.is_file() {
+        for keyspace in there(fs::read_dir(database.join("keyspaces")))?.into_iter().flatten() {
+            let pointer = keyspace?.path().join("current");
+            if there(fs::metadata(&pointer))?.is_none() {
                 return Err(StoreError::Lost(format!("{} is missing", pointer.display())));
             }
         }
         for seen in &found.journals {
             let path = journal_path(database, seen.number);
             // One whose content reached the tables is removed by the engine; another leaves a gap.
-            let Ok(file) = File::open(&path) else { continue };
+            let Some(file) = there(File::open(&path))? else { continue };
             if digest_of(&file, seen.length)? != Some(seen.digest) {
                 let what = "is not as it was when its content was acknowledged";
                 return Err(StoreError::Lost(format!("{} {what} (first {} bytes)", path.display(), seen.length)));
@@ -116,13 +116,19 @@ impl Checked {
         Ok(Self { file, mark })
     }
 
-    /// Holds the keyspaces of the opened database against the mark, and goes on with it.
+    /// Holds the keyspaces of the opened database that were there before against the mark, and goes on with it. Those that are new
+    /// begin their trails with the last group.
     ///
     /// # Errors
     /// [`StoreError::Lost`] when groups are missing that were acknowledged.
-    pub(super) fn opened(self, key: Vec<u8>, database: &Path, keyspaces: &[&Keyspace]) -> Result<Guard, StoreError> {
+    pub(super) fn opened(
+        self,
+        key: Vec<u8>,
+        database: &Path,
+        (known, new): (&[&Keyspace], &[&Keyspace]),
+    ) -> Result<Guard, StoreError> {
         let mark = self.mark.as_ref().map(|mark| mark.group);
-        let trails: Result<Vec<Trail>, StoreError> = keyspaces.iter().map(|keyspace| trail(keyspace)).collect();
+        let trails: Result<Vec<Trail>, StoreError> = known.iter().map(|keyspace| trail(keyspace)).collect();
         let trails = trails?;
         let group = match (trails.first().copied().unwrap_or(Trail::Empty), mark) {
             (first, _) if trails.iter().any(|trail| *trail != first) => return Err(lost(&trails, mark)),
@@ -136,6 +142,9 @@ impl Checked {
                 last
             }
         };
+        for keyspace in new.iter().filter(|_| group > 0) {
+            keyspace.insert(name(group), group.to_be_bytes())?;
+        }
         Guard::begin(self.file, key, database, group)
     }
 }
@@ -202,7 +211,7 @@ impl Guard {
     fn read_journals(&mut self) -> io::Result<()> {
         let next = self.journals.last().map(|last| last.number + 1);
         if next.is_none_or(|next| journal_path(&self.database, next).exists()) {
-            let there = numbers(&self.database);
+            let there = numbers(&self.database)?;
             self.journals.retain(|journal| there.contains(&journal.number));
             let known = self.journals.last().map(|last| last.number);
             for number in there.into_iter().filter(|number| known.is_none_or(|known| *number > known)) {
@@ -294,13 +303,23 @@ fn journal_path(database: &Path, number: u64) -> PathBuf {
     database.join(format!("{number}.jnl"))
 }
 
+/// What was found, or that it is not there; whatever else kept it from being looked at says nothing of it.
+fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
 /// The numbers of the journals of a database, in order.
-fn numbers(database: &Path) -> Vec<u64> {
-    let files = fs::read_dir(database).into_iter().flatten().filter_map(Result::ok);
-    let named = files.filter_map(|file| file.file_name().to_str()?.strip_suffix(".jnl")?.parse().ok());
-    let mut numbers: Vec<u64> = named.collect();
+fn numbers(database: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers: Vec<u64> = Vec::new();
+    for file in there(fs::read_dir(database))?.into_iter().flatten() {
+        let name = file?.file_name();
+        numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".jnl")?.parse::<u64>().ok()));
+    }
     numbers.sort_unstable();
-    numbers
+    Ok(numbers)
 }
 
 /// The digest of the first `length` bytes of a file; none where it has fewer.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,16 +11,17 @@ use gateway_core::time::Timestamp;
 
 use super::super::{Batch, Key, StoreError, Write, live, pack};
 
-/// The most that a keyspace holds in memory before it goes to disk, in bytes. A login's records are read within minutes.
-const MEMTABLE: u64 = 4 * 1024 * 1024;
+/// How much is written to a database until what it holds in memory goes to disk, in bytes. A login's records are read within minutes.
+const IN_MEMORY: usize = 12 * 1024 * 1024;
 /// The most that the journals of a database take, in bytes.
 const JOURNALS: u64 = 128 * 1024 * 1024;
 /// How many expired records one step of sweeping frees: it holds up a write no longer than that takes.
 const SWEPT: usize = 250;
 
-/// How each keyspace is made.
+/// How each keyspace is made. The engine never moves one to disk by itself: its only worker would ask itself for that, and wait for
+/// ever behind a full queue of such requests. [`Shelf::make_room`] does it.
 pub(super) fn keyspace() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE)
+    KeyspaceCreateOptions::default().max_memtable_size(1 << 40)
 }
 
 /// One database with its records, and an index of them by expiry so that sweeping costs what it frees.
@@ -29,6 +30,8 @@ pub(super) struct Shelf {
     pub(super) records: Keyspace,
     pub(super) expiry: Keyspace,
     swept: Swept,
+    /// Bytes that were written since memory went to disk.
+    written: AtomicUsize,
 }
 
 /// How far sweeping is: the entries before it are gone, and are not walked over again.
@@ -62,11 +65,29 @@ impl Swept {
 pub(super) type Overlay = HashMap<Key, Option<Vec<u8>>>;
 
 impl Shelf {
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path) -> Result<Self, fjall::Error> {
         let database = Database::builder(path).worker_threads(1).max_journaling_size(JOURNALS).open()?;
         let records = database.keyspace("records", keyspace)?;
         let expiry = database.keyspace("expiry", keyspace)?;
-        Ok(Self { database, records, expiry, swept: Swept::default() })
+        Ok(Self { database, records, expiry, swept: Swept::default(), written: AtomicUsize::new(0) })
+    }
+
+    /// Notes that so many bytes were written.
+    pub(super) fn note(&self, bytes: usize) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Moves what these keyspaces hold in memory to disk, once it is enough: all of them together, so that no journal is kept for
+    /// one that is seldom written.
+    pub(super) fn make_room(&self, keyspaces: &[&Keyspace]) -> Result<(), StoreError> {
+        if self.written.load(Ordering::Relaxed) < IN_MEMORY {
+            return Ok(());
+        }
+        self.written.store(0, Ordering::Relaxed);
+        for keyspace in keyspaces {
+            keyspace.rotate_memtable()?;
+        }
+        Ok(())
     }
 
     pub(super) fn get(&self, key: &Key, now: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
@@ -96,6 +117,7 @@ impl Shelf {
             match write {
                 Write::Insert(key, value, expires) | Write::Put(key, value, expires) => {
                     let stored = pack(value, *expires);
+                    self.note(stored.len() + 2 * key.as_str().len());
                     if let Some(expires) = expires {
                         self.swept.note(*expires);
                         into.insert(&self.expiry, index_key(*expires, key), "");
@@ -104,6 +126,7 @@ impl Shelf {
                     overlay.insert(key.clone(), Some(stored));
                 }
                 Write::Delete(key) => {
+                    self.note(key.as_str().len());
                     into.remove(&self.records, key.as_str());
                     overlay.insert(key.clone(), None);
                 }
@@ -129,6 +152,7 @@ impl Shelf {
             if self.records.get(key)?.is_some_and(|stored| live(&stored, now).is_none()) {
                 batch.remove(&self.records, key);
             }
+            self.note(2 * index.len());
             batch.remove(&self.expiry, index);
         }
         batch.commit()?;

@@ -23,7 +23,9 @@ async fn open(path: &Path) -> Result<Store, StoreError> {
 async fn open_again(path: &Path) -> Result<Store, StoreError> {
     loop {
         match open(path).await {
-            Err(error) if super::is_locked(&error) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(StoreError::Unavailable(text)) if text.contains("Locked") => {
+                tokio::time::sleep(Duration::from_millis(5)).await
+            }
             opened => return opened,
         }
     }
@@ -358,4 +360,83 @@ async fn the_folder_is_for_its_user_alone() {
     let path = folder.path().join("store");
     let _store = open(&path).await.unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0);
+}
+
+/// A node of another name has no chain yet: that is no loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_called_otherwise_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await.unwrap();
+    for at in 0..100 {
+        write(&store, at, b"value").await.unwrap();
+    }
+    drop(store);
+    let renamed = StoreConfig { node: "node-2".into(), ..config(folder.path()) };
+    for round in 0..2 {
+        let store = loop {
+            match Store::open(&renamed, b"audit".to_vec()).await {
+                Err(StoreError::Unavailable(text)) if text.contains("Locked") => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                opened => break opened.unwrap(),
+            }
+        };
+        write(&store, 200 + round, b"value").await.unwrap();
+        let reports = store.verify_audit().await.unwrap();
+        assert!(reports.len() == 2 && reports.iter().all(|report| report.broken.is_none()), "{reports:?}");
+        drop(store);
+    }
+    // Under the first name again, nothing is lost either.
+    assert_eq!(found(&open_again(folder.path()).await.unwrap(), 100).await.unwrap(), (100, true));
+}
+
+/// An ephemeral class that could not be opened for a moment's reason was put aside, and the next time removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_ephemeral_class_that_cannot_be_read_is_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await.unwrap();
+    let batch = || Batch::of(Write::Put(key(1), b"value".to_vec(), None));
+    store.commit(Class::Ephemeral, batch(), NOW).await.unwrap();
+    drop(store);
+    let (ephemeral, broken) = (folder.path().join("ephemeral"), folder.path().join("ephemeral.broken"));
+    let garbage = |version: &Path| fs::write(version.join("version"), b"garbage").unwrap();
+    for round in 0..2 {
+        drop(open_again(folder.path()).await.unwrap());
+        assert_eq!(broken.exists(), round > 0);
+        garbage(&ephemeral);
+        if round == 0 {
+            fs::write(ephemeral.join("first"), b"").unwrap();
+        }
+        drop(open_again(folder.path()).await.unwrap());
+        assert!(broken.join("first").exists(), "the first one stays");
+    }
+}
+
+/// What is in memory goes to disk after so many bytes, with nobody asking the engine's only worker for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_memory_goes_to_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await.unwrap();
+    let large = vec![7; 256 * 1024];
+    for at in 0..120 {
+        for class in [Class::Durable, Class::Ephemeral] {
+            store.commit(class, Batch::of(Write::Put(key(at), large.clone(), None)), NOW).await.unwrap();
+        }
+    }
+    for class in ["durable", "ephemeral"] {
+        let tables = || -> u64 {
+            let within = |file: &&PathBuf| file.components().any(|part| part.as_os_str() == "tables");
+            let files = files(&folder.path().join(class));
+            files.iter().filter(within).map(|file| fs::metadata(file).map_or(0, |data| data.len())).sum()
+        };
+        let mut waited = 0;
+        while tables() < 20_000 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            waited += 1;
+            assert!(waited < 200, "{class}: {}", tables());
+        }
+    }
+    for at in 0..120 {
+        assert!(store.get(Class::Durable, &key(at), NOW).await.unwrap().is_some_and(|value| value == large), "{at}");
+    }
 }

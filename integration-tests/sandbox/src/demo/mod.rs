@@ -210,7 +210,7 @@ impl Demo {
                 Arc::clone(&tls),
                 router,
                 Connections::new(4_096),
-                Arc::default(),
+                None,
                 stopped.clone(),
             ))
         });

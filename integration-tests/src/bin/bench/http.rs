@@ -22,13 +22,15 @@ use crate::Failed;
 /// How a client connects.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manner {
+    /// One client, which resumes its sessions.
+    pub(crate) resumes: bool,
     /// X25519 only.
     pub(crate) classic: bool,
     /// HTTP/1.1 only.
     pub(crate) h1: bool,
 }
 
-/// A TLS client that resumes nothing: every person is somebody's first visit.
+/// A TLS client that resumes nothing unless told to: every person is somebody's first visit.
 pub(crate) fn tls(roots: &[CertificateDer<'static>], manner: Manner) -> Result<Arc<ClientConfig>, Failed> {
     let mut store = rustls::RootCertStore::empty();
     for root in roots {
@@ -42,7 +44,9 @@ pub(crate) fn tls(roots: &[CertificateDer<'static>], manner: Manner) -> Result<A
     }
     let config = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
     let mut config = config.map_err(|error| error.to_string())?.with_root_certificates(store).with_no_client_auth();
-    config.resumption = Resumption::disabled();
+    if !manner.resumes {
+        config.resumption = Resumption::disabled();
+    }
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     if !manner.h1 {
         config.alpn_protocols.insert(0, b"h2".to_vec());
@@ -79,6 +83,13 @@ impl Connector {
     /// A connector to `localhost` at a port.
     pub(crate) fn new(tls: Arc<ClientConfig>, port: u16) -> Self {
         Self { tls: TlsConnector::from(tls), address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) }
+    }
+
+    /// A connector that keeps its own sessions, as one browser does.
+    pub(crate) fn of_one_browser(&self) -> Self {
+        let mut config = ClientConfig::clone(self.tls.config());
+        config.resumption = Resumption::in_memory_sessions(4);
+        Self { tls: TlsConnector::from(Arc::new(config)), address: self.address }
     }
 
     /// Opens one.

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use url::{Url, form_urlencoded};
 
-use crate::http::{Answer, Connection};
+use crate::http::{Answer, Connection, Connector};
 use crate::portal::{Asked, Rp};
 use crate::rig::REACHED;
 use crate::site::{REDIRECT, Site};
@@ -82,6 +82,7 @@ enum End {
 /// A browser, its cookies and its one connection.
 pub(crate) struct Browser<'a> {
     site: &'a Site,
+    connector: Connector,
     cookies: Cookies,
     connection: Option<Connection>,
     waited: Duration,
@@ -117,8 +118,10 @@ pub(crate) async fn code(site: &Site, asked: &Asked) -> Result<String, Fault> {
 impl<'a> Browser<'a> {
     /// A new one, for somebody who wanted to begin then.
     pub(crate) fn new(site: &'a Site, intended: Instant) -> Self {
+        let resumes = site.portal.resumes;
         Self {
             site,
+            connector: if resumes { site.browser.of_one_browser() } else { site.browser.clone() },
             cookies: Vec::new(),
             connection: None,
             waited: intended.elapsed(),
@@ -203,7 +206,7 @@ impl Browser<'_> {
         let began = Instant::now();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.site.browser.open().await.map_err(|error| at(&url, &error))?,
+            None => self.connector.open().await.map_err(|error| at(&url, &error))?,
         };
         let request = self.request(&url, form)?;
         let answer = connection.send(request).await.map_err(|error| at(&url, &error))?;

@@ -56,6 +56,10 @@ struct Arguments {
     /// For that: hundredths of its core that the gateway may use.
     #[arg(long, default_value_t = 15)]
     held_to: u32,
+    /// Browsers and portals resume their TLS sessions when they come back, as real ones do; otherwise each connection is somebody's
+    /// first.
+    #[arg(long)]
+    resume: bool,
     /// What the identity system speaks. The comparison knows OpenID Connect alone, and is left out otherwise.
     #[arg(long, value_enum, default_value_t = Wire::Oidc)]
     upstream: Wire,

@@ -14,6 +14,7 @@ use crate::Failed;
 use crate::load::{self, PATIENCE, Plan};
 use crate::login::{Fault, Timing, login};
 use crate::portal::{CLIENT, Profile, Rp};
+use crate::process::Usage;
 use crate::site::Site;
 
 /// How long too much is offered.
@@ -23,6 +24,8 @@ const SETTLES: Duration = Duration::from_secs(5);
 /// How long less than the peak is offered afterwards, and what share of it.
 const AFTER: Duration = Duration::from_secs(20);
 const NORMAL: f64 = 0.7;
+/// How many requests of the portal run at once, at most.
+const SHARED: usize = 256;
 /// A login of normal service takes less.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -37,6 +40,8 @@ pub(crate) struct Overload {
     pub(crate) finished: f64,
     /// The most a second that were finished without overload.
     pub(crate) peak: f64,
+    /// What part of a core the gateway used meanwhile.
+    pub(crate) busy: f64,
     /// Why logins that began then came to nothing: how often.
     pub(crate) errors: BTreeMap<String, u64>,
     /// Seconds after the overload from which on every login succeeded and took less than two.
@@ -66,11 +71,15 @@ pub(crate) async fn peak(site: &Arc<Site>, pid: u32, from: f64, cores: (usize, u
 }
 
 /// Offers `factor` times the peak, and then less than the peak.
-pub(crate) async fn overload(site: &Arc<Site>, peak: f64, factor: f64) -> Result<Overload, Failed> {
+pub(crate) async fn overload(site: &Arc<Site>, pid: u32, peak: f64, factor: f64) -> Result<Overload, Failed> {
     let rp = Arc::new(Rp::new(CLIENT, Profile::Baseline)?);
     let began = Instant::now();
     let mut running = JoinSet::new();
+    // A portal keeps its connections, and shares them among its requests.
+    site.back_end.widen(SHARED).await?;
+    let before = Usage::of(pid).cpu();
     offer(&mut running, site, &rp, began, (Duration::ZERO, TOO_MUCH), factor * peak).await;
+    let busy = (Usage::of(pid).cpu() - before) / TOO_MUCH.as_secs_f64();
     offer(&mut running, site, &rp, began, (TOO_MUCH, TOO_MUCH + AFTER), NORMAL * peak).await;
     let outcomes: Vec<Outcome> = running.join_all().await;
     let during = |moment: Duration| (SETTLES..TOO_MUCH).contains(&moment);
@@ -88,6 +97,7 @@ pub(crate) async fn overload(site: &Arc<Site>, peak: f64, factor: f64) -> Result
         offered: factor * peak,
         finished: f64::from(u32::try_from(finished).unwrap_or(u32::MAX)) / (TOO_MUCH - SETTLES).as_secs_f64(),
         peak,
+        busy,
         errors,
         normal_after: last.unwrap_or_default().as_secs_f64(),
     })

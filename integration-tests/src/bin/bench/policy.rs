@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use gateway_core::assertion::{Assertion, UpstreamSubject};
+use gateway_core::circumstances::Place;
 use gateway_core::claims::{Claims, ClaimsRequest};
 use gateway_core::client::Client;
 use gateway_core::ids::{ClientId, ProviderId, ServiceId};
@@ -221,7 +222,7 @@ impl People {
     }
 
     fn permitted(&self, set: &PolicySet, service: &ServiceId) -> bool {
-        let login = set.login(&self.assertion, Duration::ZERO, NOW.week_minute(), NOW.date());
+        let login = set.login(&self.assertion, (Duration::ZERO, Place::Browser), (NOW.week_minute(), NOW.date()));
         login.is_ok_and(|login| {
             set.decide(&Facts { client: &self.client, service, login: &login, demand: Demand::NONE }).is_ok()
         })

@@ -311,11 +311,11 @@ fn limit(report: &Report) -> Vec<String> {
 }
 
 fn overload(overload: &Overload) -> Vec<String> {
-    let Overload { factor, offered, finished, peak, errors, normal_after } = overload;
+    let Overload { factor, offered, finished, peak, busy, errors, normal_after } = overload;
     let share = 100.0 * finished / peak;
     let mut lines = vec![format!(
         "{factor} x: {offered:.0}/s offered, {finished:.1}/s finished, {share:.0} % of the peak of {peak:.1}/s; \
-         normal {normal_after:.1} s after"
+         normal {normal_after:.1} s after; {busy:.2} of a core"
     )];
     lines.extend(errors.iter().map(|(kind, count)| format!("  {count} x {kind}")));
     lines

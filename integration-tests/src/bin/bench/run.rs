@@ -70,8 +70,9 @@ pub(crate) async fn all(arguments: &Arguments) -> Result<Report, Failed> {
 
 async fn portal(arguments: &Arguments, certificates: &Certificates) -> Result<Arc<Portal>, Failed> {
     let roots = certs::tls::read_certificates(&certificates.ca).map_err(|error| error.to_string())?;
-    let browsers = Manner { classic: arguments.classic, h1: false };
-    let back_end = Manner { classic: arguments.classic, h1: arguments.portal_h1 };
+    let classic = arguments.classic;
+    let browsers = Manner { resumes: false, classic, h1: false };
+    let back_end = Manner { resumes: arguments.resume, classic, h1: arguments.portal_h1 };
     let certificate = certs::tls::ReloadingCert::load(&certificates.chain, &certificates.key);
     let server = certs::tls::server(certificate.map_err(|error| error.to_string())?);
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
@@ -79,6 +80,7 @@ async fn portal(arguments: &Arguments, certificates: &Certificates) -> Result<Ar
         key: Key::es256()?,
         upstream: Upstream::start(listener, server.map_err(|error| error.to_string())?, arguments.upstream)?,
         looks: arguments.looks,
+        resumes: arguments.resume,
         browser_tls: http::tls(&roots, browsers)?,
         portal_tls: http::tls(&roots, back_end)?,
     }))
@@ -192,7 +194,7 @@ impl Bench<'_> {
         let mut overloads = Vec::new();
         for factor in &self.arguments.overload {
             tokio::time::sleep(Duration::from_secs(5)).await;
-            overloads.push(overload::overload(&target.site, peak, *factor).await?);
+            overloads.push(overload::overload(&target.site, target.process.pid(), peak, *factor).await?);
         }
         target.process.stop()?;
         Ok(overloads)

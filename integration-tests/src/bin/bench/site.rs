@@ -26,6 +26,8 @@ pub(crate) struct Portal {
     pub(crate) upstream: Arc<Upstream>,
     /// How often a waiting page looks for news before its person approves.
     pub(crate) looks: u32,
+    /// Whether a browser resumes its TLS session when it comes back, as real ones do.
+    pub(crate) resumes: bool,
     /// How browsers connect.
     pub(crate) browser_tls: Arc<ClientConfig>,
     /// How its back end connects.

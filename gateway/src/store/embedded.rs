@@ -51,17 +51,20 @@ impl From<io::Error> for StoreError {
     }
 }
 
-/// The durable class: records, their expiry, and this node's audit chain.
+/// The durable class: records, their expiry, this node's audit chain, and those of nodes of other names that had this store.
 struct Durable {
     shelf: Shelf,
     audit: Keyspace,
+    others: Vec<Keyspace>,
     /// This node has no chain here yet and others have: it has another name than before.
     is_new: bool,
 }
 
 impl Durable {
-    fn keyspaces(&self) -> [&Keyspace; 3] {
-        [&self.shelf.records, &self.shelf.expiry, &self.audit]
+    /// All of them; this node's chain comes last.
+    fn keyspaces(&self) -> Vec<&Keyspace> {
+        let records = [&self.shelf.records, &self.shelf.expiry];
+        records.into_iter().chain(&self.others).chain([&self.audit]).collect()
     }
 }
 
@@ -111,11 +114,14 @@ impl Paths {
     fn open_unguarded(&self, chain: &Chain) -> Result<Durable, StoreError> {
         let shelf = Shelf::open(&self.durable)?;
         let name = format!("audit-{}", chain.node);
+        let exists = shelf.database.keyspace_exists(&name);
         let names = shelf.database.list_keyspace_names();
-        let chains: Vec<_> = names.iter().filter(|name| name.starts_with("audit-")).collect();
-        let is_new = !chains.is_empty() && !shelf.database.keyspace_exists(&name);
+        let others = names.iter().filter(|other| other.starts_with("audit-") && ***other != *name);
+        let others: Vec<Keyspace> =
+            others.map(|other| shelf.database.keyspace(other, keyspace)).collect::<Result<_, _>>()?;
         let audit = shelf.database.keyspace(&name, keyspace)?;
-        Ok(Durable { shelf, audit, is_new })
+        let is_new = !exists && !others.is_empty();
+        Ok(Durable { shelf, audit, others, is_new })
     }
 
     /// The ephemeral class. One whose content cannot be read is put aside: it may be lost, and what must not come back is durable.

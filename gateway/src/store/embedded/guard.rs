@@ -363,7 +363,7 @@ fn trail(keyspace: &Keyspace) -> Result<Trail, StoreError> {
 }
 
 fn lost(trails: &[Trail], mark: Option<u64>) -> StoreError {
-    let named = ["records", "expiry", "audit"].iter().zip(trails);
+    let named = ["records", "expiry"].into_iter().chain(std::iter::repeat("audit")).zip(trails);
     let found = named.map(|(keyspace, trail)| match trail {
         Trail::Empty => format!("{keyspace}: nothing"),
         Trail::UpTo(last) => format!("{keyspace}: up to group {last}"),

@@ -32,10 +32,10 @@ pub const TURNS_AWAY: u32 = 100;
 #[derive(Clone, Copy)]
 struct Span(u32, u32);
 
-/// Whoever is in the middle of a sign-in.
-const GOES_ON: Span = Span(5, 15);
+/// Whoever is in the middle of a sign-in: work that was begun is lost with them, so letting in fewer comes first by far.
+const GOES_ON: Span = Span(15, 45);
 /// Whoever finishes one.
-const FINISHES: Span = Span(10, 30);
+const FINISHES: Span = Span(30, 90);
 
 /// Shares are counted in these.
 const WHOLE: u32 = 1 << 16;
@@ -228,9 +228,9 @@ mod tests {
         let all = [Urgency::Always, Urgency::Finishes, Urgency::GoesOn, Urgency::Begins];
         for (delay, share, expected) in [
             (0, WHOLE, [1_000; 4]),
-            (400, WHOLE / 4, [1_000, 1_000, 1_000, 250]),
-            (1_000, WHOLE / 2, [1_000, 1_000, 500, 500]),
-            (2_000, LEAST, [1_000, 500, 0, 4]),
+            (1_500, WHOLE / 4, [1_000, 1_000, 1_000, 250]),
+            (3_000, WHOLE / 2, [1_000, 1_000, 500, 500]),
+            (6_000, LEAST, [1_000, 500, 0, 4]),
             (9_000, LEAST, [1_000, 0, 0, 4]),
         ] {
             load.processor.store(delay, Ordering::Relaxed);

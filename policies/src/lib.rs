@@ -35,6 +35,7 @@ pub mod retire;
 pub mod rules;
 pub mod service;
 pub mod set;
+mod stands;
 mod token_format;
 pub mod vocabulary;
 

@@ -135,9 +135,10 @@ async fn register(app: &App, token: &str, metadata: Map<String, Value>) -> Resul
         told.secret = Some(token_of(app)?);
     }
     let digest = |secret: &Option<Secret<String>>| secret.as_ref().map(|secret| SecretDigest::of(secret.expose()));
-    // What is checked may lie elsewhere.
+    let client = admission.client(&metadata, &id, digest(&told.secret).as_ref())?;
+    // What is looked at may lie elsewhere.
     not_too_often(app, &admission.template.id)?;
-    check(app, admission.client(&metadata, &id, digest(&told.secret).as_ref())?).await?;
+    check(app, client).await?;
     let access = digest(&told.access_token);
     let record = Record {
         metadata,
@@ -183,8 +184,9 @@ async fn update(app: &App, id: &str, parts: &Parts, metadata: Map<String, Value>
             Some(SecretDigest::of(secret.expose()))
         }
     };
+    let client = admission.client(&metadata, &id, secret.as_ref())?;
     not_too_often(app, &id)?;
-    check(app, admission.client(&metadata, &id, secret.as_ref())?).await?;
+    check(app, client).await?;
     let secret = secret.map(|digest| digest.as_str().to_owned());
     let same = metadata == before.metadata;
     if same && secret == before.secret {

@@ -19,7 +19,8 @@ mod committer;
 
 use committer::Committer;
 
-use super::{AuditReport, Batch, Chain, Class, Follower, Key, StoreError, Write, give_up, live, pack};
+use super::follower::Follower;
+use super::{AuditReport, Batch, Chain, Class, Key, StoreError, Write, give_up, live, pack};
 
 /// The most batches that wait.
 const QUEUE: usize = 8_192;

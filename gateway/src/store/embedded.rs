@@ -28,7 +28,8 @@ use tokio::sync::{mpsc, oneshot};
 use self::committer::{Commit, Committer};
 use self::guard::{Checked, Guard};
 use self::shelf::{Overlay, Shelf, keyspace};
-use super::{AuditReport, Batch, Chain, Class, Follower, Key, StoreError, give_up, live};
+use super::follower::Follower;
+use super::{AuditReport, Batch, Chain, Class, Key, StoreError, give_up, live};
 
 /// The most batches that wait; beyond it a commit waits to be let in.
 const QUEUE: usize = 8_192;

@@ -11,6 +11,7 @@ mod cluster;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod embedded;
+mod follower;
 pub mod take;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -474,35 +475,6 @@ fn live(stored: &[u8], now: Timestamp) -> Option<Vec<u8>> {
 
 /// How long audit records and receipts are kept: three years (PIPL article 56).
 pub const RETENTION: Duration = Duration::from_secs(3 * 366 * 86_400);
-
-/// Follows one chain, record by record, and compares its end with the stored head.
-struct Follower<'a> {
-    chain: &'a Chain,
-    head: Head,
-    broken: Option<Broken>,
-}
-
-impl<'a> Follower<'a> {
-    fn new(chain: &'a Chain) -> Self {
-        Self { chain, head: Head::EMPTY, broken: None }
-    }
-
-    /// The next record. False when the chain is broken there, and what follows says nothing more.
-    fn follow(&mut self, record: &[u8]) -> bool {
-        match self.head.follow(&self.chain.node, record) {
-            Ok(next) => self.head = next,
-            Err(error) => self.broken = Some(error),
-        }
-        self.broken.is_none()
-    }
-
-    fn report(self, stored: Option<&[u8]>) -> AuditReport {
-        let Self { chain, head, broken } = self;
-        let end = stored.and_then(|stored| chain.read_head(stored)).unwrap_or(Head::EMPTY);
-        let broken = broken.or_else(|| (end != head).then_some(Broken::Missing { at: head.sequence + 1 }));
-        AuditReport { node: chain.node.clone(), records: head.sequence, broken }
-    }
-}
 
 /// Ends the process: what happened cannot heal here.
 fn give_up(why: &str) -> ! {

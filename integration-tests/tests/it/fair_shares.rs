@@ -54,7 +54,7 @@ async fn deliveries_whose_bodies_never_come_take_no_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_never_come_keep_nobody_out() {
     let world = World::own(&[]).await;
-    let (chain, key) = sandbox::peers::certificate(&world.data, "few");
+    let (chain, key) = integration_tests::peers::certificate(&world.data, "few");
     let tls = certs::tls::server(certs::tls::ReloadingCert::load(&chain, &key).unwrap()).unwrap();
     let bound = listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
     let port = bound.local_addr().unwrap().port();

@@ -211,7 +211,7 @@ async fn a_portal_that_does_not_hear_takes_nobody_elses_turn() {
         due: gateway_core::time::Timestamp(due),
     };
     let silent = (0..2_100).map(|id| notice("gone-and-away", id, now.0 - 1_000));
-    let all = silent.chain([notice("client_secret_basic", 9_999, now.0)]);
+    let all = silent.chain([notice("npm-portal", 9_999, now.0)]);
     let writes = all.map(|notice| notice.laid_down(&app.seals).unwrap()).collect();
     app.store.commit(Class::Durable, Batch { writes, ..Batch::default() }, now).await.unwrap();
     notices::send_due(app).await.unwrap();

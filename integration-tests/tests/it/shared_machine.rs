@@ -163,8 +163,8 @@ async fn a_sign_in_at_a_kiosks_client_ends_none_at_other_clients() {
 /// Whoever walked away from the consent page of a kiosk left it to the next person for ten minutes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_at_a_shared_machine_waits_three_minutes() {
-    let (world, client) = world().await;
     for (place, waits) in [("kiosk", false), ("counter", false), ("browser", true)] {
+        let (world, client) = world().await;
         let (rp, mut browser) = (client(&world, place), world.browser());
         let page = world.to_consent(&mut browser, &rp.authorize(SERVICE, &[]), "hk-iam-smart", "hk-chan").await;
         world.clock.advance(181);

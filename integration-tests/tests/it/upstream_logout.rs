@@ -154,14 +154,8 @@ async fn back_channel_logout_2_6_only_a_sound_logout_token_ends_anything() {
         assert_eq!(post(path, &sign("JWT", &other)).await.status, 200, "{other:?}");
         assert!(is_signed_in(&rp, &mut browser).await, "{other:?}");
     }
-    // What was said later is not taken back by what was said before it, and comes again.
-    for iat in [now, now - 300] {
-        let said = sign("logout+jwt", &[("iat", json!(iat)), ("jti", json!(format!("again-{iat}")))]);
-        assert_eq!(post(path, &said).await.status, 200);
-    }
-    assert!(!is_signed_in(&rp, &mut browser).await, "a logout that was said once more took back a later one");
-    world.clock.advance(2);
-    id_token(&world, &rp, &mut browser).await;
+    let mut elsewhere = world.browser();
+    id_token(&world, &rp, &mut elsewhere).await;
     // A code that is on its way, and a person who is about to agree.
     let back = world.sign_in(&mut world.browser(), &rp.authorize("matter", &[]), "hk-iam-smart", "hk-chan").await;
     let mut undecided = world.browser();
@@ -173,6 +167,10 @@ async fn back_channel_logout_2_6_only_a_sound_logout_token_ends_anything() {
     assert_eq!(first.status, 200);
     assert!(first.headers["cache-control"].to_str().unwrap().contains("no-store"));
     assert!(!is_signed_in(&rp, &mut browser).await);
+    // What was said before, and comes again, takes nothing back.
+    let before = sign("logout+jwt", &[("iat", json!(at - 300)), ("exp", json!(until)), ("jti", json!("before"))]);
+    assert_eq!(post(path, &before).await.status, 200);
+    assert!(!is_signed_in(&rp, &mut elsewhere).await, "a logout that was said once more took back a later one");
     assert_eq!(rp.redeem(&query(&back, "code").unwrap()).await.json()["error"], "invalid_grant", "a code outlived it");
     let question = page.field("question").unwrap();
     let form = [("question", question.as_str()), ("decision", "allow"), ("export", "yes")];

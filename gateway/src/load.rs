@@ -33,9 +33,9 @@ pub const TURNS_AWAY: u32 = 100;
 struct Span(u32, u32);
 
 /// Whoever is in the middle of a sign-in: work that was begun is lost with them, so letting in fewer comes first by far.
-const GOES_ON: Span = Span(15, 45);
+const GOES_ON: Span = Span(8, 24);
 /// Whoever finishes one.
-const FINISHES: Span = Span(30, 90);
+const FINISHES: Span = Span(16, 48);
 
 /// Shares are counted in these.
 const WHOLE: u32 = 1 << 16;
@@ -114,7 +114,9 @@ impl Load {
         let aim = self.turns_away.load(Ordering::Relaxed);
         let share = self.share.load(Ordering::Relaxed);
         let next = match delay {
-            long if long > aim.saturating_mul(2) => share - share / 4,
+            // A wave that begins: what is let in before it is noticed takes long to be done.
+            long if long > aim.saturating_mul(4) => share / 4,
+            long if long > aim.saturating_mul(2) => share / 2,
             long if long > aim => share - share / 16,
             some if some > aim / 4 => share + share / 128 + 1,
             _ => share + share / 16 + 1,
@@ -228,9 +230,9 @@ mod tests {
         let all = [Urgency::Always, Urgency::Finishes, Urgency::GoesOn, Urgency::Begins];
         for (delay, share, expected) in [
             (0, WHOLE, [1_000; 4]),
-            (1_500, WHOLE / 4, [1_000, 1_000, 1_000, 250]),
-            (3_000, WHOLE / 2, [1_000, 1_000, 500, 500]),
-            (6_000, LEAST, [1_000, 500, 0, 4]),
+            (800, WHOLE / 4, [1_000, 1_000, 1_000, 250]),
+            (1_600, WHOLE / 2, [1_000, 1_000, 500, 500]),
+            (3_200, LEAST, [1_000, 500, 0, 4]),
             (9_000, LEAST, [1_000, 0, 0, 4]),
         ] {
             load.processor.store(delay, Ordering::Relaxed);
@@ -260,9 +262,9 @@ mod tests {
     #[test]
     fn the_share_settles_where_the_delay_does_and_is_whole_again_soon() {
         let load = Load::default();
-        // A single pause of the machine costs next to nothing.
+        // A single pause of the machine costs half a second of some sign-ins.
         load.adapt(900);
-        assert_eq!(load.share.load(Ordering::Relaxed), WHOLE / 4 * 3);
+        assert_eq!(load.share.load(Ordering::Relaxed), WHOLE / 4);
         // Ten times as much as can be done: the delay is long while more than a tenth is let in.
         for _ in 0..500 {
             load.adapt(if load.share.load(Ordering::Relaxed) > WHOLE / 10 { 150 } else { 50 });

@@ -116,7 +116,7 @@ impl Load {
         let next = match delay {
             // A wave that begins: what is let in before it is noticed takes long to be done.
             long if long > aim.saturating_mul(4) => share / 4,
-            long if long > aim.saturating_mul(2) => share / 2,
+            long if long > aim.saturating_mul(2) => share - share / 4,
             long if long > aim => share - share / 16,
             some if some > aim / 4 => share + share / 128 + 1,
             _ => share + share / 16 + 1,

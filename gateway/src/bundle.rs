@@ -339,7 +339,7 @@ fn documents(archived: Vec<Archived>) -> Result<Bundle, ArchiveError> {
     let mut named = BTreeSet::new();
     for archived in archived {
         let kind = KINDS.into_iter().find(|kind| *kind == archived.kind).ok_or(ArchiveError::Documents)?;
-        // Whoever compares two bundles compares names: of two documents of one name, one would not be seen.
+        // Two bundles are compared by the names of their documents: a second document of the same name would not be seen.
         if !is_name(&archived.name) || !named.insert((kind, archived.name.clone())) {
             return Err(ArchiveError::Name(format!("{kind}/{}", archived.name)));
         }

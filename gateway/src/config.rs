@@ -230,7 +230,7 @@ fn path(section: &Section<'_>, name: &'static str, base: &Path) -> Option<PathBu
     section.require::<PathBuf>(name).map(|path| base.join(path))
 }
 
-/// A bundle's documents name files of the folder of secrets, which then go to whoever the documents name.
+/// A bundle's documents name files of the folder of secrets, which then go to the hosts that the documents name.
 fn keep_apart(section: Option<&Section<'_>>, name: &'static str, key: Option<&Path>, secrets: &Path) {
     if let (Some(section), Some(true)) = (section, key.map(|key| key.starts_with(secrets))) {
         section
@@ -292,7 +292,7 @@ mod tests {
         }
     }
 
-    /// Whoever signs a bundle would hold everything.
+    /// A signer of bundles would hold everything.
     #[test]
     fn our_own_keys_are_no_secrets_of_a_bundle() {
         let text = include_str!("../gateway.example.toml");

@@ -16,7 +16,7 @@ pub struct Limits {
     pub deliveries: Shares,
     /// Logout tokens that are believed, by provider.
     pub logouts: Shares,
-    /// Request objects that are fetched, by client, host, and the address of whoever asks.
+    /// Request objects that are fetched, by client, host, and the address of the browser.
     pub by_reference: Shares,
     /// Trust chains of entities that are not known yet, by host.
     pub climbs: Shares,

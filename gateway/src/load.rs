@@ -32,9 +32,9 @@ pub const TURNS_AWAY: u32 = 100;
 #[derive(Clone, Copy)]
 struct Span(u32, u32);
 
-/// Whoever is in the middle of a sign-in: work that was begun is lost with them, so letting in fewer comes first by far.
+/// Pages in the middle of a sign-in. Turning one away loses the work before it, so fewer new sign-ins are let in long before.
 const GOES_ON: Span = Span(8, 24);
-/// Whoever finishes one.
+/// Requests that finish a sign-in.
 const FINISHES: Span = Span(16, 48);
 
 /// Shares are counted in these.

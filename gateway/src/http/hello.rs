@@ -71,22 +71,19 @@ mod tests {
         server.read_tls(&mut first.as_slice()).unwrap();
         server.process_new_packets().unwrap();
         for _ in 0..4 {
-            let mut bytes = Vec::new();
+            let (mut to_client, mut to_server) = (Vec::new(), Vec::new());
             while server.wants_write() {
-                server.write_tls(&mut bytes).unwrap();
+                server.write_tls(&mut to_client).unwrap();
             }
-            let mut rest = bytes.as_slice();
-            while !rest.is_empty() {
-                client.read_tls(&mut rest).unwrap();
+            let mut rest = to_client.as_slice();
+            while client.read_tls(&mut rest).unwrap() > 0 {
                 client.process_new_packets().unwrap();
             }
-            let mut bytes = Vec::new();
             while client.wants_write() {
-                client.write_tls(&mut bytes).unwrap();
+                client.write_tls(&mut to_server).unwrap();
             }
-            let mut rest = bytes.as_slice();
-            while !rest.is_empty() {
-                server.read_tls(&mut rest).unwrap();
+            let mut rest = to_server.as_slice();
+            while server.read_tls(&mut rest).unwrap() > 0 {
                 server.process_new_packets().unwrap();
             }
         }

@@ -40,7 +40,7 @@ struct Party {
     subject: String,
 }
 
-/// What the names of a session's clients begin with. Names are keyed: whoever reads the store learns of no session and of no
+/// What the names of a session's clients begin with. Names are keyed: somebody who reads the store learns of no session and of no
 /// client that it was one person's.
 fn parties_of(key: &[u8], session: &str) -> Key {
     Key::new(PARTY, &format!("{}/", base64url(&keyed(key, &[b"parties", session.as_bytes()]))))

@@ -126,7 +126,7 @@ pub(super) async fn read(app: &App, registered: &Registered, object: &str, of: O
 }
 
 /// The request object that lies at an address which its client registered (RFC 9101 section 5.2, OpenID Connect Core
-/// section 6.2). `asking` is the address of whoever asks: anybody can make us call, and none of them may keep the others away.
+/// section 6.2). `asking` is the address of the browser: any browser can make us call, and none may keep the others away.
 ///
 /// # Errors
 /// `invalid_request_uri`.

@@ -355,9 +355,7 @@ impl Redis {
         }
         Err(answer)
     }
-}
 
-impl Redis {
     fn may_renew(&self) -> bool {
         let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         let may = renewed.elapsed() > AGAIN;
